@@ -1,0 +1,3 @@
+"""tradeschool trains language models to trade, and says honestly whether they learned anything."""
+
+__version__ = "0.1.0"
