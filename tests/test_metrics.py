@@ -1,0 +1,120 @@
+"""Metrics against empyrical, published figures and values worked out by hand."""
+
+import math
+
+import empyrical
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from tradeschool import metrics
+
+RETURNS = np.random.default_rng(3).normal(0.0004, 0.01, 300)
+
+
+def test_plain_metrics_agree_with_empyrical() -> None:
+    assert metrics.sharpe(RETURNS) == pytest.approx(empyrical.sharpe_ratio(RETURNS))
+    assert metrics.sortino(RETURNS) == pytest.approx(empyrical.sortino_ratio(RETURNS))
+    assert metrics.max_drawdown(RETURNS) == pytest.approx(empyrical.max_drawdown(RETURNS))
+    assert metrics.cumulative_return(RETURNS) == pytest.approx(empyrical.cum_returns_final(RETURNS))
+    assert metrics.annual_volatility(RETURNS) == pytest.approx(empyrical.annual_volatility(RETURNS))
+
+
+def test_plain_metrics_by_hand() -> None:
+    returns = np.array([0.10, -0.20, 0.05])
+    mean, deviation = -0.05 / 3, math.sqrt((0.0136111 + 0.0336111 + 0.0044444) / 2)
+    assert metrics.sharpe(returns) == pytest.approx(mean / deviation * math.sqrt(252), rel=1e-4)
+    assert metrics.sortino(returns) == pytest.approx(mean / math.sqrt(0.04 / 3) * math.sqrt(252))
+    assert metrics.max_drawdown(returns) == pytest.approx(-0.2)
+    assert metrics.cumulative_return(returns) == pytest.approx(1.1 * 0.8 * 1.05 - 1)
+    assert metrics.annual_volatility(returns) == pytest.approx(deviation * math.sqrt(252), rel=1e-4)
+
+
+def test_a_loss_on_the_first_day_is_a_drawdown() -> None:
+    assert metrics.max_drawdown([-0.5, 0.1]) == pytest.approx(-0.5)
+
+
+def test_risk_free_rate_is_annual() -> None:
+    assert metrics.sharpe(RETURNS, risk_free=0.0252) == pytest.approx(metrics.sharpe(RETURNS - 0.0001))
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.001, -0.002, 0.1 + 0.2])
+def test_no_variance_gives_nan_not_infinity(constant: float) -> None:
+    returns = np.full(40, constant)
+    assert math.isnan(metrics.sharpe(returns))
+    assert math.isnan(metrics.probabilistic_sharpe(returns))
+    assert math.isnan(metrics.deflated_sharpe(returns, [1.0, 2.0]))
+    assert constant < 0 or math.isnan(metrics.sortino(returns))
+    assert np.isfinite(metrics.max_drawdown(returns))
+
+
+def test_empty_and_single_day() -> None:
+    assert math.isnan(metrics.sharpe([]))
+    assert math.isnan(metrics.sharpe([0.1]))
+    assert math.isnan(metrics.annual_volatility([0.1]))
+
+
+def test_rows_are_measured_one_by_one() -> None:
+    rows_BT = np.stack([RETURNS, RETURNS[::-1] * 2, np.zeros(300)])
+    for metric in (metrics.sharpe, metrics.sortino, metrics.max_drawdown, metrics.cumulative_return):
+        np.testing.assert_allclose(metric(rows_BT), [metric(row) for row in rows_BT])
+
+
+def test_hit_rate_leaves_flat_positions_out() -> None:
+    assert metrics.hit_rate([1, -1, 0, 2, -2, 1], [0.1, 0.1, 0.5, 0.1, -0.1, np.nan]) == pytest.approx(3 / 4)
+    assert math.isnan(metrics.hit_rate([0, 0], [0.1, 0.2]))
+
+
+def test_ic_by_hand_and_rank_ic_like_scipy() -> None:
+    assert metrics.ic([1, 2, 3, np.nan], [2, 1, 3, 9]) == pytest.approx(0.5)
+    rating = np.random.default_rng(0).integers(-2, 3, 200).astype(float)
+    outcome = rating + np.random.default_rng(1).normal(0, 5, 200)
+    assert metrics.rank_ic(rating, outcome) == pytest.approx(spearmanr(rating, outcome).statistic)
+    assert metrics.ic(rating, outcome) == pytest.approx(np.corrcoef(rating, outcome)[0, 1])
+
+
+def test_ic_of_a_constant_is_undefined() -> None:
+    assert math.isnan(metrics.ic([0.3] * 7, np.arange(7)))
+    assert math.isnan(metrics.rank_ic(np.arange(7), [0.1] * 7))
+
+
+@given(st.lists(st.tuples(st.integers(-2, 2), st.floats(-0.2, 0.2)), max_size=30))
+def test_ic_lies_within_one(pairs: list[tuple[int, float]]) -> None:
+    value = metrics.ic([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    assert math.isnan(value) or -1 <= value <= 1
+
+
+def test_moment_sums_of_dates_add_up_to_the_pooled_correlation() -> None:
+    rng = np.random.default_rng(0)
+    x_TN, y_TN = rng.normal(size=(20, 5)), rng.normal(size=(20, 5))
+    x_TN[3, 2] = np.nan
+    pooled = metrics.correlation(metrics.moment_sums(x_TN, y_TN).sum(0))
+    assert float(pooled) == pytest.approx(metrics.ic(x_TN, y_TN))
+
+
+def test_brier() -> None:
+    assert metrics.brier([1, 0, 0.5], [1, 0, 1]) == pytest.approx(0.25 / 3)
+    assert metrics.brier([0.5] * 4, [1, 0, 0, 1]) == 0.25
+
+
+def test_deflated_sharpe_of_the_published_example() -> None:
+    """Bailey & Lopez de Prado (2014), numerical example: Sharpe 2.5 over 5 years, best of 100 trials."""
+    benchmark = metrics.expected_maximum_sharpe(0.5 / 250, 100)
+    assert benchmark == pytest.approx(0.1132, abs=5e-4)
+    deflated = metrics.probabilistic_sharpe_of(2.5 / math.sqrt(250), benchmark, 1250, skew=-3, kurtosis=10)
+    assert deflated == pytest.approx(0.9004, abs=1e-3)
+
+
+def test_probabilistic_sharpe_grows_with_the_sharpe_ratio() -> None:
+    assert metrics.probabilistic_sharpe(RETURNS - RETURNS.mean()) == pytest.approx(0.5)
+    assert metrics.probabilistic_sharpe(RETURNS + 0.002) > 0.99
+    assert metrics.probabilistic_sharpe(RETURNS, benchmark=5.0) < metrics.probabilistic_sharpe(RETURNS)
+
+
+def test_deflated_sharpe_falls_with_the_number_of_policies_tried() -> None:
+    returns = RETURNS + 0.0008
+    few, many = metrics.deflated_sharpe(returns, [1, -1, 0.5]), metrics.deflated_sharpe(returns, [1, -1, 0.5] * 20)
+    assert many < few < metrics.deflated_sharpe(returns, [1.0]) == metrics.probabilistic_sharpe(returns)
+    assert metrics.deflated_sharpe(returns, [1, -1, 0.5, np.nan]) == few

@@ -1,0 +1,214 @@
+"""Charts of a report as inline SVG: text stays text, ink follows the page's colour, nothing comes from outside."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradeschool.evaluate.answers import RATING_NAMES
+from tradeschool.evaluate.result import Comparison, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Stands for "the colour of the page's text" until the SVG is written: the page may be light or dark.
+INK = "#010203"
+SIZE = (5.4, 3.2)
+MODEL_COLOURS = ("#8b93a1", "#2f80ed", "#e4572e", "#8e5bd0", "#c79a00", "#00957a")
+NAIVE_COLOUR, BEST_COLOUR = "#9aa3ad", "#2a9d5c"
+NAIVE_DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+ANSWER_COLOURS = ("#b2382b", "#ef9a72", "#b0b5bb", "#74aede", "#2f6fb5", "#8e44ad")
+SHARES = (*RATING_NAMES, "unreadable")
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+def draw(paint: Callable[["Axes"], None], label: str) -> str:
+    """One chart as an SVG element; ``label`` is read out by screen readers."""
+    import matplotlib
+
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": label,
+            "font.family": "sans-serif",
+            "font.size": 9,
+            "text.parse_math": False,
+            "text.color": INK,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": INK,
+            "grid.alpha": 0.12,
+            "legend.frameon": False,
+            "legend.fontsize": 7.5,
+        }
+    ):
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(figure.add_subplot())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(file.getvalue(), label)
+
+
+def _inline(svg: str, label: str) -> str:
+    from html import escape
+
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    return svg.replace(INK, "currentColor")
+
+
+def equity_chart(comparison: Comparison) -> str:
+    """Capital after costs over the exam, starting at 1; a log scale where the rows differ much."""
+
+    def paint(axes: "Axes") -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        days = np.array(comparison.exam.dates, dtype="datetime64[D]")
+        for row, style in _styles(comparison.rows):
+            axes.plot(days, row.equity_T, label=row.policy, **style)
+        values = np.array([row.equity_T for row in comparison.rows])
+        if values.min() > 0 and values.max() / values.min() > 4:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylabel("capital")
+        _date_axis(axes)
+        _legend_below(axes, 4)
+
+    return draw(paint, "Capital after costs over the exam")
+
+
+def interval_chart(comparison: Comparison, key: str, xlabel: str) -> str:
+    """A bar per policy with its interval, for one metric."""
+    rows = [row for row in comparison.rows if key in row.metrics and math.isfinite(row.metrics[key].value)]
+    colours = {row.policy: style["color"] for row, style in _styles(comparison.rows)}
+
+    def paint(axes: "Axes") -> None:
+        values = np.array([row.metrics[key].value for row in rows])
+        ends = np.array([(row.metrics[key].low, row.metrics[key].high) for row in rows]).reshape(-1, 2)
+        # An interval need not hold its own value; a bar's whisker cannot be of negative length.
+        reach = np.maximum(np.nan_to_num([values - ends[:, 0], ends[:, 1] - values]), 0)
+        axes.barh(np.arange(len(rows)), values, xerr=reach, color=[colours[row.policy] for row in rows], ecolor=INK)
+        axes.set_yticks(np.arange(len(rows)), [row.policy for row in rows])
+        axes.invert_yaxis()
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_xlabel(xlabel)
+
+    return draw(paint, f"{xlabel} by policy")
+
+
+def answers_chart(row: Row, dates: Sequence[str]) -> str:
+    """Stacked shares of the answers of one policy over the exam."""
+
+    def paint(axes: "Axes") -> None:
+        parts = np.array_split(np.array(dates, dtype="datetime64[D]"), len(row.shares_over_time))
+        shares = np.array([[period[name] for name in SHARES] for period in row.shares_over_time])
+        _stack(axes, np.array([part[0] for part in parts]), shares)
+        _date_axis(axes)
+
+    return draw(paint, f"Answers of {row.policy} over the exam")
+
+
+def training_answers_chart(stage: str, steps: Steps) -> str:
+    """Stacked shares of the answers over the steps of training; empty where the stage did not record them."""
+    found = [step for step in steps if any(f"answers/{name}" in step for name in SHARES)]
+    if len(found) < 2:
+        return ""
+
+    def paint(axes: "Axes") -> None:
+        shares = np.array([[_number(step.get(f"answers/{name}", 0.0)) for name in SHARES] for step in found])
+        _stack(axes, _step_numbers(found), shares)
+        axes.set_xlabel("step")
+
+    return draw(paint, f"Answers during {stage}")
+
+
+def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: str) -> str:
+    """Lines over steps for those of ``keys`` (key -> label) that the stage recorded; empty where none."""
+    series = {}
+    for key, label in keys.items():
+        found = [step for step in steps if math.isfinite(_number(step.get(key)))]
+        if len(found) > 1:
+            series[label] = (_step_numbers(found), [_number(step[key]) for step in found])
+    if not series:
+        return ""
+
+    def paint(axes: "Axes") -> None:
+        for (label, (x, y)), colour in zip(series.items(), _cycle(MODEL_COLOURS[1:], len(series)), strict=True):
+            axes.plot(x, y, label=label, color=colour, linewidth=1.4, marker="o" if len(x) < 8 else None, markersize=3)
+        axes.set_xlabel("step")
+        axes.set_ylabel(ylabel)
+        _legend_below(axes, 3)
+
+    return draw(paint, f"{ylabel} during {stage}")
+
+
+def _stack(axes: "Axes", x: Any, shares_PK: Any) -> None:
+    axes.stackplot(x, 100 * np.nan_to_num(shares_PK).T, colors=ANSWER_COLOURS, labels=_words(SHARES), linewidth=0)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("% of answers")
+    axes.margins(x=0)
+    _legend_below(axes, 3)
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ").lower() for name in names]
+
+
+def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
+    """Models in colour, naive rows thin and grey, the best possible dashed green."""
+    styled, models, naive = [], 0, 0
+    for row in rows:
+        if row.kind == "best":
+            style: dict[str, Any] = {"color": BEST_COLOUR, "linestyle": "--", "linewidth": 1.2}
+        elif row.kind in ("untrained", "trained"):
+            style = {"color": MODEL_COLOURS[models % len(MODEL_COLOURS)], "linewidth": 1.9}
+            models += 1
+        else:
+            style = {"color": NAIVE_COLOUR, "linestyle": NAIVE_DASHES[naive % len(NAIVE_DASHES)], "linewidth": 1.0}
+            naive += 1
+        styled.append((row, style))
+    return styled
+
+
+def _cycle(colours: Sequence[str], count: int) -> list[str]:
+    return [colours[i % len(colours)] for i in range(count)]
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _step_numbers(steps: Steps) -> list[float]:
+    return [_number(step.get("step", at)) for at, step in enumerate(steps)]
+
+
+def _date_axis(axes: "Axes") -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _legend_below(axes: "Axes", columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    # matplotlib leaves labels that begin with an underscore out of a legend unless told otherwise.
+    axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
