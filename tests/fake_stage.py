@@ -1,0 +1,73 @@
+"""A stage without a model, for tests of recipe, pipeline and commands."""
+
+import json
+import os
+import random
+import sys
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from tradeschool.train.stage import Context, Result, StageConfig
+
+TRL = "fake_stage:FakeTrlConfig"
+BLOCK = "FAKE_STAGE_BLOCKS"
+
+
+class Inner(BaseModel):
+    depth: int = 1
+
+
+class Config(StageConfig):
+    steps: int = Field(default=3, ge=1)
+    rate: float = 0.1
+    speed: Literal["fast", "slow"] = "fast"
+    inner: Inner = Inner()
+    makes_weights: bool = True
+
+
+@dataclass
+class FakeTrlConfig:
+    """Stands for TRL's configuration class."""
+
+    learning_rate: float = 1e-3
+    beta: float = 0.0
+
+
+def set_seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def run(config: Config, context: Context) -> Result:
+    """Note the attempt, wait to be killed when the environment says so, then write a figure that hangs on the seed."""
+    with (context.folder / "attempts.txt").open("a", encoding="utf-8") as file:
+        file.write("attempt\n")
+    drawn, models = random.random(), sorted(context.models)
+    figure = {"random": drawn, "numpy": float(np.random.random()), "models": models}
+    if os.environ.get(BLOCK) == config.name:
+        (context.folder / "checkpoint").write_text("half way", encoding="utf-8")
+        time.sleep(120)
+    (context.folder / "metrics.jsonl").write_text(json.dumps(figure) + "\n", encoding="utf-8")
+    weights = context.folder / "weights"
+    if config.makes_weights:
+        weights.mkdir(exist_ok=True)
+    return Result(weights if config.makes_weights else None, {"random": drawn})
+
+
+def main() -> None:
+    """The command line with this stage registered: what a subprocess runs."""
+    from tradeschool import cli, pipeline
+    from tradeschool.train import STAGES
+
+    STAGES["fake"] = "fake_stage"
+    pipeline._set_seed = set_seed
+    cli.main()
+
+
+if __name__ == "__main__":
+    sys.modules["fake_stage"] = sys.modules["__main__"]
+    main()

@@ -1,0 +1,319 @@
+"""Runs of fake stages: what a run folder holds, killing and resuming, refusals, locks."""
+
+import errno
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fake_stage
+import pytest
+from rich.console import Console
+
+from tradeschool import manifest, pipeline, run_folder
+from tradeschool.errors import RecipeError, RunError
+from tradeschool.recipe import read
+from tradeschool.train.stage import Context, Result
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(record=True, width=300)
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """What every stage of the fake recipe measured."""
+    stages = ("1-first", "2-second", "3-fake")
+    return [json.loads((folder / stage / "metrics.jsonl").read_text(encoding="utf-8")) for stage in stages]
+
+
+def attempts(folder: Path) -> list[int]:
+    stages = ("1-first", "2-second", "3-fake")
+    return [len((folder / stage / "attempts.txt").read_text(encoding="utf-8").splitlines()) for stage in stages]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, **extra}
+
+
+def start_blocked(recipe: Path, out: Path) -> subprocess.Popen[str]:
+    """A run in a process of its own that hangs in the middle of its second stage."""
+    command = [sys.executable, fake_stage.__file__, "run", str(recipe), "--out", str(out)]
+    env = environment(**{fake_stage.BLOCK: "second"})
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "2-second" / "checkpoint").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the run never came to its second stage: {process.communicate()[0]}")
+        time.sleep(0.05)
+    return process
+
+
+def test_a_run_folder_holds_all_that_is_needed_to_judge_it(fake_recipe: Write, console: Console) -> None:
+    recipe = read(fake_recipe())
+    folder = pipeline.run(recipe, None, console)
+    assert folder.parent == Path.cwd() / "runs" / "fake"
+    assert (Path("runs/fake/latest")).resolve() == folder
+    assert read(folder / "recipe.yaml").resolved == recipe.resolved
+    record = manifest.read(folder)
+    assert record.status == "done"
+    assert record.ended is not None
+    assert record.data_hash == pipeline.load_panel(recipe, console).data_hash()
+    assert record.seeds == {"run": 5, "market": 5}
+    assert record.versions["trl"] == "1.16.0"
+    assert record.machine["cpus"] >= 1
+    assert record.machine["memory_bytes"] > 1e8
+    assert [stage["name"] for stage in record.stages] == ["first", "second", "fake"]
+    assert all(stage["peak_memory_bytes"] > 1e6 and stage["seconds"] >= 0 for stage in record.stages)
+    assert [figure["models"] for figure in figures(folder)] == [[], ["first"], ["first", "second"]]
+    assert run_folder.read_done(folder / "3-fake") is not None
+    assert "Stage 3 of 3: fake" in console.export_text()
+
+
+def test_every_stage_starts_from_the_seed_whatever_ran_before(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    fake_stage.set_seed(5)
+    expected = random.random()
+    assert [figure["random"] for figure in figures(folder)] == [expected] * 3
+    other = pipeline.run(read(fake_recipe(), ["seed=6"]), None, console)
+    assert figures(other)[0]["random"] != expected
+
+
+@pytest.mark.slow
+def test_the_seed_reaches_torch_and_numpy() -> None:
+    import numpy as np
+    import torch
+
+    import tradeschool.pipeline
+
+    drawn = []
+    for _ in range(2):
+        tradeschool.pipeline._set_seed(11)
+        drawn.append((random.random(), float(np.random.random()), float(torch.rand(1))))
+    assert drawn[0] == drawn[1]
+
+
+def test_two_runs_in_one_second_get_a_folder_each(fake_recipe: Write, console: Console) -> None:
+    folders = {pipeline.run(read(fake_recipe()), None, console) for _ in range(2)}
+    assert len(folders) == 2
+
+
+def test_a_run_killed_in_a_stage_resumes_and_ends_like_an_unbroken_one(
+    fake_recipe: Write, console: Console, tmp_path: Path
+) -> None:
+    recipe, out = fake_recipe(), tmp_path / "killed"
+    process = start_blocked(recipe, out)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "2-second" / "done.json").exists()
+    assert manifest.read(out).status == "running"
+
+    pipeline.resume(out, None, console)
+
+    assert attempts(out) == [1, 2, 1]
+    assert (out / "2-second" / "checkpoint").exists(), "the stage's folder must stay as it was"
+    assert manifest.read(out).status == "done"
+    assert len(manifest.read(out).resumed) == 1
+    assert [stage["name"] for stage in manifest.read(out).stages] == ["first", "second", "fake"]
+    unbroken = pipeline.run(read(recipe), tmp_path / "unbroken", console)
+    assert figures(out) == figures(unbroken)
+
+
+def test_ctrl_c_says_how_to_go_on_and_exits_with_130(fake_recipe: Write, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    process = start_blocked(fake_recipe(), out)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"tradeschool resume {out}" in said
+    assert "Traceback" not in said
+    assert manifest.read(out).status == "interrupted"
+
+
+def test_a_second_process_cannot_run_the_same_folder(fake_recipe: Write, console: Console, tmp_path: Path) -> None:
+    out = tmp_path / "held"
+    process = start_blocked(fake_recipe(), out)
+    try:
+        with pytest.raises(RunError, match=f"in use by process {process.pid}"):
+            pipeline.resume(out, None, console)
+    finally:
+        process.kill()
+        process.wait()
+    pipeline.resume(out, None, console)
+    assert attempts(out) == [1, 2, 1]
+
+
+def test_the_lock_is_the_operating_systems(fake_recipe: Write, tmp_path: Path) -> None:
+    with run_folder.locked(tmp_path), (tmp_path / ".lock").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with run_folder.locked(tmp_path):
+        assert (tmp_path / ".lock").read_text(encoding="utf-8") == str(os.getpid())
+
+
+# refusals
+
+
+def test_another_recipe_is_refused_naming_the_keys(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    changed = read(fake_recipe(("edge: 0.1", "edge: 0.2"), ("steps: 4", "steps: 5")))
+    with pytest.raises(RunError) as raised:
+        pipeline.resume(folder, changed, console)
+    assert "market.edge: 0.1 -> 0.2" in str(raised.value)
+    assert "stages.second.steps: 4 -> 5" in str(raised.value)
+    assert str(raised.value).count("->") == 3  # with the heading's "(then -> now)"
+    pipeline.resume(folder, read(fake_recipe()), console)
+
+
+def test_an_edited_recipe_in_the_run_folder_is_refused(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    path = folder / "recipe.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("steps: 4", "steps: 40"), encoding="utf-8")
+    with pytest.raises(RunError, match=r"stages\.second\.steps: 4 -> 40"):
+        pipeline.resume(folder, None, console)
+
+
+def test_changed_data_are_refused(fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    other = pipeline.load_panel(read(fake_recipe(), ["market.seed=77"]), console)
+    monkeypatch.setattr(pipeline, "load_panel", lambda recipe, console: other)
+    with pytest.raises(RunError, match=f"{manifest.read(folder).data_hash}.*{other.data_hash()}"):
+        pipeline.resume(folder, None, console)
+
+
+def test_a_finished_run_has_nothing_left_to_do(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    pipeline.resume(folder, None, console)
+    assert attempts(folder) == [1, 1, 1]
+
+
+def test_a_stage_done_after_one_that_is_not_is_refused_as_out_of_date(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    (folder / "1-first" / "done.json").unlink()
+    with pytest.raises(RunError, match="2-second, 3-fake"):
+        pipeline.resume(folder, None, console)
+
+
+def test_weights_that_are_gone_are_named(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    (folder / "1-first" / "weights").rmdir()
+    with pytest.raises(RunError, match="1-first/weights"):
+        pipeline.resume(folder, None, console)
+
+
+def test_a_run_folder_can_be_moved(fake_recipe: Write, console: Console, tmp_path: Path) -> None:
+    folder = pipeline.run(read(fake_recipe()), tmp_path / "here", console)
+    moved = folder.rename(tmp_path / "there")
+    done = run_folder.read_done(moved / "1-first")
+    assert done is not None
+    assert done.weights == moved / "1-first" / "weights"
+
+
+def test_a_changed_library_is_told(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    record = manifest.read(folder)
+    record.versions["torch"] = "1.0"
+    record.write(folder)
+    pipeline.resume(folder, None, console)
+    assert "torch was 1.0 when the run began" in console.export_text()
+
+
+def test_a_misspelt_trl_key_is_refused_before_the_first_stage(fake_recipe: Write, console: Console) -> None:
+    recipe = read(fake_recipe(), ["stages.fake.trl.lerning_rate=1"])
+    with pytest.raises(RecipeError, match=r"stages\.fake\.trl\.lerning_rate.*Did you mean 'learning_rate'"):
+        pipeline.run(recipe, None, console)
+    assert not Path("runs").exists()
+
+
+def test_an_embargo_shorter_than_the_outlook_is_refused(fake_recipe: Write, console: Console) -> None:
+    with pytest.raises(RecipeError, match="Give at least 16, or auto"):
+        pipeline.run(read(fake_recipe(), ["split.embargo=15"]), None, console)
+    task: Any = pipeline.make_task(read(fake_recipe()), pipeline.load_panel(read(fake_recipe()), console))
+    assert task.split.validation_T[0] - task.split.train_T[-1] == 17
+    assert task.split.train_T[0] == 30
+
+
+# trouble with the disk, and defects
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(config: fake_stage.Config, context: Context) -> Result:
+        raise error
+
+    monkeypatch.setattr(fake_stage, "run", run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/runs/x/model.safetensors"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_said_plainly(
+    fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(RunError, match="the disk is full") as raised:
+        pipeline.run(read(fake_recipe()), None, console)
+    assert any("tradeschool resume" in note for note in raised.value.__notes__)
+    assert manifest.read(run_folder.find("fake")).status == "failed"
+
+
+def test_a_defect_keeps_its_error_and_names_the_run_folder(
+    fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("division by zero"))
+    with pytest.raises(ZeroDivisionError) as raised:
+        pipeline.run(read(fake_recipe()), None, console)
+    assert str(run_folder.find("fake")) in "".join(raised.value.__notes__)
+
+
+def test_an_unwritable_place_is_said_plainly(
+    fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "runs"))
+
+    # Permissions do not bind root, as which containers run tests.
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RunError, match=r"you may not write there.*--out"):
+        pipeline.run(read(fake_recipe()), None, console)
+
+
+def test_out_must_be_new_or_empty(fake_recipe: Write, console: Console, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(RunError, match="something in it already. Choose a new folder"):
+        pipeline.run(read(fake_recipe()), tmp_path / "full", console)
+    pipeline.run(read(fake_recipe()), tmp_path / "new" / "deep", console)
+    with pytest.raises(RunError, match="Resume it"):
+        pipeline.run(read(fake_recipe()), tmp_path / "new" / "deep", console)
+
+
+def test_a_run_is_found_by_path_or_by_its_recipes_name(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    for text in (str(folder), "runs/fake/latest", "runs/fake", "fake"):
+        assert run_folder.find(text) == folder
+    with pytest.raises(RunError, match="Did you mean 'fake'"):
+        run_folder.find("fkae")
+    with pytest.raises(RunError, match="is not a run folder"):
+        run_folder.find(str(folder / "1-first"))
+
+
+def test_a_damaged_manifest_is_said_plainly(fake_recipe: Write, console: Console) -> None:
+    folder = pipeline.run(read(fake_recipe()), None, console)
+    (folder / "manifest.json").write_text('{"recipe": ', encoding="utf-8")
+    with pytest.raises(RunError, match="damaged"):
+        pipeline.resume(folder, None, console)

@@ -1,0 +1,136 @@
+"""What a run records about itself: recipe, data, versions, source, machine, times."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import tradeschool
+from tradeschool.errors import RunError
+
+FILE = "manifest.json"
+PACKAGES = (
+    "torch", "transformers", "trl", "peft", "datasets", "accelerate", "tokenizers", "safetensors",
+    "gymnasium", "numpy", "pandas", "pyarrow", "TA-Lib", "arch", "empyrical-reloaded", "pydantic",
+)  # fmt: skip
+Status = Literal["running", "interrupted", "failed", "done"]
+
+
+@dataclass
+class Manifest:
+    """One JSON file per run. ``recipe`` is the resolved recipe that the run was started with.
+
+    ``seeds`` holds the run's seed and, on a practice market, the market's. ``stages`` has an entry
+    per finished stage: name, seconds, peak memory in bytes. Times are local, ISO 8601 with offset.
+    """
+
+    recipe: dict[str, Any]
+    recipe_hash: str
+    data_name: str
+    data_hash: str
+    task_version: str
+    seeds: dict[str, int]
+    status: Status = "running"
+    started: str = field(default_factory=lambda: now())
+    ended: str | None = None
+    resumed: list[str] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    source: dict[str, Any] = field(default_factory=lambda: source_state())
+    machine: dict[str, Any] = field(default_factory=lambda: machine())
+
+    def write(self, folder: Path) -> None:
+        """Replace the folder's manifest in one step."""
+        write_json(folder / FILE, dataclasses.asdict(self))
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a run folder.
+
+    Raises:
+        RunError: there is none, or it is not one that tradeschool wrote.
+    """
+    path = folder / FILE
+    try:
+        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder} is not a run folder: it has no {FILE}. Give a folder like runs/demo/latest."
+        ) from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}. Check who owns it.") from error
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}). Start a new run: tradeschool run RECIPE.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the whole new one, even after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def now() -> str:
+    """The local time with its offset, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, tradeschool and every package that can change a result; read without importing them."""
+    found = {"python": platform.python_version(), "tradeschool": tradeschool.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def source_state() -> dict[str, Any]:
+    """Commit and dirty flag of tradeschool's own source; empty when it is not run from a git checkout."""
+    package = Path(tradeschool.__file__).parent
+    # A virtual environment may lie inside somebody else's repository: only one that tracks this very file counts.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return {}
+    commit, changed = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
+    return {"commit": commit, "dirty": bool(changed)} if commit else {}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def machine() -> dict[str, Any]:
+    """CPU model and usable count, memory in bytes, operating system, and the GPU when torch is loaded and sees one."""
+    about: dict[str, Any] = {
+        "os": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        about["gpu"] = torch.cuda.get_device_name()
+    return about
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,321 @@
+"""Runs a recipe's stages in a run folder, and goes on with a run that was cut off."""
+
+import contextlib
+import dataclasses
+import importlib
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from tradeschool import manifest as manifests
+from tradeschool import run_folder, yaml_text
+from tradeschool.errors import RecipeError, RunError, TradeschoolError, did_you_mean
+from tradeschool.manifest import Manifest, Status
+from tradeschool.market.panel import Panel
+from tradeschool.recipe import Recipe, differences, read
+from tradeschool.tasks.base import Task
+from tradeschool.train.stage import Context, Result
+
+SHOWN_MESSAGES = 5
+
+
+@dataclass
+class _Run:
+    """A run that holds its folder's lock."""
+
+    folder: Path
+    recipe: Recipe
+    panel: Panel
+    task: Task
+    manifest: Manifest
+    console: Console
+
+
+def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
+    """Run every stage of a recipe in a new run folder, and return the folder.
+
+    Raises:
+        TradeschoolError: something that a person can mend. A note on the error says how to resume.
+    """
+    _prepare_environment()
+    for note in recipe.notes:
+        console.print(f"Note: {escape(note)}.", highlight=False)
+    _check_trl(recipe)
+    panel = load_panel(recipe, console)
+    task = make_task(recipe, panel)
+    folder = run_folder.create(recipe.name, out)
+    with run_folder.locked(folder):
+        seeds = {"run": recipe.seed}
+        if "seed" in recipe.resolved["market"]:
+            seeds["market"] = recipe.resolved["market"]["seed"]
+        manifest = Manifest(recipe.resolved, recipe.digest(), panel.name, panel.data_hash(), task.version, seeds)
+        this = _Run(folder, recipe, panel, task, manifest, console)
+        with _accounted(this):
+            (folder / run_folder.RECIPE).write_text(yaml_text.write(recipe.resolved), encoding="utf-8")
+            manifest.write(folder)
+            _run_stages(this)
+    return folder
+
+
+def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
+    """Go on with a run: finished stages are kept, the one that was cut off continues in its folder.
+
+    ``recipe`` is compared with the one that the run was started with; None takes the run folder's own.
+
+    Raises:
+        RunError: the recipe or the data have changed since, or the folder is in use or is no run folder.
+    """
+    _prepare_environment()
+    with run_folder.locked(folder):
+        manifest = manifests.read(folder)
+        recipe = recipe or read(folder / run_folder.RECIPE)
+        _refuse_changed_recipe(manifest, recipe, folder)
+        _tell_changed_versions(manifest, console)
+        _check_trl(recipe)
+        panel = load_panel(recipe, console)
+        if panel.data_hash() != manifest.data_hash:
+            raise RunError(
+                f"{folder} was started on data {manifest.data_hash} ({manifest.data_name}), but the market now "
+                f"holds data {panel.data_hash()} ({panel.name}). Put the old files back, or start a new run."
+            )
+        this = _Run(folder, recipe, panel, make_task(recipe, panel), manifest, console)
+        with _accounted(this):
+            manifest.resumed.append(manifests.now())
+            manifest.status, manifest.ended = "running", None
+            manifest.write(folder)
+            _run_stages(this)
+    return folder
+
+
+def load_panel(recipe: Recipe, console: Console) -> Panel:
+    """The market of a recipe; repairs and warnings of the reading are printed, the first few of them."""
+    if recipe.source == "practice":
+        from tradeschool.market.practice import PracticeConfig, practice
+
+        return practice(PracticeConfig.model_validate(recipe.market.model_dump()))
+    from tradeschool.market import sources
+
+    if recipe.source == "sample":
+        return sources.sample()
+    path, messages = recipe.resolved["market"]["path"], list[str]()
+    read_source = sources.from_folder if recipe.source == "folder" else sources.from_parquet
+    panel = read_source(path, messages)
+    for message in messages[:SHOWN_MESSAGES]:
+        console.print(f"Note: {escape(message)}", highlight=False)
+    if len(messages) > SHOWN_MESSAGES:
+        more = f"Note: {len(messages) - SHOWN_MESSAGES} more. See them all: tradeschool data check {escape(path)}"
+        console.print(more, highlight=False)
+    return panel
+
+
+def make_task(recipe: Recipe, panel: Panel) -> Task:
+    """The task of a recipe on a panel, with the dates split in time.
+
+    The embargo of ``auto`` is one row more than the task looks ahead (its config's ``horizons``, and
+    the labels' longest horizon), because a decision is filled on the day after it is taken.
+
+    Raises:
+        RecipeError: the recipe's embargo is shorter than that.
+    """
+    from tradeschool.market.outcomes import LONGEST_LABEL_HORIZON
+    from tradeschool.market.splits import split_rows
+
+    split = recipe.split
+    needed = 1 + max([LONGEST_LABEL_HORIZON, *getattr(recipe.task, "horizons", [])])
+    embargo = needed if split.embargo == "auto" else split.embargo
+    if embargo < needed:
+        raise RecipeError(
+            f"split.embargo is {embargo} days, but the task looks {needed - 1} days ahead from the next open: "
+            f"outcomes of one part would reach into the next. Give at least {needed}, or auto."
+        )
+    if split.validation_from and split.test_from:
+        rows = split_rows(panel, dates=(split.validation_from, split.test_from), embargo=embargo, warmup=split.warmup)
+    else:
+        shares = (split.train or 0.0, split.validation or 0.0, split.test or 0.0)
+        rows = split_rows(panel, shares, embargo=embargo, warmup=split.warmup)
+    task: Task = recipe.task_class(recipe.task, panel, rows)
+    return task
+
+
+def _prepare_environment() -> None:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _check_trl(recipe: Recipe) -> None:
+    """Refuse a misspelt ``trl:`` key now, not after the stages before it have run."""
+    for stage, module in zip(recipe.stages, recipe.modules, strict=True):
+        target: str | None = getattr(module, "TRL", None)
+        if not stage.trl:
+            continue
+        if target is None:
+            raise RecipeError(f"stages.{stage.name}.trl: the stage '{stage.stage}' hands nothing to TRL. Remove it.")
+        library, _, name = target.partition(":")
+        valid = [field.name for field in dataclasses.fields(getattr(importlib.import_module(library), name))]
+        for key in stage.trl:
+            if key not in valid:
+                raise RecipeError(
+                    f"stages.{stage.name}.trl.{key}: '{key}' is not a field of {name}.{did_you_mean(key, valid)} "
+                    f"Valid keys are the fields of {library}.{name}: {', '.join(sorted(valid))}."
+                )
+
+
+# stages ------------------------------------------------------------------------------------------
+
+
+def _run_stages(this: _Run) -> None:
+    """Every stage in order; those with done.json only hand on their weights."""
+    total, started = len(this.recipe.stages), time.monotonic()
+    _refuse_gaps(this)
+    models: dict[str, Path] = {}
+    for number, (config, module) in enumerate(zip(this.recipe.stages, this.recipe.modules, strict=True), 1):
+        folder = _stage_folder(this, number)
+        title = f"Stage {number} of {total}: {config.name}"
+        done = run_folder.read_done(folder)
+        if done is None:
+            this.console.rule(f"[bold]{title}[/bold]", align="left")
+            done = _run_stage(this, folder, config, module, models)
+            this.console.print(f"{title} took {_took(done.seconds)}, peak memory {done.peak_memory_bytes / 1e9:.2f} GB")
+        else:
+            this.console.print(f"{title} was finished before, in {_took(done.seconds)}: kept")
+        if done.weights is not None:
+            models[config.name] = done.weights
+    this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
+    report = this.folder / run_folder.REPORT
+    _print_path(this.console, "Report" if report.exists() else "Run folder", report if report.exists() else this.folder)
+
+
+def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType, models: dict[str, Path]) -> run_folder.Done:
+    folder.mkdir(exist_ok=True)
+    _set_seed(this.recipe.seed)
+    _reset_peak_memory()
+    started = time.monotonic()
+    context = Context(
+        folder=folder,
+        run_folder=this.folder,
+        panel=this.panel,
+        task=this.task,
+        model=this.recipe.model,
+        models=dict(models),
+        seed=this.recipe.seed,
+        console=this.console,
+        versions={
+            "tradeschool": this.manifest.versions["tradeschool"],
+            "task": this.task.version,
+            "data": this.manifest.data_hash,
+        },
+    )
+    result: Result = module.run(config, context)
+    seconds, memory = time.monotonic() - started, _peak_memory()
+    run_folder.write_done(folder, result, seconds, memory)
+    entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
+    this.manifest.stages = [stage for stage in this.manifest.stages if stage["name"] != config.name] + [entry]
+    # A stage may have loaded torch since, which knows the GPU.
+    this.manifest.machine = manifests.machine()
+    this.manifest.write(this.folder)
+    return run_folder.Done(result.weights, result.summary, seconds, memory)
+
+
+def _stage_folder(this: _Run, number: int) -> Path:
+    return this.folder / f"{number}-{this.recipe.stages[number - 1].name}"
+
+
+def _refuse_gaps(this: _Run) -> None:
+    """A later stage's result is stale once an earlier one has to run again."""
+    folders = [_stage_folder(this, number) for number in range(1, len(this.recipe.stages) + 1)]
+    done = [(folder / run_folder.DONE).exists() for folder in folders]
+    if done != sorted(done, reverse=True):
+        first = done.index(False)
+        stale = ", ".join(
+            folder.name for folder, finished in zip(folders[first:], done[first:], strict=True) if finished
+        )
+        raise RunError(
+            f"{this.folder}: {folders[first].name} has to run again, so what came after it is out of date: {stale}. "
+            "Remove those folders, or start a new run."
+        )
+
+
+def _set_seed(seed: int) -> None:
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+@contextlib.contextmanager
+def _accounted(this: _Run) -> Iterator[None]:
+    """Write how the run ended into its manifest, and put the way to resume on whatever ended it."""
+    hint = f"The run folder is {this.folder}\nGo on with: tradeschool resume {this.folder}"
+    try:
+        yield
+    except BaseException as error:
+        _close(this, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        plain = None if isinstance(error, TradeschoolError) else run_folder.plain_os_error(error, this.folder)
+        if plain is None:
+            error.add_note(hint)
+            raise
+        plain.add_note(hint)
+        raise plain from error
+    _close(this, "done")
+
+
+def _close(this: _Run, status: Status) -> None:
+    this.manifest.status, this.manifest.ended = status, manifests.now()
+    try:
+        this.manifest.write(this.folder)
+    except OSError:
+        # A full disk is often what ended the run: its own error says more than this one would.
+        if status == "done":
+            raise
+
+
+def _refuse_changed_recipe(manifest: Manifest, recipe: Recipe, folder: Path) -> None:
+    changed = differences(manifest.recipe, recipe.resolved)
+    if changed:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise RunError(
+            f"{folder} was started with another recipe. These keys differ (then -> now):\n{listed}\n"
+            "Put the old values back to resume, or start a new run with the new ones."
+        )
+
+
+def _tell_changed_versions(manifest: Manifest, console: Console) -> None:
+    current = manifests.versions()
+    for name, version in manifest.versions.items():
+        if current.get(name) != version:
+            console.print(
+                f"Note: {name} was {version} when the run began, and is {current.get(name)} now.", highlight=False
+            )
+
+
+# measuring and saying ----------------------------------------------------------------------------
+
+
+def _reset_peak_memory() -> None:
+    """Linux forgets a process's peak when 5 is written here; where that is not allowed, peaks only grow."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> int:
+    """Peak resident memory in bytes since the last reset."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
+    return peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def _print_path(console: Console, what: str, path: Path) -> None:
+    console.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -1,0 +1,83 @@
+"""The question a model is asked: one object owns prompt, parsing, reward and expert."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tradeschool.market.window import Window
+
+SplitName = Literal["train", "validation", "test"]
+Message = dict[str, str]
+Rewards = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question: ticker column ``n`` of the panel, asked after the close of date row ``t``."""
+
+    key: str
+    t: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a policy is given: chat messages for a language model, the Window behind them for rules."""
+
+    key: str
+    messages: list[Message]
+    window: Window
+
+
+class Task(ABC):
+    """A question with its reward. ``Action`` is whatever ``parse`` returns.
+
+    ``weights`` names every reward component and what it counts for in training; a component of
+    weight 0 is measured and reported but not trained on. ``version`` changes whenever prompts,
+    parsing or scores change.
+    """
+
+    name: str
+    version: str
+    weights: Mapping[str, float]
+    words: Sequence[str] = ()
+    """Markers of an answer that a tokenizer made for this task keeps whole."""
+    action_names: Sequence[str] = ()
+    """The classes of answers whose distribution is watched; empty where actions are no classes."""
+
+    @abstractmethod
+    def examples(self, split: SplitName) -> list[Example]:
+        """Every question of a split, in time order."""
+
+    @abstractmethod
+    def prompt(self, example: Example) -> Prompt:
+        """The question as a policy sees it: nothing later than the close of ``example.t``."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Any:
+        """The action an answer states.
+
+        Raises:
+            ParseError: the answer states none, or more than one can be read out of it.
+        """
+
+    @abstractmethod
+    def compose(self, action: Any, reasoning: str) -> str:
+        """The answer that states ``action``: ``parse(compose(a, r)) == a``."""
+
+    @abstractmethod
+    def score(self, example: Example, text: str, action: Any | None) -> Rewards:
+        """The value of each component for an answer; ``action`` is None where it could not be parsed."""
+
+    @abstractmethod
+    def targets(self, split: SplitName, count: int, seed: int) -> Sequence[tuple[Example, str]]:
+        """``count`` (example, answer) pairs to imitate, balanced over classes."""
+
+    def action_name(self, action: Any) -> str:
+        """The class of an action for counting: a name in ``action_names`` where those exist."""
+        return str(action)
+
+    def total(self, rewards: Rewards) -> float:
+        """The weighted sum that training maximises; a component that was not scored counts 0."""
+        return sum(self.weights.get(name, 0.0) * value for name, value in rewards.items() if value is not None)

@@ -1,0 +1,64 @@
+"""Supervised fine-tuning on answers worth imitating, by TRL's SFTTrainer (loss on the answer alone)."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tradeschool.train.stage import Context, Result, StageConfig
+
+TRL = "trl:SFTConfig"
+
+
+class Config(StageConfig):
+    """``examples``: how many answers to imitate; ``model``: the stage whose weights to start from.
+
+    By default the stage starts from the stage before it, or from the untrained model.
+    """
+
+    examples: int = Field(default=12_000, ge=1)
+    model: str | None = None
+
+
+def run(config: Config, context: Context) -> Result:
+    """Train on the task's targets; weights go to ``weights/`` in the stage's folder."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from tradeschool.train.trainer import finish, start, train
+
+    model, tokenizer, peft = start(config.model, context)
+    with context.console.status("Writing answers to imitate"):
+        rows = [
+            {
+                "prompt": context.task.prompt(example).messages,
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+            for example, answer in context.task.targets("train", config.examples, context.seed)
+        ]
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(**arguments(config, context.folder, context.seed)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=peft,
+    )
+    train(trainer, context, title=config.name, shown=("loss", "mean_token_accuracy"))
+    return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
+
+
+def arguments(config: StageConfig, folder: Path, seed: int) -> dict[str, Any]:
+    """What the house sets for every TRL trainer; the recipe's ``trl:`` mapping has the last word."""
+    import torch
+
+    machine = {} if torch.cuda.is_available() else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    ours = {
+        "output_dir": str(folder / "checkpoints"),
+        "seed": seed,
+        "data_seed": seed,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "save_total_limit": 1,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    return {**ours, **machine, **config.trl}
