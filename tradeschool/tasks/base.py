@@ -74,6 +74,10 @@ class Task(ABC):
     def targets(self, split: SplitName, count: int, seed: int) -> Sequence[tuple[Example, str]]:
         """``count`` (example, answer) pairs to imitate, balanced over classes."""
 
+    def metrics(self, example: Example, action: Any | None) -> dict[str, float]:
+        """Figures of an answer beside its rewards; NaN where one is not defined."""
+        return {}
+
     def action_name(self, action: Any) -> str:
         """The class of an action for counting: a name in ``action_names`` where those exist."""
         return str(action)

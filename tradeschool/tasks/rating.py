@@ -1,5 +1,6 @@
 """The rating task: five points from STRONG_SELL to STRONG_BUY for one stock on one day."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -43,7 +44,8 @@ class RatingConfig(BaseModel):
 
     ``horizons`` are the days over which profit is measured (see ``outcomes.excess_TN``);
     ``risk_aversion`` is lambda in profit - lambda / 2 * position^2; ``hindsight`` is the share of
-    SFT targets whose decision is the label of hindsight instead of the expert's.
+    SFT targets whose decision is the label of hindsight instead of the expert's. ``measure`` names the
+    components whose sum is the score that policies are compared by; ``weights`` what training maximises.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,6 +58,7 @@ class RatingConfig(BaseModel):
     risk_aversion: float = Field(default=0.2, ge=0)
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight: float = Field(default=0.5, ge=0, le=1)
+    measure: list[str] = ["profit", "risk"]
     weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.05}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
 
@@ -65,16 +68,16 @@ class RatingConfig(BaseModel):
         check_facts(names)
         return names
 
-    @field_validator("weights")
+    @field_validator("weights", "measure")
     @classmethod
-    def _known_components(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name in weights:
+    def _known_components(cls, named: Any) -> Any:
+        for name in named:
             if name not in COMPONENTS:
                 raise RecipeError(
-                    f"task.weights: '{name}' is no reward component.{did_you_mean(name, COMPONENTS)} "
+                    f"'{name}' is no reward component.{did_you_mean(name, COMPONENTS)} "
                     f"Choose from: {', '.join(COMPONENTS)}."
                 )
-        return weights
+        return named
 
 
 @dataclass
@@ -101,6 +104,7 @@ class RatingTask(Task):
     windows: Windows = field(init=False, repr=False)
     excess_TN: Floats = field(init=False, repr=False)
     label_TN: Floats = field(init=False, repr=False)
+    planted_TN: Floats | None = field(init=False, repr=False)
 
     config_class: ClassVar[type[BaseModel]] = RatingConfig
 
@@ -108,6 +112,7 @@ class RatingTask(Task):
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **self.config.weights}
         self.windows = Windows(self.panel, mask=self.config.mask)
         self.excess_TN = outcomes.excess_TN(self.panel, self.config.horizons)
+        self.planted_TN = outcomes.planted_TN(self.panel)
         train_T = np.zeros(self.panel.shape[0], dtype=bool)
         train_T[self.split.train_T] = True
         self.label_TN = outcomes.rating_labels(self.panel, train_T, self.config.label_mode).label_TN
@@ -184,15 +189,39 @@ class RatingTask(Task):
         rng.shuffle(chosen)  # type: ignore[arg-type]
         return [(e, self.compose(rating, self.reasoning(e))) for e, rating in chosen]
 
-    def expected(self, example: Example, action: int | None) -> float | None:
-        """Practice markets only: profit + risk that the answer is expected to earn, given all that could be known."""
-        planted_TN = outcomes.planted_TN(self.panel)
-        if planted_TN is None:
+    def metrics(self, example: Example, action: int | None) -> dict[str, float]:
+        """``score`` (the sum of ``measure``), ``correct`` against the label, ``expected`` on a practice market."""
+        label = float(self.label_TN[example.t, example.n])
+        score = self.measured(example, action)
+        return {
+            "score": math.nan if score is None else score,
+            "correct": float(action == label) if math.isfinite(label) else math.nan,
+            "expected": self.expected(example, action),
+        }
+
+    def measured(self, example: Example, action: int | None) -> float | None:
+        """The score that policies are compared by; None where the future needed for it is not in the data."""
+        rewards = self.score(example, "", action)
+        values = [rewards[name] for name in self.config.measure]
+        return None if any(value is None for value in values) else sum(value for value in values if value is not None)
+
+    def expected(self, example: Example, action: int | None) -> float:
+        """The score this answer is expected to earn given all that could be known; NaN where nobody knows.
+
+        Known on a practice market, for profit over one day. An unreadable answer takes no position: 0.
+        """
+        if self.planted_TN is None or self.config.measure != ["profit", "risk"] or self.config.horizons != [1]:
+            return math.nan
+        if action is None:
+            return 0.0
+        planted = float(self.planted_TN[example.t, example.n])
+        return action / 2 * planted + rating_rewards.risk(action, self.config.risk_aversion)
+
+    def best(self, example: Example) -> int | None:
+        """The rating with the highest expected score; None where nobody knows."""
+        if math.isnan(self.expected(example, 0)):
             return None
-        planted = float(planted_TN[example.t, example.n])
-        return (rating_rewards.profit(action, planted) if action is not None else 0.0) + rating_rewards.risk(
-            action, self.config.risk_aversion
-        )
+        return max(RATING_NAMES, key=lambda rating: self.expected(example, rating))
 
 
 def _balanced(pairs: Sequence[tuple[Example, int]], count: int, rng: np.random.Generator) -> list[tuple[Example, int]]:
