@@ -19,9 +19,7 @@ def rollout(policy: Policy, task: Task, examples: Sequence[Example], versions: d
     ]
 
 
-def judge(
-    task: Task, example: Example, messages: list[dict[str, str]], policy: str, versions: dict[str, str]
-) -> Trace:
+def judge(task: Task, example: Example, messages: list[dict[str, str]], policy: str, versions: dict[str, str]) -> Trace:
     """Score the last message as the answer to an example."""
     reply = messages[-1]["content"]
     stop: Stop = "answered"

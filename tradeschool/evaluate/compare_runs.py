@@ -36,7 +36,7 @@ class Runs:
 def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
     """Print the rows of several runs side by side, and return them; raises as :func:`read_runs` does."""
     runs = read_runs(folders)
-    console.print(row_table(f"{len(runs.names)} runs on the same exam", runs.comparisons[0], runs.rows))
+    console.print(row_table(f"{len(runs.names)} runs on the same exam", runs.comparisons[0], runs.rows, console))
     print_warnings(console, runs.warnings)
     return runs
 

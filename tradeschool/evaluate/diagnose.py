@@ -12,9 +12,7 @@ MOST_OF_ONE_ANSWER = 0.9
 MOST_UNREADABLE = 0.01
 
 
-def training_warnings(
-    training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float]
-) -> list[str]:
+def training_warnings(training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float]) -> list[str]:
     """One sentence per trouble, from the last quarter of every stage's steps.
 
     Args:
@@ -43,9 +41,10 @@ def _late_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _about(late: Mapping[str, float], weights: Mapping[str, float]) -> list[str]:
     found = []
     if late.get("entropy", 1.0) < LEAST_ENTROPY:
-        found.append(f"entropy fell to {late['entropy']:.3f} a token (below {LEAST_ENTROPY}): little is tried out any more.")
+        found.append(f"entropy fell to {late['entropy']:.3f} a token (below {LEAST_ENTROPY}): little is tried out.")
     if late.get("frac_reward_zero_std", 0.0) > MOST_ZERO_VARIANCE:
-        found.append(f"in {late['frac_reward_zero_std']:.0%} of the groups all rewards were equal: those taught nothing.")
+        share = late["frac_reward_zero_std"]
+        found.append(f"in {share:.0%} of the groups all rewards were equal: those taught nothing.")
     if late.get("kl", 0.0) > MOST_KL:
         found.append(f"KL to the starting policy reached {late['kl']:.1f} (above {MOST_KL:g}): it may have run away.")
     if late.get("parse_errors", 0.0) > MOST_UNREADABLE:

@@ -59,7 +59,9 @@ def run(config: Config, context: Context) -> Result:
     answers += [tally(exam, context.task, *models) for models in _models(config, context, examples)]
     with context.console.status("Drawing dates for the intervals"):
         comparison = compare(exam, answers, seed=context.seed, draws=config.draws, level=config.level)
-    (context.folder / COMPARISON).write_text(comparison.to_json(), encoding="utf-8")
+    unfinished = (context.folder / COMPARISON).with_suffix(".part")
+    unfinished.write_text(comparison.to_json(), encoding="utf-8")
+    unfinished.replace(context.folder / COMPARISON)
     rebuild_report(context.run_folder, context.console, folder=context.folder)
     return Result(summary={f"score/{row.policy}": row.metrics["score"].value for row in comparison.rows})
 
@@ -213,13 +215,18 @@ def rebuild_report(run_folder: Path, console: Console, folder: Path | None = Non
 
 
 def _evaluated(run_folder: Path) -> Path:
-    found = sorted(run_folder.glob(f"*/{COMPARISON}"))
+    found = sorted((path.parent for path in run_folder.glob(f"*/{COMPARISON}")), key=_number)
     if not found:
         raise RunError(
             f"{run_folder}: no evaluate stage has finished, so there is nothing to report. "
             f"Finish the run with: tradeschool resume {run_folder}"
         )
-    return found[-1].parent
+    return found[-1]
+
+
+def _number(folder: Path) -> int:
+    """The 10 of ``10-evaluate``."""
+    return int(folder.name.split("-")[0])
 
 
 def _training(run_folder: Path) -> _Training:
@@ -227,7 +234,7 @@ def _training(run_folder: Path) -> _Training:
     from tradeschool.manifest import read
     from tradeschool.train.logging import METRICS, read_metrics
 
-    folders = sorted((path.parent for path in run_folder.glob(f"*/{METRICS}")), key=lambda f: int(f.name.split("-")[0]))
+    folders = sorted((path.parent for path in run_folder.glob(f"*/{METRICS}")), key=_number)
     metrics = {folder.name.partition("-")[2]: read_metrics(folder / METRICS) for folder in folders}
     weights = read(run_folder).recipe.get("task", {}).get("weights", {})
     return _Training(metrics, training_warnings(metrics, weights))
@@ -241,4 +248,11 @@ def _samples(folder: Path, comparison: Any) -> list[Trace]:
         return []
     traces = [trace for trace in read_traces(path) if "correct" in trace.metrics]
     halves = [[trace for trace in traces if trace.metrics["correct"] == value] for value in (1.0, 0.0)]
-    return [trace for half in halves for trace in half[:: max(1, len(half) // (SAMPLES // 2))][: SAMPLES // 2]]
+    return [trace for half in halves for trace in _spread(half, SAMPLES // 2)]
+
+
+def _spread(traces: list[Trace], count: int) -> list[Trace]:
+    """``count`` of them from the first to the last, all where there are fewer."""
+    if len(traces) <= count:
+        return traces
+    return [traces[i] for i in np.linspace(0, len(traces) - 1, count).astype(int)]

@@ -23,7 +23,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the headline, the table, a line per policy and the warnings."""
     for line in headline(comparison):
         console.print(Text(line, style="bold"))
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison, console))
     for row in comparison.rows:
         console.print(Text.assemble((f"{row.policy}: ", "bold"), row.sentence))
     print_warnings(console, comparison.warnings)
@@ -35,21 +35,34 @@ def print_warnings(console: Console, warnings: Sequence[str]) -> None:
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """The rich table, one row a policy."""
+def comparison_table(comparison: Comparison, console: Console) -> Table:
+    """The rich table, one row a policy, with as many columns as the console is wide."""
     exam = comparison.exam
     title = f"{exam.tickers} tickers, {len(exam.dates)} unseen dates, {exam.dates[0]} to {exam.dates[-1]}"
-    return row_table(title, comparison, [("", row) for row in comparison.rows])
+    return row_table(title, comparison, [("", row) for row in comparison.rows], console)
 
 
-def row_table(title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]]) -> Table:
-    """Rows with the name of their run; the run's column is there only where a row has one."""
+def row_table(title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]], console: Console) -> Table:
+    """Rows with the name of their run; the run's column is there only where a row has one.
+
+    In a narrow console the last columns are left out, never cut: a figure without its end is no figure.
+    """
     with_run = any(run for run, _ in rows)
     metrics = shown_metrics([row for _, row in rows], COLUMNS_OF_RUNS if with_run else COLUMNS)
+    table = _table(title, comparison, rows, metrics, with_run)
+    while len(metrics) > 1 and console.measure(table).maximum > console.width:
+        metrics = metrics[:-1]
+        table = _table(title, comparison, rows, metrics, with_run)
+    return table
+
+
+def _table(
+    title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]], metrics: Sequence[Metric], with_run: bool
+) -> Table:
     caption = f"[low, high]: {comparison.level:.0%} interval, {comparison.draws} draws of dates in blocks, after costs"
     table = Table(title=Text(title), caption=Text(caption), box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in (["run"] if with_run else []) + ["policy", "verdict"]:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for metric in metrics:
         table.add_column(Text(metric.label.replace(" ", "\n")), justify="right", no_wrap=True)
     for run, row in rows:

@@ -30,7 +30,8 @@ class Window:
     """What was known about one ticker after the close of date row ``t``.
 
     ``values`` holds every indicator at t by name (NaN where its history is too short);
-    ``closes_L`` the last L closes, oldest first, rebased to 100 at its start when masked;
+    ``closes_L`` the last L closes, oldest first, NaN where there was no bar, rebased to 100 at the
+    first bar when masked;
     ``news`` and ``market_news`` are the newest notes first. ``ticker`` and ``date`` are the words
     that may be said to a model: "Stock 7" and "day 512" when masked.
     """
@@ -78,7 +79,9 @@ class Windows:
         self.values["strength_10"] = strength_TN(panel, self.values["volatility_20"])
         order = np.random.default_rng([seed, 7]).permutation(len(panel.tickers))
         self._masked = {ticker: f"Stock {order[n] + 1}" for n, ticker in enumerate(panel.tickers)}
-        self._symbols = re.compile(r"(?<!\w)\$?(" + "|".join(map(re.escape, sorted(panel.tickers, key=len, reverse=True))) + r")(?!\w)")
+        # The longest first, so that BRK.B is not read as BRK.
+        symbols = "|".join(map(re.escape, sorted(panel.tickers, key=len, reverse=True)))
+        self._symbols = re.compile(rf"(?<!\w)\$?({symbols})(?!\w)")
         self._rows: dict[str | None, list[int]] = defaultdict(list)
         self._notes: dict[str | None, list[Note]] = defaultdict(list)
         dates_T = panel.dates_T.astype("datetime64[D]")
@@ -96,7 +99,7 @@ class Windows:
             ticker=self._masked[ticker] if self.mask else ticker,
             date=f"day {t}" if self.mask else date,
             values=_ValuesAt(self.values, t, n),
-            closes_L=100 * closes_L / closes_L[0] if self.mask else closes_L,
+            closes_L=_rebased(closes_L) if self.mask else closes_L,
             news=self._recent(ticker, t, NEWS_MEMORY_DAYS),
             market_news=self._recent(None, t, MARKET_MEMORY_DAYS),
         )
@@ -110,6 +113,12 @@ class Windows:
 
     def _say(self, text: str) -> str:
         return self._symbols.sub(lambda found: self._masked[found[1]], text) if self.mask else text
+
+
+def _rebased(closes_L: Floats) -> Floats:
+    # From the first bar, not the first row: a late listing or a gap must not hide the closes after it.
+    known_L = closes_L[np.isfinite(closes_L)]
+    return 100 * closes_L / known_L[0] if known_L.size else closes_L
 
 
 def strength_TN(panel: Panel, volatility_TN: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """A model and its tokenizer by one path: the local tiny model, a folder, a Hub name, or adapters on any of them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,18 @@ def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) ->
     if config.base != "tiny":
         return config.base
     folder = run_folder / BASE_FOLDER
-    if not (folder / "config.json").exists():
+    if not folder.exists():
         texts = [
             task.prompt(example).messages[-1]["content"] + "\n" + target
             for example, target in task.targets("train", TOKENIZER_EXAMPLES, seed)
         ]
         tokenizer = build_tokenizer(texts, task.words, config.tiny)
-        tokenizer.save_pretrained(folder)
-        build_model(tokenizer, config.tiny, seed).save_pretrained(folder)
+        # Under its own name only once it is whole: a run may be killed while it writes.
+        unfinished = run_folder / f"{BASE_FOLDER}.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        tokenizer.save_pretrained(unfinished)
+        build_model(tokenizer, config.tiny, seed).save_pretrained(unfinished)
+        unfinished.replace(folder)
     return str(folder)
 
 
@@ -70,6 +75,7 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
         RecipeError: there is no such model, with what was tried.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     adapters = (Path(source) / "adapter_config.json").exists()
@@ -85,12 +91,15 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         if adapters:
-            from peft import AutoPeftModelForCausalLM
+            from peft import PeftConfig, PeftModel
 
-            model = AutoPeftModelForCausalLM.from_pretrained(source, is_trainable=trainable, **options)
+            # Not peft's AutoPeftModel: it resizes the embeddings to the tokenizer, which changes the model.
+            base = PeftConfig.from_pretrained(source).base_model_name_or_path
+            model = AutoModelForCausalLM.from_pretrained(base, **options)
+            model = PeftModel.from_pretrained(model, source, is_trainable=trainable)
         else:
             model = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise RecipeError(
             f"model.base: '{source}' cannot be loaded as a causal language model ({_first_line(error)}). "
             "Give a local folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
@@ -125,7 +134,9 @@ def _dtype(name: str) -> Any:
 
     names = ("float32", "bfloat16", "float16")
     if name not in names:
-        raise RecipeError(f"model.dtype: '{name}' is no type for weights.{did_you_mean(name, names)} Choose from {names}.")
+        raise RecipeError(
+            f"model.dtype: '{name}' is no type for weights.{did_you_mean(name, names)} Choose from {names}."
+        )
     return getattr(torch, name)
 
 

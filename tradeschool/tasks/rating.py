@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tradeschool.errors import ParseError, RecipeError, did_you_mean
+from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market import outcomes
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
@@ -42,7 +42,9 @@ EXPERT_POINTS: dict[str, dict[str, int]] = {
 class RatingConfig(BaseModel):
     """What is shown, what is rewarded and what is imitated.
 
-    ``horizons`` are the days over which profit is measured (see ``outcomes.excess_TN``);
+    ``horizons`` are the days over which the rewards see the market (the mean over them, see
+    ``outcomes.excess_TN``: signals that last make several horizons less noisy than one); the score
+    that policies are compared by is measured over the first one alone.
     ``risk_aversion`` is lambda in profit - lambda / 2 * position^2; ``hindsight`` is the share of
     SFT targets whose decision is the label of hindsight instead of the expert's. ``measure`` names the
     components whose sum is the score that policies are compared by; ``weights`` what training maximises.
@@ -51,14 +53,14 @@ class RatingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Literal["rating"] = "rating"
-    facts: list[str] = ["market", "strength", "rsi", "news"]
+    facts: list[str] = Field(default=["market", "strength", "rsi", "news"], min_length=1)
     mask: bool = True
     instructions: bool = False
-    horizons: list[int] = Field(default=[1], min_length=1)
+    horizons: list[Annotated[int, Field(ge=1)]] = Field(default=[1], min_length=1)
     risk_aversion: float = Field(default=0.2, ge=0)
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight: float = Field(default=0.5, ge=0, le=1)
-    measure: list[str] = ["profit", "risk"]
+    measure: list[str] = Field(default=["profit", "risk"], min_length=1)
     weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.05}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
 
@@ -78,6 +80,13 @@ class RatingConfig(BaseModel):
                     f"Choose from: {', '.join(COMPONENTS)}."
                 )
         return named
+
+    @field_validator("measure")
+    @classmethod
+    def _skill_only(cls, names: list[str]) -> list[str]:
+        if "format" in names:
+            raise ValueError("has format, but policies are compared by what their ratings are worth. Remove it")
+        return names
 
 
 @dataclass
@@ -103,6 +112,7 @@ class RatingTask(Task):
     action_names: Sequence[str] = tuple(RATINGS)
     windows: Windows = field(init=False, repr=False)
     excess_TN: Floats = field(init=False, repr=False)
+    held_TN: Floats = field(init=False, repr=False)
     label_TN: Floats = field(init=False, repr=False)
     planted_TN: Floats | None = field(init=False, repr=False)
 
@@ -112,6 +122,7 @@ class RatingTask(Task):
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **self.config.weights}
         self.windows = Windows(self.panel, mask=self.config.mask)
         self.excess_TN = outcomes.excess_TN(self.panel, self.config.horizons)
+        self.held_TN = outcomes.excess_TN(self.panel, self.config.horizons[:1])
         self.planted_TN = outcomes.planted_TN(self.panel)
         train_T = np.zeros(self.panel.shape[0], dtype=bool)
         train_T[self.split.train_T] = True
@@ -151,11 +162,13 @@ class RatingTask(Task):
 
     def score(self, example: Example, text: str, action: int | None) -> Rewards:
         """Every component for one answer; None where the future needed for it is not in the data."""
-        excess, label = float(self.excess_TN[example.t, example.n]), float(self.label_TN[example.t, example.n])
+        return self._score(example, text, action, float(self.excess_TN[example.t, example.n]))
+
+    def _score(self, example: Example, text: str, action: int | None, excess: float) -> Rewards:
         return {
             "profit": rating_rewards.profit(action, excess),
             "risk": rating_rewards.risk(action, self.config.risk_aversion),
-            "decision": rating_rewards.decision(action, label),
+            "decision": rating_rewards.decision(action, float(self.label_TN[example.t, example.n])),
             "outcome": rating_rewards.outcome(action, excess, self.config.outcome),
             "format": float(action is not None and has_reasoning(text)),
         }
@@ -186,7 +199,7 @@ class RatingTask(Task):
         labelled = [(e, int(label)) for e in drawn if np.isfinite(label := self.label_TN[e.t, e.n])]
         ruled = [(e, self.expert(e)[0]) for e in drawn]
         chosen = _balanced(labelled, by_hindsight, rng) + _balanced(ruled, count - by_hindsight, rng)
-        rng.shuffle(chosen)  # type: ignore[arg-type]
+        rng.shuffle(chosen)
         return [(e, self.compose(rating, self.reasoning(e))) for e, rating in chosen]
 
     def metrics(self, example: Example, action: int | None) -> dict[str, float]:
@@ -201,27 +214,30 @@ class RatingTask(Task):
 
     def measured(self, example: Example, action: int | None) -> float | None:
         """The score that policies are compared by; None where the future needed for it is not in the data."""
-        rewards = self.score(example, "", action)
+        rewards = self._score(example, "", action, float(self.held_TN[example.t, example.n]))
         values = [rewards[name] for name in self.config.measure]
         return None if any(value is None for value in values) else sum(value for value in values if value is not None)
 
     def expected(self, example: Example, action: int | None) -> float:
         """The score this answer is expected to earn given all that could be known; NaN where nobody knows.
 
-        Known on a practice market, for profit over one day. An unreadable answer takes no position: 0.
+        Known on a practice market, for profit (less the charge for risk) over one day. An unreadable answer
+        takes no position: 0.
         """
-        if self.planted_TN is None or self.config.measure != ["profit", "risk"] or self.config.horizons != [1]:
+        known = set(self.config.measure) <= {"profit", "risk"} and self.config.horizons[0] == 1
+        if self.planted_TN is None or not known:
             return math.nan
         if action is None:
             return 0.0
         planted = float(self.planted_TN[example.t, example.n])
-        return action / 2 * planted + rating_rewards.risk(action, self.config.risk_aversion)
+        charge = rating_rewards.risk(action, self.config.risk_aversion)
+        return action / 2 * planted * ("profit" in self.config.measure) + charge * ("risk" in self.config.measure)
 
     def best(self, example: Example) -> int | None:
-        """The rating with the highest expected score; None where nobody knows."""
+        """The rating with the highest expected score, the calmer one of equals; None where nobody knows."""
         if math.isnan(self.expected(example, 0)):
             return None
-        return max(RATING_NAMES, key=lambda rating: self.expected(example, rating))
+        return max(RATING_NAMES, key=lambda rating: (self.expected(example, rating), -abs(rating)))
 
 
 def _balanced(pairs: Sequence[tuple[Example, int]], count: int, rng: np.random.Generator) -> list[tuple[Example, int]]:

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 INVALID_DECISION = -1.5
 INVALID_PROFIT = -1.0
@@ -34,6 +34,13 @@ class OutcomeConfig(BaseModel):
     unit: float = Field(default=1.5, gt=0)
     steps: tuple[float, float] = (0.5, 1.0)
     cost: float = Field(default=0.05, ge=0)
+
+    @model_validator(mode="after")
+    def _unit_beyond_dead_zone(self) -> "OutcomeConfig":
+        # HOLD's loss grows over u - d: at u <= d it would divide by zero, or reward holding through a large move.
+        if self.unit <= self.dead_zone:
+            raise ValueError(f"has unit {self.unit:g}, but it must be greater than dead_zone {self.dead_zone:g}")
+        return self
 
 
 def profit(rating: int | None, excess: float) -> float | None:

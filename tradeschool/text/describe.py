@@ -59,31 +59,100 @@ def _in_bands(values: Mapping[str, float]) -> float:
 _FIVE = ("very weak", "weak", "even", "strong", "very strong")
 _NUMBERS: dict[str, _Number] = {
     "strength": _Number("Strength", lambda v: v["strength_10"], "{:+.1f}", (-1.2, -0.4, 0.4, 1.2), _FIVE),
-    "rsi": _Number("RSI", lambda v: v["rsi_14"], "{:.1f}", (30, 45, 55, 70), ("oversold", "low", "neutral", "high", "overbought")),
+    "rsi": _Number(
+        "RSI", lambda v: v["rsi_14"], "{:.1f}", (30, 45, 55, 70), ("oversold", "low", "neutral", "high", "overbought")
+    ),
     "trend": _Number("Trend", _ratio("close", "sma_50"), "{:+.1f}%", (-2, 2), ("down", "flat", "up")),
-    "momentum": _Number("Momentum", lambda v: v["roc_10"], "{:+.1f}%", (-5, -1, 1, 5), ("falling fast", "falling", "flat", "rising", "rising fast")),
-    "macd": _Number("MACD", lambda v: 100 * v["macd_hist"] / v["close"], "{:+.2f}%", (0.0,), ("below signal", "above signal")),
-    "stochastic": _Number("Stochastic", lambda v: v["stoch_k"], "{:.0f}", (20, 80), ("oversold", "neutral", "overbought")),
-    "williams": _Number("Williams", lambda v: v["willr_14"], "{:.0f}", (-80, -20), ("oversold", "neutral", "overbought")),
+    "momentum": _Number(
+        "Momentum",
+        lambda v: v["roc_10"],
+        "{:+.1f}%",
+        (-5, -1, 1, 5),
+        ("falling fast", "falling", "flat", "rising", "rising fast"),
+    ),
+    "macd": _Number(
+        "MACD", lambda v: 100 * v["macd_hist"] / v["close"], "{:+.2f}%", (0.0,), ("below signal", "above signal")
+    ),
+    "stochastic": _Number(
+        "Stochastic", lambda v: v["stoch_k"], "{:.0f}", (20, 80), ("oversold", "neutral", "overbought")
+    ),
+    "williams": _Number(
+        "Williams", lambda v: v["willr_14"], "{:.0f}", (-80, -20), ("oversold", "neutral", "overbought")
+    ),
     "cci": _Number("CCI", lambda v: v["cci_20"], "{:+.0f}", (-100, 100), ("oversold", "neutral", "overbought")),
     "adx": _Number("ADX", lambda v: v["adx_14"], "{:.0f}", (20, 40), ("no trend", "trending", "strong trend")),
-    "bollinger": _Number("Bollinger", _in_bands, "{:.0f}%", (0, 30, 70, 100), ("below the bands", "low", "middle", "high", "above the bands")),
+    "bollinger": _Number(
+        "Bollinger",
+        _in_bands,
+        "{:.0f}%",
+        (0, 30, 70, 100),
+        ("below the bands", "low", "middle", "high", "above the bands"),
+    ),
     "atr": _Number("ATR", lambda v: 100 * v["atr_14"] / v["close"], "{:.1f}%", (1, 3), ("calm", "normal", "wild")),
-    "volatility": _Number("Volatility", lambda v: 100 * v["volatility_20"], "{:.1f}%", (1, 3), ("calm", "normal", "wild")),
+    "volatility": _Number(
+        "Volatility", lambda v: 100 * v["volatility_20"], "{:.1f}%", (1, 3), ("calm", "normal", "wild")
+    ),
     "volume": _Number("Volume", lambda v: v["volume_ratio_20"], "{:.1f}x", (0.7, 1.5), ("thin", "usual", "heavy")),
-}  # fmt: skip
+}
 
 # A small finance lexicon in the manner of Loughran and McDonald (2011): tone by counting words.
-GOOD_WORDS = frozenset("beats beat wins won raises raised upgraded upgrade record buyback growth strong surges gains profit rally approval tops".split())
-BAD_WORDS = frozenset("misses missed loses lost cuts cut downgraded downgrade weak lawsuit falls fell loss probe recall warns warning slump".split())
-_REGIME_WORDS = {"trend": "trending", "trends": "trending", "trending": "trending", "choppy": "choppy", "reverse": "choppy"}
+# "Profit" is in neither list, because its verb decides: "Profit beats", "Profit misses".
+GOOD_WORDS = frozenset(
+    {
+        "beats",
+        "beat",
+        "wins",
+        "won",
+        "raises",
+        "raised",
+        "upgraded",
+        "upgrade",
+        "record",
+        "buyback",
+        "growth",
+        "strong",
+        "surges",
+        "gains",
+        "rally",
+        "approval",
+        "tops",
+    }
+)
+BAD_WORDS = frozenset(
+    {
+        "misses",
+        "missed",
+        "loses",
+        "lost",
+        "cuts",
+        "cut",
+        "downgraded",
+        "downgrade",
+        "weak",
+        "lawsuit",
+        "falls",
+        "fell",
+        "loss",
+        "probe",
+        "recall",
+        "warns",
+        "warning",
+        "slump",
+    }
+)
+_REGIME_WORDS = {
+    "trend": "trending",
+    "trends": "trending",
+    "trending": "trending",
+    "choppy": "choppy",
+    "reverse": "choppy",
+}
 
 
 def tone(text: str) -> int:
     """+1, 0 or -1: more good words than bad, as many, fewer."""
     words = [word.strip(".,;:!?()'\"").lower() for word in text.split()]
-    # "Profit misses": the verb decides, so the neutral-leaning noun counts only where nothing else does.
-    score = sum(word in GOOD_WORDS - {"profit"} for word in words) - sum(word in BAD_WORDS for word in words)
+    score = sum(word in GOOD_WORDS for word in words) - sum(word in BAD_WORDS for word in words)
     return (score > 0) - (score < 0)
 
 

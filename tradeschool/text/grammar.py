@@ -42,9 +42,13 @@ def parse_decision(text: str, choices: Sequence[str] = tuple(RATINGS)) -> str:
         raise ParseError(f"no decision: end with one of {', '.join(f'[[[{choice}]]]' for choice in choices)}")
     if len(found) > 1:
         raise ParseError(f"{len(found)} decisions ({', '.join(found[:3])}): exactly one is allowed")
+    if answer.count("[[[") > 1:
+        raise ParseError("a second [[[ is opened: exactly one decision is allowed")
     choice = found[0].strip()
     if choice not in choices:
-        raise ParseError(f"'{choice[:40]}' is no decision.{did_you_mean(choice, choices)} Choose from {', '.join(choices)}")
+        raise ParseError(
+            f"'{choice[:40]}' is no decision.{did_you_mean(choice, choices)} Choose from {', '.join(choices)}"
+        )
     if not _DECISION.search("\n".join(answer.splitlines()[-LAST_LINES:])):
         raise ParseError(f"the decision does not stand in the last {LAST_LINES} lines")
     return choice

@@ -1,10 +1,12 @@
 """Group relative policy optimisation by TRL's GRPOTrainer, with the prompt computed once per group."""
 
+import math
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tradeschool.train.sft import arguments
+from tradeschool.tasks.base import Example
+from tradeschool.train.sft import arguments, configured
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
@@ -13,27 +15,52 @@ TRL = "trl:GRPOConfig"
 class Config(StageConfig):
     """``questions``: how many training questions to draw from; ``model``: the stage to start from.
 
+    ``by_date`` keeps the questions of a date together, dates in random order: in a batch of whole
+    dates what moves all stocks alike cancels, and cannot push all answers to one side. Otherwise
+    questions are shuffled one by one.
     ``share_prefix`` computes what the answers of a group share once (``train/prefix.py``); switch it
     off for a model that takes no 4-D attention mask, or to generate with vLLM.
     """
 
     questions: int = Field(default=20_000, ge=1)
+    by_date: bool = True
     share_prefix: bool = True
     model: str | None = None
+
+    @field_validator("trl")
+    @classmethod
+    def _resumable(cls, trl: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint holds no completions, so it must fall where new ones are generated."""
+        every, save = _steps_per_draw(trl), trl.get("save_steps", 500)
+        if isinstance(save, int) and save % every:
+            raise ValueError(
+                f"must have a save_steps that {every} divides, for completions serve {every} steps "
+                f"(steps_per_generation, num_iterations), and {save} is not. A run resumed between would end otherwise"
+            )
+        return trl
+
+
+def _steps_per_draw(trl: dict[str, Any]) -> int:
+    """How many optimizer steps one batch of completions serves, with TRL's own defaults."""
+    accumulated = trl.get("gradient_accumulation_steps") or 1
+    together = trl.get("generation_batch_size") or 0
+    steps = trl.get("steps_per_generation") or together // (trl.get("per_device_train_batch_size") or 8) or accumulated
+    served = steps * (trl.get("num_iterations") or 1)
+    return int(served // math.gcd(served, accumulated))
 
 
 def run(config: Config, context: Context) -> Result:
     """Train on the task's rewards; weights go to ``weights/`` in the stage's folder."""
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
     from tradeschool.train.rewards import reward_functions
-    from tradeschool.train.shared import SharedPrefixTrainer
+    from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.trainer import finish, start, train
 
     model, tokenizer, peft = start(config.model, context)
-    args = GRPOConfig(**_arguments(config, context))
+    args = configured(GRPOConfig, config.name, _arguments(config, context))
     functions = reward_functions(context.task, group=args.num_generations)
-    trainer = (SharedPrefixTrainer if config.share_prefix else GRPOTrainer)(
+    trainer = (SharedPrefixTrainer if config.share_prefix else ResumableTrainer)(
         model=model,
         args=args,
         reward_funcs=functions,
@@ -48,20 +75,30 @@ def run(config: Config, context: Context) -> Result:
 def _arguments(config: Config, context: Context) -> dict[str, Any]:
     given = arguments(config, context.folder, context.seed)
     names = list(context.task.weights)
+    given.setdefault("shuffle_dataset", not config.by_date)
     return {**given, "remove_unused_columns": False, "reward_weights": [context.task.weights[name] for name in names]}
 
 
 def _questions(config: Config, context: Context) -> Any:
     """A seeded draw from the training split: the prompt, and which example it came from."""
-    import numpy as np
     from datasets import Dataset
 
-    pool = context.task.examples("train")
-    chosen = np.random.default_rng([context.seed, 13]).permutation(len(pool))[: config.questions]
     with context.console.status("Writing questions"):
         return Dataset.from_list(
             [
-                {"prompt": context.task.prompt(pool[i]).messages, "key": pool[i].key, "t": pool[i].t, "n": pool[i].n}
-                for i in map(int, chosen)
+                {"prompt": context.task.prompt(example).messages, "key": example.key, "t": example.t, "n": example.n}
+                for example in draw(context.task.examples("train"), config, context.seed)
             ]
         )
+
+
+def draw(pool: list[Example], config: Config, seed: int) -> list[Example]:
+    """``questions`` of the pool in the order of training: shuffled, or by dates in random order."""
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 13])
+    shuffled = [pool[i] for i in rng.permutation(len(pool))]
+    if config.by_date:
+        turn = {t: place for place, t in enumerate(rng.permutation(sorted({example.t for example in pool})).tolist())}
+        shuffled.sort(key=lambda example: turn[example.t])
+    return shuffled[: config.questions]

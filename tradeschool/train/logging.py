@@ -42,6 +42,8 @@ def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.update(self.bar, completed=state.global_step)
+            # Figures since the last entry are in no checkpoint: without this a resume would lose them.
+            control.should_log = control.should_log or control.should_save
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             row = {key: value for key, value in (logs or {}).items() if isinstance(value, int | float | str)}

@@ -167,9 +167,9 @@ def sample(
 ) -> Tensor:
     """G completions per prompt, [P, G, C]; a prefix that several share is computed once.
 
-    ``warp`` shapes the distribution (temperature, min-p, ...); None takes the likeliest token. After one of ``ends`` a completion is filled with ``ends[0]``.
+    ``warp`` shapes the distribution (temperature, min-p, ...); None takes the likeliest token. After one
+    of ``ends`` a completion is filled with ``ends[0]``.
     """
-    count, length = prompt_ids_PL.shape
     position_ids_PL = (prompt_mask_PL.cumsum(1) - 1).clamp(min=0)
     start_P1 = prompt_mask_PL.sum(1, keepdim=True)
     output = model(
@@ -179,10 +179,10 @@ def sample(
         use_cache=True,
         logits_to_keep=1,
     )
-    place_PG = torch.zeros(count, groups, dtype=torch.long, device=prompt_ids_PL.device)
+    place_PG = torch.zeros(len(prompt_ids_PL), groups, dtype=torch.long, device=prompt_ids_PL.device)
     paths: list[tuple[Tensor, int]] = []  # per step: each completion's node, and the number of nodes
     tokens: list[Tensor] = []
-    ended_PG = torch.zeros(count, groups, dtype=torch.bool, device=prompt_ids_PL.device)
+    ended_PG = torch.zeros(len(prompt_ids_PL), groups, dtype=torch.bool, device=prompt_ids_PL.device)
     for step in range(max_new_tokens):
         token_PG = _draw(output.logits, place_PG, warp).masked_fill(ended_PG, ends[0])
         tokens.append(token_PG)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tradeschool.errors import RecipeError
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:SFTConfig"
@@ -38,13 +39,27 @@ def run(config: Config, context: Context) -> Result:
         ]
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(**arguments(config, context.folder, context.seed)),
+        args=configured(SFTConfig, config.name, arguments(config, context.folder, context.seed)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=peft,
     )
     train(trainer, context, title=config.name, shown=("loss", "mean_token_accuracy"))
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
+
+
+def configured(cls: type[Any], stage: str, values: dict[str, Any]) -> Any:
+    """TRL's configuration; what it refuses is told as a problem of the recipe.
+
+    Raises:
+        RecipeError: TRL refuses a value, or two that do not go together.
+    """
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(
+            f"stages.{stage}.trl: {cls.__name__} refuses it: {error} Correct the values in the recipe."
+        ) from error
 
 
 def arguments(config: StageConfig, folder: Path, seed: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """TRL's GRPOTrainer with generation and log-probabilities on a prefix tree per prompt."""
 
+import os
 from typing import Any
 
 import torch
@@ -11,11 +12,40 @@ from transformers import (
     TopPLogitsWarper,
 )
 from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from tradeschool.train.prefix import log_probs, pack, sample
 
 
-class SharedPrefixTrainer(GRPOTrainer):
+class EpochSampler(RepeatSampler):
+    """TRL's sampler, with an order that depends on seed and epoch alone.
+
+    TRL's draws on from epoch to epoch, so a run resumed in its second epoch would see the first one's
+    order again. In the first epoch both give the same.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of every epoch, that of a resume included."""
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + epoch)
+
+
+class ResumableTrainer(GRPOTrainer):
+    """TRL's trainer, which ends alike whether it was cut off or not."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        theirs = super()._get_train_sampler(dataset)
+        return EpochSampler(
+            data_source=theirs.data_source,
+            mini_repeat_count=theirs.mini_repeat_count,
+            batch_size=theirs.batch_size,
+            repeat_count=theirs.repeat_count,
+            shuffle=theirs.shuffle,
+            seed=theirs.seed,
+        )
+
+
+class SharedPrefixTrainer(ResumableTrainer):
     """GRPO as TRL does it; only what the answers of a group share is computed once.
 
     Two steps are replaced: generation (by TRL's ``rollout_func``) and the per-token
@@ -23,6 +53,8 @@ class SharedPrefixTrainer(GRPOTrainer):
     """
 
     def __init__(self, **options: Any) -> None:
+        # TRL warns that rollout_func may change; its version is pinned and a contract test watches it.
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
         super().__init__(rollout_func=_rollout, **options)
 
     def _get_per_token_logps_and_entropies(
@@ -37,7 +69,7 @@ class SharedPrefixTrainer(GRPOTrainer):
         **multimodal: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         if compute_aux_loss or any(value is not None for value in multimodal.values()):
-            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+            return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
                 attention_mask,
@@ -59,7 +91,8 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     groups = trainer.num_generations if training else trainer.num_generations_eval
     tokenizer, model = trainer.processing_class, trainer.accelerator.unwrap_model(trainer.model)
     texts = [
-        tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True) for prompt in prompts[::groups]
+        tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+        for prompt in prompts[::groups]
     ]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
     model.eval()
@@ -73,9 +106,7 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         warp=_warp(trainer.args),
     )
     model.train(training)
-    prompt_ids = [
-        ids[mask.bool()].tolist() for ids, mask in zip(inputs.input_ids, inputs.attention_mask, strict=True)
-    ]
+    prompt_ids = [ids[mask.bool()].tolist() for ids, mask in zip(inputs.input_ids, inputs.attention_mask, strict=True)]
     ends = set(trainer.eos_token_ids)
     return {
         "prompt_ids": [ids for ids in prompt_ids for _ in range(groups)],

@@ -1,0 +1,85 @@
+"""A language model as a policy: answers in order, whatever the batches, with nothing of the prompt in them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tiny_models
+import torch
+
+from tradeschool.policies.language import LanguagePolicy
+from tradeschool.tasks.base import Prompt
+
+TOKENIZER = tiny_models.tokenizer()
+MODEL = tiny_models.model(
+    vocabulary=len(TOKENIZER), eos_token_id=TOKENIZER.eos_token_id, pad_token_id=TOKENIZER.pad_token_id
+)
+QUESTIONS = ["RSI 28.4 (oversold). Momentum up.", "RSI 2", "Market trending. " * 4, "", "RSI 3.3 Momentum"]
+
+
+def prompts(texts: list[str] = QUESTIONS) -> list[Prompt]:
+    window: Any = None
+    return [Prompt(text, [{"role": "user", "content": text}], window) for text in texts]
+
+
+def policy(**options: Any) -> LanguagePolicy:
+    return LanguagePolicy(MODEL, TOKENIZER, name="model", kind="trained", **{"max_new_tokens": 8, **options})
+
+
+def alone(text: str) -> str:
+    """Greedy decoding of one prompt without cache, padding or batch."""
+    messages = [{"role": "user", "content": text}]
+    asked = TOKENIZER.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = TOKENIZER(asked, add_special_tokens=False).input_ids
+    new: list[int] = []
+    while len(new) < 8 and TOKENIZER.eos_token_id not in new:
+        with torch.no_grad():
+            new.append(int(MODEL(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax()))
+    return str(TOKENIZER.decode(new, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 256])
+def test_answers_come_in_order_and_do_not_depend_on_the_batch(batch_size: int) -> None:
+    replies = policy(batch_size=batch_size).reply(prompts())
+    assert replies == [alone(text) for text in QUESTIONS]
+    assert len(set(replies)) > 2
+
+
+def test_special_tokens_are_no_part_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(input_ids: Any, **options: Any) -> Any:
+        words = TOKENIZER("[[[BUY]]]<|end|><|pad|>", add_special_tokens=False, return_tensors="pt").input_ids
+        return torch.cat([input_ids, words.expand(len(input_ids), -1)], dim=1)
+
+    monkeypatch.setattr(MODEL, "generate", answer)
+    assert policy().reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+
+
+def test_progress_is_told_batch_by_batch() -> None:
+    told: list[int] = []
+    policy(batch_size=2, on_batch=told.append).reply(prompts())
+    assert told == [2, 4, 5]
+
+
+def test_no_questions_no_answers() -> None:
+    assert policy().reply([]) == []
+
+
+@pytest.fixture
+def training() -> Iterator[None]:
+    MODEL.train()
+    yield
+    MODEL.eval()
+
+
+def test_a_model_left_in_training_mode_answers_without_dropout(training: None) -> None:
+    policy().reply(prompts(["RSI 2"]))
+    assert not MODEL.training
+
+
+def test_a_temperature_draws_and_the_seed_fixes_the_draw() -> None:
+    def drawn(seed: int) -> list[str]:
+        torch.manual_seed(seed)
+        return policy(temperature=1.5).reply(prompts())
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)

@@ -1,0 +1,151 @@
+"""Numbers to English: every fact a prompt can state, its cuts, its words, and the unknown said as unknown."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from markets import market, ragged, task_of
+
+from tradeschool.errors import RecipeError
+from tradeschool.market import practice
+from tradeschool.market.window import DatedNote, Window, Windows
+from tradeschool.text.describe import FACTS, check_facts, describe, fact, facts, tone
+
+SOUND = {
+    "strength_10": 0.0, "rsi_14": 50.0, "close": 100.0, "sma_50": 100.0, "roc_10": 0.0, "macd_hist": 0.5,
+    "stoch_k": 50.0, "willr_14": -50.0, "cci_20": 0.0, "adx_14": 30.0, "bb_upper": 110.0, "bb_lower": 90.0,
+    "atr_14": 2.0, "volatility_20": 0.02, "volume_ratio_20": 1.0,
+}  # fmt: skip
+
+
+def window(values: Mapping[str, float] | None = None, news: str = "", age: int = 0, market_news: str = "") -> Window:
+    return Window(
+        key="A@2020-01-01",
+        ticker="Stock 1",
+        date="day 7",
+        values={**SOUND, **(values or {})},
+        closes_L=np.full(20, 100.0),
+        news=(DatedNote(news, age), DatedNote("An older one misses", 4)) if news else (),
+        market_news=(DatedNote(market_news, 3),) if market_news else (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "text"),
+    [
+        ("rsi", {"rsi_14": 28.4}, "RSI 28.4 (oversold)"),
+        ("rsi", {"rsi_14": 30.0}, "RSI 30.0 (low)"),
+        ("rsi", {"rsi_14": 45.0}, "RSI 45.0 (neutral)"),
+        ("rsi", {"rsi_14": 55.0}, "RSI 55.0 (high)"),
+        ("rsi", {"rsi_14": 70.0}, "RSI 70.0 (overbought)"),
+        ("strength", {"strength_10": -1.3}, "Strength -1.3 (very weak)"),
+        ("strength", {"strength_10": -0.5}, "Strength -0.5 (weak)"),
+        ("strength", {"strength_10": 0.3}, "Strength +0.3 (even)"),
+        ("strength", {"strength_10": 0.4}, "Strength +0.4 (strong)"),
+        ("strength", {"strength_10": 1.2}, "Strength +1.2 (very strong)"),
+        ("trend", {"close": 103.0}, "Trend +3.0% (up)"),
+        ("trend", {"close": 97.0}, "Trend -3.0% (down)"),
+        ("trend", {"sma_50": 0.0}, "Trend unknown"),
+        ("momentum", {"roc_10": -6.0}, "Momentum -6.0% (falling fast)"),
+        ("momentum", {"roc_10": 1.0}, "Momentum +1.0% (rising)"),
+        ("macd", {"macd_hist": -0.5}, "MACD -0.50% (below signal)"),
+        ("macd", {"macd_hist": 0.0}, "MACD +0.00% (above signal)"),
+        ("stochastic", {"stoch_k": 80.0}, "Stochastic 80 (overbought)"),
+        ("williams", {"willr_14": -90.0}, "Williams -90 (oversold)"),
+        ("cci", {"cci_20": 150.0}, "CCI +150 (overbought)"),
+        ("adx", {"adx_14": 45.0}, "ADX 45 (strong trend)"),
+        ("bollinger", {"close": 112.0}, "Bollinger 110% (above the bands)"),
+        ("bollinger", {"bb_upper": 90.0}, "Bollinger unknown"),
+        ("atr", {"atr_14": 4.0}, "ATR 4.0% (wild)"),
+        ("volatility", {"volatility_20": 0.005}, "Volatility 0.5% (calm)"),
+        ("volume", {"volume_ratio_20": 2.0}, "Volume 2.0x (heavy)"),
+    ],
+)
+def test_numbers_are_said_with_their_word(name: str, values: dict[str, float], text: str) -> None:
+    assert fact(name, window(values)).text == text
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if name not in ("stock", "date", "market", "news")])
+def test_what_is_not_known_is_said(name: str) -> None:
+    said = fact(name, window(dict.fromkeys(SOUND, math.nan)))
+    assert said.text == f"{said.label} unknown"
+    assert said.word == "unknown"
+
+
+@given(value=st.floats(), name=st.sampled_from(sorted(SOUND)))
+def test_any_number_can_be_said(value: float, name: str) -> None:
+    assume(not (name == "close" and value == 0))  # a Panel refuses such a price
+    for said in facts(window({name: value}), FACTS):
+        assert said.text.startswith(said.label)
+        assert "\n" not in said.text
+        assert "nan" not in said.text
+        assert said.word == "unknown" or said.word in said.text or said.name in ("news", "market")
+
+
+def test_text_facts() -> None:
+    today = window(news="Profit beats forecasts", market_news="Markets are choppy")
+    assert fact("stock", today).text == "Stock: Stock 1"
+    assert fact("date", today).text == "Date: day 7"
+    assert (fact("news", today).text, fact("news", today).word) == ("News today: Profit beats forecasts", "good")
+    assert (fact("market", today).text, fact("market", today).word) == ("Market: Markets are choppy", "choppy")
+    assert fact("news", window(news="Cuts outlook", age=3)).text == "News 3d ago: Cuts outlook"
+    assert (fact("news", window()).text, fact("news", window()).word) == ("News none", "none")
+    assert (fact("market", window()).text, fact("market", window()).word) == ("Market no report", "unclear")
+    assert fact("market", window(market_news="Nothing to say")).word == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        *((text, 1) for text in practice.GOOD_NEWS),
+        *((text, -1) for text in practice.BAD_NEWS),
+        ("Profit rises", 0),
+        ("Beats on sales, misses on profit", 0),
+        ('"Record" growth, says report!', 1),
+        ("", 0),
+    ],
+)
+def test_tone(text: str, sign: int) -> None:
+    assert tone(text) == sign
+
+
+@pytest.mark.parametrize("text", [*practice.TRENDING, *practice.CHOPPY])
+def test_every_market_headline_of_the_practice_market_is_understood(text: str) -> None:
+    expected = "trending" if text in practice.TRENDING else "choppy"
+    assert fact("market", window(market_news=text)).word == expected
+
+
+def test_describe_is_a_line_per_fact_in_the_order_asked() -> None:
+    lines = describe(window(), ["rsi", "stock", "adx"]).splitlines()
+    assert lines == ["RSI 50.0 (neutral)", "Stock: Stock 1", "ADX 30 (trending)"]
+    assert [said.name for said in facts(window(), FACTS)] == list(FACTS)
+
+
+def test_real_windows_can_be_described_from_the_first_day_on() -> None:
+    """Warm-up, gaps and unlisted tickers included, every line filled."""
+    panel = ragged()
+    windows = Windows(panel)
+    for t in [0, 1, 15, 60, 120, 121, 261, 399]:
+        for n in range(6):
+            lines = describe(windows.at(t, n), FACTS).splitlines()
+            assert len(lines) == len(FACTS)
+            assert all(len(line.split()) >= 2 for line in lines)
+    assert "RSI unknown" in describe(windows.at(100, 0), FACTS)
+
+
+def test_words_spread_over_a_market() -> None:
+    """No word of the facts shown by default is so rare that the cut is pointless."""
+    task = task_of(market(tickers=12))
+    words = [fact("strength", task.windows.at(e.t, e.n)).word for e in task.examples("train")]
+    shares = {word: words.count(word) / len(words) for word in set(words)}
+    assert set(shares) == {"very weak", "weak", "even", "strong", "very strong"}
+    assert min(shares.values()) > 0.05
+
+
+def test_a_misspelt_fact_is_refused_with_the_nearest() -> None:
+    check_facts(FACTS)
+    with pytest.raises(RecipeError, match="'momentun' is no fact. Did you mean 'momentum'.*Choose from: stock, date"):
+        check_facts(["rsi", "momentun"])

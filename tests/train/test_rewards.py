@@ -1,0 +1,105 @@
+"""Reward components as TRL calls them: one function each, scored once, with what their spread says."""
+
+from typing import Any
+
+import pytest
+
+from tradeschool.errors import ParseError
+from tradeschool.tasks.base import Example, Rewards, Task
+from tradeschool.train.rewards import reward_functions
+
+
+class UpDown(Task):
+    """``up`` earns the key's number, ``down`` loses it, anything else cannot be read."""
+
+    name = "updown"
+    version = "1"
+    weights = {"gain": 1.0, "style": 0.1, "unknown": 0.0}  # noqa: RUF012
+    action_names = ("up", "down", "flat")
+
+    def __init__(self) -> None:
+        self.scored: list[tuple[str, str]] = []
+
+    def parse(self, text: str) -> str:
+        if text not in self.action_names:
+            raise ParseError(f"'{text}' is no direction")
+        return text
+
+    def score(self, example: Example, text: str, action: Any | None) -> Rewards:
+        self.scored.append((example.key, text))
+        sign = {"up": 1.0, "down": -1.0, "flat": 0.0, None: -2.0}[action]
+        return {"gain": sign * example.t, "style": 1.0, "unknown": None}
+
+    def examples(self, split: Any) -> Any:
+        raise NotImplementedError
+
+    def prompt(self, example: Example) -> Any:
+        raise NotImplementedError
+
+    def compose(self, action: Any, reasoning: str) -> str:
+        raise NotImplementedError
+
+    def targets(self, split: Any, count: int, seed: int) -> Any:
+        raise NotImplementedError
+
+
+def columns(keys: str, **more: Any) -> dict[str, Any]:
+    """TRL hands every dataset column over as a list."""
+    return {"key": list(keys), "t": [int(key) for key in keys], "n": [0] * len(keys), **more}
+
+
+def chat(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "assistant", "content": text}] for text in texts]
+
+
+def test_there_is_one_function_per_component_named_as_it_in_the_order_of_the_weights() -> None:
+    functions = reward_functions(UpDown(), group=2)
+    assert [function.__name__ for function in functions] == ["gain", "style", "unknown"]
+
+
+@pytest.mark.parametrize("form", [chat, lambda *texts: list(texts)], ids=["messages", "text"])
+def test_every_completion_gets_its_own_score_and_none_where_it_is_not_known(form: Any) -> None:
+    gain, style, unknown = reward_functions(UpDown(), group=2)
+    completions = form("up", "down", "up", "what?")
+    given = columns("1122")
+    assert gain(completions=completions, **given) == [1.0, -1.0, 2.0, -4.0]
+    assert style(completions=completions, **given) == [1.0] * 4
+    assert unknown(completions=completions, **given) == [None] * 4
+
+
+def test_equal_answers_to_one_question_are_scored_once_for_all_components() -> None:
+    task = UpDown()
+    completions, given = chat("up", "up", "down", "up"), columns("1112")
+    for function in reward_functions(task, group=2):
+        function(completions=completions, **given)
+    assert task.scored == [("1", "up"), ("1", "down"), ("2", "up")]
+
+
+def test_a_new_batch_is_scored_anew() -> None:
+    gain = reward_functions(UpDown(), group=2)[0]
+    assert gain(completions=chat("up", "up"), **columns("11")) == [1.0, 1.0]
+    assert gain(completions=chat("down", "up"), **columns("33")) == [-3.0, 3.0]
+
+
+def test_what_is_logged_says_how_answers_spread_and_which_components_are_constant_in_groups() -> None:
+    logged: list[tuple[str, float]] = []
+    completions = chat("up", "down", "up", "up", "flat", "flat", "what?", "up")
+    given = columns("11223344", log_metric=lambda name, value: logged.append((name, value)))
+    for function in reward_functions(UpDown(), group=2):
+        function(completions=completions, **given)
+    assert len(logged) == len(dict(logged)), "logged more than once a batch"
+    assert dict(logged) == {
+        "parse_errors": 1 / 8,
+        "answers/up": 4 / 8,
+        "answers/down": 1 / 8,
+        "answers/flat": 2 / 8,
+        "constant_in_group/gain": 2 / 4,
+        "constant_in_group/style": 1.0,
+        "constant_in_group/unknown": 1.0,
+    }
+
+
+def test_columns_of_different_lengths_are_a_defect_and_not_cut_off() -> None:
+    gain = reward_functions(UpDown(), group=2)[0]
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        gain(completions=chat("up", "up"), **columns("1"))

@@ -1,0 +1,153 @@
+"""Which model a stage starts from, which checkpoint it goes on from, what it leaves behind."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny_models
+from rich.console import Console
+
+from tradeschool.errors import RecipeError
+from tradeschool.models.load import ModelConfig
+from tradeschool.train import trainer
+from tradeschool.train.logging import write_rows
+
+
+def context(folder: Path, **models: Path) -> Any:
+    return SimpleNamespace(
+        folder=folder,
+        run_folder=folder,
+        task=None,
+        model=ModelConfig(base=str(folder / "base")),
+        models=models,
+        seed=0,
+        console=Console(quiet=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "expected"),
+    [
+        (None, [], "base"),
+        ("base", ["sft"], "base"),
+        (None, ["sft", "grpo"], "grpo"),
+        ("sft", ["sft", "grpo"], "sft"),
+    ],
+)
+def test_a_stage_starts_from_the_stage_named_or_the_latest(
+    name: str | None, stages: list[str], expected: str, tmp_path: Path
+) -> None:
+    folders = {stage: tiny_models.folder(tmp_path / stage) for stage in ["base", *stages]}
+    given = context(tmp_path, **{stage: folders[stage] for stage in stages})
+    model, tokenizer, peft = trainer.start(name, given)
+    assert model.config._name_or_path == str(folders[expected])
+    assert tokenizer.padding_side == "left"
+    assert peft is None
+
+
+def test_a_misspelt_stage_is_named_with_the_right_ones(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"'stf' is no stage before this one\. Did you mean 'sft'\?.*: base, sft\."):
+        trainer.start("stf", context(tmp_path, sft=tmp_path))
+
+
+def test_fresh_adapters_do_not_depend_on_what_was_drawn_before(tmp_path: Path) -> None:
+    import torch
+
+    tiny_models.folder(tmp_path / "base")
+    drawn = []
+    for before in (0, 5):
+        torch.rand(before)
+        trainer.start(None, context(tmp_path))
+        drawn.append(float(torch.rand(1)))
+    assert drawn[0] == drawn[1]
+
+
+# checkpoints -------------------------------------------------------------------------------------
+
+
+def checkpoint(folder: Path, step: int, state: str | None) -> Path:
+    made = folder / f"checkpoint-{step}"
+    made.mkdir(parents=True)
+    (made / "model.safetensors").write_text("weights", encoding="utf-8")
+    if state is not None:
+        (made / "trainer_state.json").write_text(state, encoding="utf-8")
+    return made
+
+
+WHOLE = json.dumps({"global_step": 1})
+
+
+def test_the_newest_checkpoint_by_number_is_taken(tmp_path: Path) -> None:
+    for step in (9, 100, 20):
+        checkpoint(tmp_path, step, WHOLE)
+    assert trainer._last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
+
+
+@pytest.mark.parametrize("state", [None, "", WHOLE[:8]], ids=["none", "empty", "half"])
+def test_a_checkpoint_that_was_cut_off_is_removed_and_the_one_before_taken(state: str | None, tmp_path: Path) -> None:
+    whole, cut_off = checkpoint(tmp_path, 3, WHOLE), checkpoint(tmp_path, 6, state)
+    assert trainer._last_checkpoint(tmp_path) == str(whole)
+    assert not cut_off.exists()
+
+
+def test_without_a_whole_checkpoint_the_stage_begins_anew(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 3, None)
+    assert trainer._last_checkpoint(tmp_path) is None
+    assert trainer._last_checkpoint(tmp_path / "none") is None
+
+
+# what is left ------------------------------------------------------------------------------------
+
+
+class Finished:
+    """A trainer whose training has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.args = SimpleNamespace(output_dir=str(folder / "checkpoints"))
+
+    def save_model(self, folder: str) -> None:
+        Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").touch()
+        (Path(folder) / "training_args.bin").touch()
+
+
+def finished(folder: Path, *summary: str) -> Any:
+    given: Any = Finished(folder)
+    return trainer.finish(given, tiny_models.tokenizer(), context(folder), summary=summary)
+
+
+def test_weights_and_tokenizer_are_left_and_neither_checkpoints_nor_pickles(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints", 3, WHOLE)
+    result = finished(tmp_path)
+    assert result.weights == tmp_path / "weights"
+    assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in result.weights.iterdir()}
+    assert not list(tmp_path.rglob("*.bin"))
+    assert [path.name for path in tmp_path.iterdir()] == ["weights"]
+
+
+def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint(tmp_path / "checkpoints", 3, WHOLE)
+
+    def cut_off(folder: Any, *given: Any, **options: Any) -> None:
+        next(Path(folder).rglob("model.safetensors")).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.shutil, "rmtree", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            finished(tmp_path)
+    assert trainer._last_checkpoint(tmp_path / "checkpoints") is None
+
+
+def test_the_summary_is_the_last_known_value_of_each_figure(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 1, "loss": 3.0, "kl": 0.5},
+        {"step": 2, "loss": 1.0, "kl": None},
+        {"step": 2, "train_runtime": 9.0},
+    ]
+    write_rows(tmp_path / "metrics.jsonl", rows)
+    assert finished(tmp_path, "loss", "kl", "entropy").summary == {"loss": 1.0, "kl": 0.5}
