@@ -1,5 +1,8 @@
 """The commands. Nothing heavy is imported before a command needs it, so ``tradeschool --help`` is instant."""
 
+import os
+import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +87,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The run folder to make, instead of runs/<recipe name>/<time>.")
     ] = None,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="Open the report in the browser at the end, where there is a screen.")
+    ] = False,
 ) -> None:
     """Run a recipe: train, evaluate, report.
 
@@ -98,7 +104,18 @@ def run(
     from tradeschool import pipeline
     from tradeschool import recipe as recipes
 
-    pipeline.run(recipes.read(recipe, sets or ()), out, Console())
+    folder = pipeline.run(recipes.read(recipe, sets or ()), out, Console())
+    if open_report:
+        _open(folder)
+
+
+def _open(folder: Path) -> None:
+    """Show the report; without a screen a browser would at best be one of the terminal's, in everybody's way."""
+    from tradeschool.run_folder import REPORT
+
+    path = folder / REPORT
+    if path.exists() and (sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(path.resolve().as_uri())
 
 
 @app.command()

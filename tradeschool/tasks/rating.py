@@ -213,8 +213,16 @@ class RatingTask(Task):
         }
 
     def measured(self, example: Example, action: int | None) -> float | None:
-        """The score that policies are compared by; None where the future needed for it is not in the data."""
-        rewards = self._score(example, "", action, float(self.held_TN[example.t, example.n]))
+        """The score that policies are compared by; None where the future needed for it is not in the data.
+
+        An unreadable answer takes no position, so its profit and risk are those of HOLD: the penalty
+        that training charges for it is no trading result. Unreadable answers are counted apart.
+        """
+        held = float(self.held_TN[example.t, example.n])
+        rewards = self._score(example, "", action, held)
+        if action is None:
+            idle = self._score(example, "", 0, held)
+            rewards = {**rewards, "profit": idle["profit"], "risk": idle["risk"]}
         values = [rewards[name] for name in self.config.measure]
         return None if any(value is None for value in values) else sum(value for value in values if value is not None)
 
