@@ -543,9 +543,6 @@ def test_promise_7_format_earns_little(demo: RatingTask) -> None:
     assert 0 < demo.weights["format"] <= 0.1 * without_format
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the demo's format weight of .05 is over a quarter of what can be earned without hindsight"
-)
 def test_promise_7_format_earns_little_beside_what_can_be_known(demo: RatingTask) -> None:
     """The same against the best possible: the ratings that are best given all that was knowable."""
     worth = [demo.expected(example, demo.best(example)) for example in demo.examples("train")]

@@ -28,9 +28,9 @@ SETS = (
 SFT = """
 {stage: sft, name: sft, examples: 400, trl: {
   max_steps: 60, per_device_train_batch_size: 16, learning_rate: 1.0e-2, logging_steps: 7, save_steps: 20}}"""
-# 20 questions make 2 steps an epoch: eight steps are four epochs.
+# 20 questions make 2 steps an epoch: eight steps are four epochs, each in an order of its own.
 GRPO = """
-{stage: grpo, name: grpo, questions: 20, trl: {
+{stage: grpo, name: grpo, questions: 20, by_date: false, trl: {
   max_steps: 8, num_generations: 4, per_device_train_batch_size: 32, max_completion_length: 14,
   learning_rate: 5.0e-3, beta: 0.02, scale_rewards: batch, logging_steps: 1, save_steps: 3}}"""
 EVALUATE = "{stage: evaluate, name: evaluate, tickers: 2, max_new_tokens: 14, draws: 200}"
