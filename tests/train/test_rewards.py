@@ -30,6 +30,12 @@ class UpDown(Task):
         sign = {"up": 1.0, "down": -1.0, "flat": 0.0, None: -2.0}[action]
         return {"gain": sign * example.t, "style": 1.0, "unknown": None}
 
+    def rows(self, split: Any) -> Any:
+        raise NotImplementedError
+
+    def measured(self, example: Example, action: Any | None) -> float | None:
+        raise NotImplementedError
+
     def examples(self, split: Any) -> Any:
         raise NotImplementedError
 
@@ -90,6 +96,7 @@ def test_what_is_logged_says_how_answers_spread_and_which_components_are_constan
     assert len(logged) == len(dict(logged)), "logged more than once a batch"
     assert dict(logged) == {
         "parse_errors": 1 / 8,
+        "zero_variance_groups": 2 / 4,
         "answers/up": 4 / 8,
         "answers/down": 1 / 8,
         "answers/flat": 2 / 8,

@@ -205,8 +205,13 @@ def test_a_run_killed_in_the_middle_of_grpo_ends_as_an_unbroken_one(
     killed("grpo", 5, "after", run, "resume", str(run))
     assert [path.name for path in (run / "2-grpo" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
     assert max(row["step"] for row in rows(run, "grpo")) >= 4
-    rollout, drawn = shared._rollout, []
-    monkeypatch.setattr(shared, "_rollout", lambda *given: drawn.append(1) or rollout(*given))
+    rollout, drawn = shared._rollout, list[int]()
+
+    def counted(*given: Any) -> Any:
+        drawn.append(1)
+        return rollout(*given)
+
+    monkeypatch.setattr(shared, "_rollout", counted)
     pipeline.resume(run, None, quiet())
     assert len(drawn) == 8 - 3, "began anew instead of going on from the checkpoint"
     assert_same_end(run, unbroken)

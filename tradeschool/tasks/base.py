@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tradeschool.market.window import Window
 
 SplitName = Literal["train", "validation", "test"]
@@ -73,6 +76,18 @@ class Task(ABC):
     @abstractmethod
     def targets(self, split: SplitName, count: int, seed: int) -> Sequence[tuple[Example, str]]:
         """``count`` (example, answer) pairs to imitate, balanced over classes."""
+
+    @abstractmethod
+    def rows(self, split: SplitName) -> NDArray[np.int64]:
+        """The date rows of a split, consecutive."""
+
+    @abstractmethod
+    def measured(self, example: Example, action: Any | None) -> float | None:
+        """The score that policies are compared by; None where the future needed for it is not in the data."""
+
+    def best(self, example: Example) -> Any | None:
+        """The action with the highest expected score; None where nobody knows, as in every real market."""
+        return None
 
     def metrics(self, example: Example, action: Any | None) -> dict[str, float]:
         """Figures of an answer beside its rewards; NaN where one is not defined."""

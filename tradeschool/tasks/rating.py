@@ -61,7 +61,7 @@ class RatingConfig(BaseModel):
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight: float = Field(default=0.5, ge=0, le=1)
     measure: list[str] = Field(default=["profit", "risk"], min_length=1)
-    weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.05}
+    weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.01}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
 
     @field_validator("facts")
@@ -127,6 +127,10 @@ class RatingTask(Task):
         train_T = np.zeros(self.panel.shape[0], dtype=bool)
         train_T[self.split.train_T] = True
         self.label_TN = outcomes.rating_labels(self.panel, train_T, self.config.label_mode).label_TN
+        if self.config.label_mode == "forward":
+            for rows in (self.split.train_T, self.split.validation_T, self.split.test_T):
+                # Their labels would rest on prices after the split.
+                self.label_TN[rows[-outcomes.LONGEST_LABEL_HORIZON :]] = np.nan
 
     def rows(self, split: SplitName) -> Any:
         """Date rows of a split."""

@@ -31,10 +31,11 @@ def after_thinking(text: str) -> str:
 
 
 def parse_decision(text: str, choices: Sequence[str] = tuple(RATINGS)) -> str:
-    """The one decision ``[[[CHOICE]]]`` that stands in the last three lines after the reasoning.
+    """The one decision ``[[[CHOICE]]]``: alone on one of the last three lines after the reasoning.
 
     Raises:
-        ParseError: there is none, more than one, an unknown one, or it stands too early.
+        ParseError: there is none, more than one, an unknown one, it stands too early or not alone on
+            its line, or another choice is named beside it.
     """
     answer = after_thinking(text).strip()
     found = _DECISION.findall(answer)
@@ -49,8 +50,11 @@ def parse_decision(text: str, choices: Sequence[str] = tuple(RATINGS)) -> str:
         raise ParseError(
             f"'{choice[:40]}' is no decision.{did_you_mean(choice, choices)} Choose from {', '.join(choices)}"
         )
-    if not _DECISION.search("\n".join(answer.splitlines()[-LAST_LINES:])):
-        raise ParseError(f"the decision does not stand in the last {LAST_LINES} lines")
+    if not any(_DECISION.fullmatch(line.strip()) for line in answer.splitlines()[-LAST_LINES:]):
+        raise ParseError(f"the decision does not stand alone on one of the last {LAST_LINES} lines")
+    named = set(re.findall(r"[A-Z_]+", _DECISION.sub("", answer))) & set(choices) - {choice}
+    if named:
+        raise ParseError(f"{', '.join(sorted(named))} is named beside {choice}: which one is meant?")
     return choice
 
 

@@ -18,7 +18,25 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList
 
+from tradeschool.errors import RecipeError
+
 _HIDDEN = torch.finfo(torch.float32).min
+
+
+def check_supported(config: Any) -> None:
+    """Refuse a model whose attention would ignore the tree's mask, given its transformers configuration.
+
+    Raises:
+        RecipeError: the attention is neither eager nor sdpa, or a layer does not see its whole past.
+    """
+    text = config.get_text_config()
+    attention, layers = text._attn_implementation, set(getattr(text, "layer_types", None) or ["full_attention"])
+    cure = "Switch the shared prefix off: --set stages.grpo.share_prefix=false."
+    if attention not in ("eager", "sdpa"):
+        raise RecipeError(f"model.attention '{attention}' takes no 4-D mask; 'eager' and 'sdpa' do. Or: {cure}")
+    if layers != {"full_attention"}:
+        other = ", ".join(sorted(layers - {"full_attention"}))
+        raise RecipeError(f"{text.model_type} has layers of {other}, which the shared prefix cannot serve. {cure}")
 
 
 @dataclass(frozen=True)

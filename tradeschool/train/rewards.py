@@ -46,10 +46,12 @@ class _Scorer:
         for name in self._task.action_names:
             log(f"answers/{name}", counts[name] / len(actions))
         for name in self._task.weights:
-            log(f"constant_in_group/{name}", self._constant_share(name))
+            log(f"constant_in_group/{name}", self._constant_share([rewards[name] for rewards in self._scored]))
+        # TRL's own figure is 0 whenever advantages are scaled by the batch.
+        log("zero_variance_groups", self._constant_share([self._task.total(rewards) for rewards in self._scored]))
 
-    def _constant_share(self, name: str) -> float:
-        values = [rewards[name] for rewards in self._scored]
+    def _constant_share(self, values: list[float | None]) -> float:
+        """The share of groups in which all values are equal."""
         groups = [values[i : i + self._group] for i in range(0, len(values), self._group)]
         return sum(len(set(group)) == 1 for group in groups) / len(groups)
 

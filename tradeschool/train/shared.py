@@ -14,7 +14,7 @@ from transformers import (
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from tradeschool.train.prefix import log_probs, pack, sample
+from tradeschool.train.prefix import check_supported, log_probs, pack, sample
 
 
 class EpochSampler(RepeatSampler):
@@ -55,6 +55,7 @@ class SharedPrefixTrainer(ResumableTrainer):
     def __init__(self, **options: Any) -> None:
         # TRL warns that rollout_func may change; its version is pinned and a contract test watches it.
         os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        check_supported(options["model"].config)
         super().__init__(rollout_func=_rollout, **options)
 
     def _get_per_token_logps_and_entropies(

@@ -1,0 +1,64 @@
+"""Promise 3 where it needs training: on a market with a planted edge, GRPO raises the share that SFT recovered."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tradeschool import pipeline
+from tradeschool.evaluate.result import Comparison
+from tradeschool.recipe import read
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo as a newcomer runs it: some minutes on two cores."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    return pipeline.run(read(ROOT / "recipes" / "demo.yaml"), out, Console(quiet=True))
+
+
+def comparison(run: Path) -> Comparison:
+    return Comparison.from_json((run / "3-evaluate" / "comparison.json").read_text())
+
+
+@pytest.mark.slow
+def test_promise_3_training_raises_the_share_of_the_edge(demo: Path) -> None:
+    grpo = comparison(demo).row("grpo")
+    against = {difference.against: difference.interval for difference in grpo.share_against}
+    assert against["untrained"].low > 0
+    assert against["sft"].low > 0
+
+
+@pytest.mark.slow
+def test_the_trained_policies_can_be_read_and_grpo_beats_every_naive_row(demo: Path) -> None:
+    result = comparison(demo)
+    for name in ("sft", "grpo"):
+        assert result.row(name).answer_shares["unreadable"] <= 0.01
+    assert result.row("grpo").verdict == "better"
+
+
+@pytest.mark.slow
+def test_the_demo_stays_within_its_memory(demo: Path) -> None:
+    stages = json.loads((demo / "manifest.json").read_text())["stages"]
+    assert max(stage["peak_memory_bytes"] for stage in stages) < 4e9
+
+
+@pytest.mark.slow
+def test_promise_2_the_same_training_without_an_edge_is_not_called_skill(tmp_path: Path) -> None:
+    run = pipeline.run(read(ROOT / "recipes" / "no-edge.yaml"), tmp_path / "run", Console(quiet=True))
+    result = comparison(run)
+    assert {row.policy: row.verdict for row in result.rows if row.kind == "trained"} == {
+        "sft": "not shown",
+        "grpo": "not shown",
+    }
+
+
+def test_no_edge_trains_as_the_demo_does() -> None:
+    demo, no_edge = (read(ROOT / "recipes" / name).resolved for name in ("demo.yaml", "no-edge.yaml"))
+    assert demo["stages"] == no_edge["stages"]
+    assert demo["model"] == no_edge["model"]
+    assert {**demo["market"], "edge": 0.0} == no_edge["market"]
+    assert {**demo["task"], "measure": ["profit"]} == no_edge["task"]
