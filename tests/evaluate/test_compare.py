@@ -1,6 +1,7 @@
 """Comparisons: an edge is found, luck is not called skill, and nothing undefined reaches the JSON."""
 
 import json
+import runpy
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 
 from tradeschool import metrics
 from tradeschool.errors import RunError
-from tradeschool.evaluate.answers import Answers, Costs, Exam
+from tradeschool.evaluate import answers as answers_module
+from tradeschool.evaluate.answers import RATING_NAMES, RATINGS, Answers, Costs, Exam
 from tradeschool.evaluate.backtest import backtest
 from tradeschool.evaluate.certainty import draw_dates
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.result import METRICS, Comparison
 from tradeschool.evaluate.verdict import holm, judge
+from tradeschool.text import grammar
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,36 @@ def test_collapse_is_warned_of(exam: Exam) -> None:
         exam, [exams.constant(exam, "hold", 0), exams.constant(exam, "grpo", 1, "trained")], seed=0, draws=200
     )
     assert any("grpo" in warning and "collapsed" in warning for warning in table.warnings)
+
+
+@pytest.mark.parametrize("name", ["expected_TN", "decision_TN", "correct_TN"])
+def test_blocks_are_as_long_as_any_figures_series_needs(exam: Exam, name: str) -> None:
+    """One slow series, such as the share's, lengthens the blocks; the others are independent from day to day."""
+    hold, best = exams.constant(exam, "hold", 0), exams.field(exam)[-1]
+    still: dict[str, Any] = {"decision_TN": np.zeros(exam.shape), "correct_TN": np.zeros(exam.shape)}
+    calm = replace(exams.drawn(exam, "sft", 1, "trained"), expected_TN=np.ones(exam.shape), **still)
+    slow_T1 = np.sin(np.arange(exam.shape[0]) / 15)[:, None]
+    changes: dict[str, Any] = {name: np.where(np.isfinite(calm.rating_TN), slow_T1, np.nan)}
+    slow = replace(calm, **changes)
+    others = [replace(hold, **still), replace(best, **still)]
+    blocks = [compare(exam, [*others, a], seed=0, draws=200).block_length for a in (calm, slow)]
+    assert blocks[0] < 6
+    assert blocks[1] == 12
+
+
+def test_blocks_are_no_shorter_than_the_horizon(exam: Exam) -> None:
+    answers = exams.field(exam)
+    assert compare(exam, answers, seed=0, draws=200).block_length < 9
+    assert compare(replace(exam, horizon=9), answers, seed=0, draws=200).block_length == 9
+
+
+def test_there_is_one_list_of_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exam's ratings are those that answers are read by, in their order."""
+    assert dict(zip(RATING_NAMES, RATINGS, strict=True)) == grammar.RATINGS
+    assert list(RATINGS) == sorted(RATINGS)
+    monkeypatch.setitem(grammar.RATINGS, "ALL_IN", 3)
+    anew = runpy.run_path(str(answers_module.__file__))
+    assert (anew["RATINGS"][-1], anew["RATING_NAMES"][-1]) == (3, "ALL_IN")
 
 
 def test_a_short_exam_is_warned_of() -> None:

@@ -10,7 +10,8 @@ WEIGHTS = {"profit": 1.0, "risk": 1.0, "decision": 0.0, "format": 0.05}
 HEALTHY: dict[str, Any] = {
     "reward": 0.1,
     "entropy": 0.3,
-    "frac_reward_zero_std": 0.2,
+    "zero_variance_groups": 0.2,
+    "frac_reward_zero_std": 0.0,
     "kl": 0.5,
     "parse_errors": 0.0,
     "constant_in_group/profit": 0.2,
@@ -33,7 +34,7 @@ def test_a_healthy_training_warns_of_nothing() -> None:
     ("trouble", "words"),
     [
         ({"entropy": 0.01}, "entropy fell to 0.010"),
-        ({"frac_reward_zero_std": 0.7}, "in 70% of the groups all rewards were equal"),
+        ({"zero_variance_groups": 0.7}, "in 70% of the groups all rewards were equal"),
         ({"kl": 5.0}, "KL to the starting policy reached 5.0"),
         ({"parse_errors": 0.02}, "2.0% of the answers could not be read"),
         ({"constant_in_group/profit": 0.97}, "reward 'profit' was constant inside 97% of the groups"),
@@ -45,6 +46,12 @@ def test_each_trouble_is_named(trouble: dict[str, float], words: str) -> None:
     assert len(found) == 1
     assert found[0].startswith("grpo: ")
     assert words in found[0]
+
+
+def test_trls_share_of_equal_groups_stands_in_where_ours_is_absent() -> None:
+    without = {key: value for key, value in HEALTHY.items() if key != "zero_variance_groups"}
+    assert "in 80% of the groups" in warn({**without, "frac_reward_zero_std": 0.8})[0]
+    assert warn({**HEALTHY, "frac_reward_zero_std": 0.8}) == []
 
 
 @pytest.mark.parametrize("name", ["format", "decision", "unheard-of"])

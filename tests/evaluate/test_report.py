@@ -8,6 +8,7 @@ from typing import Any
 import exams
 import pytest
 
+from tradeschool.evaluate import report
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.report import write_report
 from tradeschool.evaluate.result import Comparison
@@ -24,7 +25,8 @@ TRAINING: dict[str, list[dict[str, Any]]] = {
             "rewards/format/mean": 1.0,
             "kl": 0.001 * i,
             "entropy": 1 - 0.01 * i,
-            "frac_reward_zero_std": 0.1,
+            "zero_variance_groups": 0.1,
+            "frac_reward_zero_std": 0.0,
             "answers/BUY": 0.5,
             "answers/HOLD": 0.5,
             "loss": None,
@@ -99,6 +101,28 @@ def test_the_page_holds_all_its_parts(written: tuple[str, Page], comparison: Com
         "Answers during grpo",
     ):
         assert label in labels
+
+
+@pytest.mark.parametrize(
+    ("recorded", "drawn"),
+    [
+        (("zero_variance_groups", "frac_reward_zero_std"), "zero_variance_groups"),
+        (("zero_variance_groups",), "zero_variance_groups"),
+        (("frac_reward_zero_std",), "frac_reward_zero_std"),
+    ],
+)
+def test_one_share_of_groups_without_a_spread_is_drawn(
+    recorded: tuple[str, ...], drawn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        report.charts,
+        "training_chart",
+        lambda stage, steps, keys, label: asked.extend(key for key in keys if any(key in step for step in steps)),
+    )
+    monkeypatch.setattr(report.charts, "training_answers_chart", lambda *given: "")
+    report._training_charts("grpo", [{"step": i, **dict.fromkeys(recorded, 0.1 * i)} for i in range(3)])
+    assert asked == [drawn]
 
 
 def test_the_page_needs_nothing_from_outside(written: tuple[str, Page]) -> None:

@@ -184,6 +184,31 @@ def test_a_model_whose_traces_are_complete_is_not_asked_again(
     assert after["hold"]["metrics"]["score"] == was["hold"]["metrics"]["score"]
 
 
+@pytest.mark.parametrize("changed", [0, -1], ids=["first", "last"])
+def test_traces_of_another_version_are_asked_for_anew(
+    changed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {"tradeschool": "0.1.0", "task": "1.0.0", "data": "abc"}
+    examples = [Example(f"T{n}@0", 0, n) for n in range(3)]
+    kept = [dataclasses.replace(trace(n, 1.0), key=f"T{n}@0", versions=versions) for n in range(3)]
+
+    def load(*given: object) -> None:
+        raise InterruptedError("asked again")
+
+    monkeypatch.setattr("tradeschool.models.load.load", load)
+    context: Any = SimpleNamespace(folder=tmp_path, versions=versions, model=None)
+
+    def ask() -> list[Trace]:
+        return stage._asked("grpo", "trained", "model", stage.Config(stage="evaluate"), context, examples)
+
+    write_traces(tmp_path / "traces-grpo.jsonl", kept)
+    assert ask() == kept
+    kept[changed] = dataclasses.replace(kept[changed], versions={**versions, "task": "1.1.0"})
+    write_traces(tmp_path / "traces-grpo.jsonl", kept)
+    with pytest.raises(InterruptedError, match="asked again"):
+        ask()
+
+
 @pytest.mark.parametrize("kept", [0, 5], ids=["none", "some"])
 def test_a_model_whose_traces_are_not_complete_is_asked_again(kept: int, run: Path, console: Console) -> None:
     before = comparison(run)

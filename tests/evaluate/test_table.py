@@ -33,6 +33,14 @@ def test_every_policy_has_a_row_within_120_columns(comparison: Comparison) -> No
     assert not any("…" in line for line in lines)
 
 
+def test_a_narrow_console_loses_columns_not_figures(comparison: Comparison) -> None:
+    console = Console(record=True, width=80)
+    print_comparison(console, comparison)
+    lines = console.export_text().splitlines()
+    assert not any("…" in line for line in lines)
+    assert any(line.lstrip().startswith("grpo") and "better" in line and "]" in line for line in lines)
+
+
 def test_names_are_text_not_markup(comparison: Comparison) -> None:
     row = comparison.rows[-2].model_copy(update={"policy": "[red]x[/red]"})
     lines = printed(comparison.model_copy(update={"rows": [*comparison.rows[:-2], row]})).splitlines()

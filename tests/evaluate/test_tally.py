@@ -1,5 +1,7 @@
 """Traces laid out as dates x tickers: every figure in its own cell, nothing where nothing was asked."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from markets import Says, market, ragged, task_of
@@ -9,7 +11,7 @@ from tradeschool.evaluate.tally import exam_of, tally
 from tradeschool.market import outcomes
 from tradeschool.policies import rules
 from tradeschool.rollout import rollout
-from tradeschool.tasks.rating import RatingTask
+from tradeschool.tasks.rating import RatingConfig, RatingTask
 
 GOOD, BAD = "<think>RSI low.</think>\n[[[STRONG_BUY]]]", "No idea."
 CONFIG = Config(stage="evaluate", costs=CostsConfig(commission_bps=2, slippage_bps=3, allow_short=False))
@@ -35,6 +37,31 @@ def test_returns_are_the_first_horizons_and_overlap_the_longests() -> None:
     exam = exam_of(task, CONFIG, task.panel, "test")
     np.testing.assert_array_equal(exam.forward_TN, outcomes.forward_return_TN(task.panel, 3)[task.split.test_T])
     assert exam.horizon == 10
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({}, "profit + risk (aversion 0.2) over 1 day, task rating {}"),
+        ({"risk_aversion": 0.5, "horizons": [3, 5]}, "profit + risk (aversion 0.5) over 3 days, task rating {}"),
+        ({"measure": ["profit"], "risk_aversion": 0.5}, "profit over 1 day, task rating {}"),
+        (
+            {"measure": ["decision"], "label_mode": "paper"},
+            "decision (labels paper) over 1 day, task rating {}",
+        ),
+    ],
+)
+def test_the_score_is_named_by_all_it_depends_on(config: dict[str, Any], name: str) -> None:
+    task = task_of(market(), **config)
+    assert exam_of(task, CONFIG, task.panel, "test").score == name.format(task.version)
+
+
+def test_another_outcome_reward_is_another_score() -> None:
+    names = set()
+    for outcome in (usual := RatingConfig().outcome, usual.model_copy(update={"cost": 0.5})):
+        task = task_of(market(), measure=["outcome"], outcome=outcome)
+        names.add(exam_of(task, CONFIG, task.panel, "test").score)
+    assert len(names) == 2
 
 
 def test_every_figure_lands_in_its_cell() -> None:
@@ -72,7 +99,7 @@ def test_unreadable_answers_have_no_rating_but_a_score(task: RatingTask) -> None
     exam = exam_of(task, CONFIG, task.panel, "test")
     found = tally(exam, task, "says", "trained", examples, rollout(Says(BAD, GOOD), task, examples, {}))
     assert found.unreadable_TN.sum() == len(examples) // 2
-    assert (found.score_TN[found.unreadable_TN] == -1).all()
+    assert (found.score_TN[found.unreadable_TN] == 0).all()  # no position: nothing earned, nothing risked
     assert (_expected(found)[found.unreadable_TN] == 0).all()
     assert set(found.rating_TN[np.isfinite(found.rating_TN)]) == {2}
 

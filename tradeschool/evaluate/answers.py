@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from tradeschool.errors import RunError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.policies.base import Kind
+from tradeschool.text import grammar
 
-RATINGS = (-2, -1, 0, 1, 2)
-RATING_NAMES = ("STRONG_SELL", "SELL", "HOLD", "BUY", "STRONG_BUY")
+# In the order in which answers are shown: from STRONG_SELL to STRONG_BUY.
+RATINGS = tuple(grammar.RATINGS.values())
+RATING_NAMES = tuple(grammar.RATINGS)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Exam:
 
     ``forward_TN`` is the forward log return at the task's horizon, from the open after the date, NaN
     where unknown. ``horizon`` is that horizon in days: outcomes of dates nearer than it overlap.
+    ``score`` names what the score of an answer is: exams that measure something else are not compared.
 
     Raises:
         RunError: the rows are not consecutive rows of the panel, or a shape differs.
@@ -49,6 +52,7 @@ class Exam:
     forward_TN: Floats
     costs: Costs = field(default_factory=Costs)
     horizon: int = 1
+    score: str = "score"
 
     def __post_init__(self) -> None:
         rows_T = np.asarray(self.rows_T)

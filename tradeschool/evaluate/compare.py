@@ -1,5 +1,6 @@
 """Every policy on the same dates: metrics with intervals, paired differences, a verdict."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -33,9 +34,7 @@ def compare(exam: Exam, answers: list[Answers], *, seed: int, draws: int = 2000,
     _check(exam, answers, draws, level)
     filled = _fill_unreadable(answers)
     tests = {a.policy: backtest(exam.panel, exam.rows_T, a.rating_TN, a.asked_TN, exam.costs) for a in answers}
-    series_TK = np.stack(
-        [_daily(filled[a.policy].score_TN) for a in answers] + [tests[a.policy].returns_T for a in answers], axis=1
-    )
+    series_TK = np.stack([s_T for a in answers for s_T in _series(filled[a.policy], tests[a.policy])], axis=1)
     dates = draw_dates(series_TK, draws=draws, seed=seed, shortest=exam.horizon)
     figures = {a.policy: _figures(exam, filled[a.policy], tests[a.policy], dates) for a in answers}
     _add_share(figures, filled, dates)
@@ -104,6 +103,12 @@ def _fill_unreadable(answers: list[Answers]) -> dict[str, Answers]:
     }
 
 
+def _series(a: Answers, test: Backtest) -> list[Floats]:
+    """The daily series behind the figures of one policy: the most dependent one sets the block length."""
+    series = [_daily(a.score_TN), _daily(a.decision_TN), _daily(a.correct_TN), test.returns_T]
+    return series if a.expected_TN is None else [*series, np.nansum(a.expected_TN, axis=1)]
+
+
 def _daily(value_TN: Floats) -> Floats:
     """The mean of each date's finite cells, NaN on dates without any."""
     count_T = np.isfinite(value_TN).sum(1)
@@ -159,8 +164,17 @@ def _facts(exam: Exam, asked_TN: NDArray[np.bool_]) -> ExamFacts:
         tickers=int(asked_TN.any(0).sum()),
         dates=[str(date) for date in exam.dates_T.astype("datetime64[D]")],
         questions=int(asked_TN.sum()),
+        questions_hash=_questions_hash(exam, asked_TN),
+        score=exam.score,
         horizon=exam.horizon,
         commission_bps=exam.costs.commission_bps,
         slippage_bps=exam.costs.slippage_bps,
         allow_short=exam.costs.allow_short,
     )
+
+
+def _questions_hash(exam: Exam, asked_TN: NDArray[np.bool_]) -> str:
+    """16 hex digits over the asked (date, ticker) pairs, whatever the order of the tickers."""
+    dates_T = exam.dates_T.astype("datetime64[D]")
+    cells = sorted(f"{dates_T[t]} {exam.panel.tickers[n]}" for t, n in np.argwhere(asked_TN))
+    return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:16]

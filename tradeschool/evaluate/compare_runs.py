@@ -16,10 +16,19 @@ SAME = {
     "data_hash": "market data (its hash)",
     "dates": "exam dates",
     "questions": "number of questions",
+    "questions_hash": "questions asked (the hash of their dates and tickers)",
+    "score": "score",
     "horizon": "horizon",
     "commission_bps": "commission",
     "slippage_bps": "slippage",
     "allow_short": "short selling",
+}
+CURE = "Evaluate both on the same data, dates and costs, then compare."
+CURES = {
+    "questions_hash": (
+        "The seed draws the tickers that are asked: give both the same seed, or leave evaluate.tickers out to ask all."
+    ),
+    "score": "Give both the same task version, and in task the same measure, risk_aversion and horizons.",
 }
 
 
@@ -46,7 +55,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
     Raises:
         RunError: fewer than two runs, a folder without one comparison, or another exam (other data,
-            dates, questions or costs): figures of different exams say nothing about each other.
+            dates, questions, score or costs): figures of different exams say nothing about each other.
     """
     if len(folders) < 2:
         raise RunError(f"Nothing to compare: {len(folders)} run given. Name at least two run folders.")
@@ -96,8 +105,7 @@ def _require_same(first: str, facts: ExamFacts, second: str, others: ExamFacts) 
         if key == "dates":
             ours, theirs = (f"{days[0]} to {days[-1]} ({len(days)})" for days in (ours, theirs))
         raise RunError(
-            f"{first} and {second} sat different exams: {label} {ours} against {theirs}. "
-            "Evaluate both on the same data, dates and costs, then compare."
+            f"{first} and {second} sat different exams: {label} {ours} against {theirs}. {CURES.get(key, CURE)}"
         )
 
 

@@ -42,8 +42,9 @@ def _about(late: Mapping[str, float], weights: Mapping[str, float]) -> list[str]
     found = []
     if late.get("entropy", 1.0) < LEAST_ENTROPY:
         found.append(f"entropy fell to {late['entropy']:.3f} a token (below {LEAST_ENTROPY}): little is tried out.")
-    if late.get("frac_reward_zero_std", 0.0) > MOST_ZERO_VARIANCE:
-        share = late["frac_reward_zero_std"]
+    # TRL's own share is 0 whenever rewards are scaled by the batch; it stands in where ours was not recorded.
+    share = late.get("zero_variance_groups", late.get("frac_reward_zero_std", 0.0))
+    if share > MOST_ZERO_VARIANCE:
         found.append(f"in {share:.0%} of the groups all rewards were equal: those taught nothing.")
     if late.get("kl", 0.0) > MOST_KL:
         found.append(f"KL to the starting policy reached {late['kl']:.1f} (above {MOST_KL:g}): it may have run away.")

@@ -15,12 +15,14 @@ from tradeschool.trace import Trace
 
 TEMPLATE = "report.jinja"
 COMPONENT_PREFIX = "rewards/"
-# Keys of TRL's metrics, and how they are called in the charts.
+# Keys of the metrics of train/rewards.py and of TRL, and how they are called in the charts.
 STABILITY = {
     "entropy": "entropy",
     "kl": "KL to the reference",
-    "frac_reward_zero_std": "groups without a spread",
+    "zero_variance_groups": "groups without a spread",
 }
+# TRL's own share of such groups is 0 whenever rewards are scaled by the batch: drawn only where ours is absent.
+FALLBACK = {"frac_reward_zero_std": "groups without a spread"}
 LOSS = {"loss": "training loss", "eval_loss": "validation loss"}
 MOST_SAMPLES = 12
 
@@ -40,8 +42,9 @@ def write_report(
     Args:
         path: the HTML file, replaced where it exists.
         training: the metrics of each stage's steps, in order; keys as TRL names them (``step``,
-            ``reward``, ``rewards/<component>/mean``, ``kl``, ``entropy``, ``frac_reward_zero_std``,
-            ``loss``), and ``answers/<RATING>`` for the share of each answer. What is missing is not drawn.
+            ``reward``, ``rewards/<component>/mean``, ``kl``, ``entropy``, ``loss``),
+            ``zero_variance_groups``, and ``answers/<RATING>`` for the share of each answer. What is missing
+            is not drawn.
         warnings: of training; those of the comparison are added.
         samples: example answers; the first dozen is shown.
         manifest: versions, hashes and seeds, printed as JSON.
@@ -112,9 +115,10 @@ def _training_charts(stage: str, steps: Sequence[Mapping[str, Any]]) -> list[tup
     drawn = [("Loss", charts.training_chart(stage, steps, LOSS, "loss"))]
     rewards = {"reward": "all, weighted", **components}
     drawn.append(("Reward by component", charts.training_chart(stage, steps, rewards, "reward")))
+    ours = any("zero_variance_groups" in step for step in steps)
     drawn += [
         (label[0].upper() + label[1:], charts.training_chart(stage, steps, {key: label}, label))
-        for key, label in STABILITY.items()
+        for key, label in (STABILITY if ours else STABILITY | FALLBACK).items()
     ]
     drawn.append(("Answers", charts.training_answers_chart(stage, steps)))
     return [(caption, svg) for caption, svg in drawn if svg]

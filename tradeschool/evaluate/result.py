@@ -71,13 +71,18 @@ class Row(Plain):
 
 
 class ExamFacts(Plain):
-    """What was asked of whom, and what a trade cost: two comparisons with equal facts sat the same exam."""
+    """What was asked of whom, and what a trade cost: two comparisons with equal facts sat the same exam.
+
+    ``questions_hash``: 16 hex digits over the asked (date, ticker) pairs. ``score`` names what is scored.
+    """
 
     market: str
     data_hash: str
     tickers: int
     dates: list[str]
     questions: int
+    questions_hash: str
+    score: str
     horizon: int
     commission_bps: float
     slippage_bps: float
@@ -120,9 +125,11 @@ class Comparison(Plain):
         except ValidationError as error:
             first: Any = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise RunError(
-                f"{source}: not a comparison ({where}: {first['msg']}). Write it anew with the evaluate stage."
-            ) from error
+            wrong = {
+                "missing": f"{where} is missing, as in a file of an older version",
+                "extra_forbidden": f"{where} is unknown, as in a file of another version",
+            }.get(first["type"], f"{where}: {first['msg']}")
+            raise RunError(f"{source}: not a comparison ({wrong}). Write it anew with the evaluate stage.") from error
 
 
 class Metric(Plain):

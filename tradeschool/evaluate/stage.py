@@ -128,7 +128,7 @@ class BestPossible(Policy):
 
 
 def _models(config: Config, context: Context, examples: list[Example]) -> Iterator[Asked]:
-    """Every language model on the same questions; a model whose traces are complete is not asked again."""
+    """Every language model on the same questions; complete traces of the same versions are not asked for again."""
     from tradeschool.models.load import base_source
 
     sources: dict[str, tuple[str, Kind]] = {}
@@ -152,7 +152,8 @@ def _asked(
     path = context.folder / f"traces-{name}.jsonl"
     if path.exists():
         kept = list(read_traces(path))
-        if [trace.key for trace in kept] == [example.key for example in examples]:
+        same_questions = [trace.key for trace in kept] == [example.key for example in examples]
+        if same_questions and all(trace.versions == context.versions for trace in kept):
             return kept
     from tradeschool.models.load import load
     from tradeschool.policies.language import LanguagePolicy

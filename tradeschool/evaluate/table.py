@@ -50,7 +50,8 @@ def row_table(title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]
     with_run = any(run for run, _ in rows)
     metrics = shown_metrics([row for _, row in rows], COLUMNS_OF_RUNS if with_run else COLUMNS)
     table = _table(title, comparison, rows, metrics, with_run)
-    while len(metrics) > 1 and console.measure(table).maximum > console.width:
+    unbounded = console.options.update(max_width=10_000)  # else what is measured is cut to the console's width
+    while len(metrics) > 1 and console.measure(table, options=unbounded).maximum > console.width:
         metrics = metrics[:-1]
         table = _table(title, comparison, rows, metrics, with_run)
     return table

@@ -24,7 +24,21 @@ def exam_of(task: Any, config: Any, panel: Panel, split: SplitName) -> Exam:
         forward_TN=outcomes.forward_return_TN(panel, horizon)[rows_T],
         costs=Costs(**config.costs.model_dump()),
         horizon=max(task.config.horizons),
+        score=_score_name(task),
     )
+
+
+def _score_name(task: Any) -> str:
+    """``profit + risk (aversion 0.2) over 1 day, task rating 1.0.0``: all that the score depends on."""
+    settings = {
+        "risk": lambda: f"aversion {task.config.risk_aversion:g}",
+        "decision": lambda: f"labels {task.config.label_mode}",
+        "outcome": lambda: ", ".join(f"{key} {value}" for key, value in task.config.outcome.model_dump().items()),
+    }
+    parts = [f"{name} ({settings[name]()})" if name in settings else name for name in task.config.measure]
+    days = task.config.horizons[0]
+    held = f"{days} day{'s' if days > 1 else ''}"
+    return f"{' + '.join(parts)} over {held}, task {task.name} {task.version}"
 
 
 def tally(
