@@ -135,7 +135,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_130(fake_recipe: Write, tmp_pat
     out = tmp_path / "stopped"
     process = start_blocked(fake_recipe(), out)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"tradeschool resume {out}" in said
     assert "Traceback" not in said
