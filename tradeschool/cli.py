@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 import tradeschool
+from tradeschool.data_commands import data
 from tradeschool.errors import TradeschoolError
 
 EXIT_PROBLEM = 2
@@ -48,7 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(no_args_is_help=True, help="Look at market data.")
 app.add_typer(data, name="data")
 
 RunArgument = Annotated[
@@ -179,51 +178,6 @@ def report(run: RunArgument) -> None:
     with run_folder.locked(folder):
         rebuild_report(folder, console)
     console.print(Text(f"Report: {folder / run_folder.REPORT}"), soft_wrap=True)
-
-
-@data.command()
-def check(
-    path: Annotated[Path, typer.Argument(help="A folder of CSV files, a parquet file, or a folder of parquet files.")],
-) -> None:
-    """Read price files, name every broken rule by file and row, and say what is in them.
-
-    Example:
-
-      tradeschool data check prices/
-    """
-    from tradeschool.market import check as market_check
-    from tradeschool.market.sources import load
-
-    console = Console()
-    findings = market_check.check(path)
-    market_check.render(findings, console)
-    if market_check.has_errors(findings):
-        raise typer.Exit(EXIT_PROBLEM)
-    _print_panel(console, load(path, messages=[]))
-
-
-def _print_panel(console: Console, panel: Any) -> None:
-    """A row per ticker, then the whole in one line."""
-    rows, columns = panel.shape
-    table = Table("ticker", "first day", "last day", title=Text(panel.name))
-    for heading in ("bars", "days missing between", "last close"):
-        table.add_column(heading, justify="right")
-    for n, ticker in enumerate(panel.tickers):
-        listed_T = panel.listed_TN[:, n]
-        if not listed_T.any():
-            table.add_row(Text(ticker), "never listed", "", "0", "", "")
-            continue
-        at_T = listed_T.nonzero()[0]
-        first, last = int(at_T[0]), int(at_T[-1])
-        days = [str(panel.dates_T[t].astype("datetime64[D]")) for t in (first, last)]
-        missing = last - first + 1 - len(at_T)
-        table.add_row(Text(ticker), *days, str(len(at_T)), str(missing), f"{panel.close_TN[last, n]:g}")
-    console.print(table)
-    _say(
-        console,
-        f"{columns} tickers, {rows} dates, {len(panel.notes)} notes. Data hash {panel.data_hash()}. No rule is broken.",
-        "",
-    )
 
 
 def _say(console: Console, text: str, style: str) -> None:
