@@ -59,7 +59,7 @@ def test_the_table_shows_a_few_rows_per_rule_and_counts_the_rest(tmp_path: Path)
     (tmp_path / "A.csv").write_text("\n".join(line.replace(",9,", ",[bold]low[/bold],") for line in LINES))
     text = rendered(tmp_path)
     assert text.count("'[bold]low[/bold]'") == 5
-    assert "A.csv: Low is not a number: 14 more rows" in text
+    assert "A.csv: Low is not a number: 14 more" in text
     assert "19 errors" in text
 
 

@@ -7,16 +7,6 @@ from tradeschool.errors import DataError
 from tradeschool.market.exchange import EXCHANGES, exchange, sessions
 
 
-def days(*texts: str) -> np.ndarray:
-    return np.array(texts, dtype="datetime64[D]")
-
-
-def test_the_close_is_told_in_utc_with_the_zones_own_daylight_saving() -> None:
-    closes_T = exchange("nyse").closes(days("2014-01-02", "2014-07-02"))
-    assert closes_T.astype(str).tolist() == ["2014-01-02T21:00:00", "2014-07-02T20:00:00"]
-    assert exchange("NSE").closes(days("2014-01-02")).astype(str).tolist() == ["2014-01-02T10:00:00"]
-
-
 def test_an_unknown_exchange_is_refused_with_the_nearest() -> None:
     with pytest.raises(DataError, match="'NYSEE' is no known exchange. Did you mean 'NYSE'"):
         exchange("NYSEE")

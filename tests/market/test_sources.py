@@ -45,6 +45,76 @@ def test_prices_are_adjusted_and_money_traded_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose((panel.close_TN * panel.volume_TN)[:, 0], [1100, 2400, 3900])
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_raw_prices_on_request(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / "csv")
+    read = sources.from_folder
+    if suffix == ".parquet":
+        path = tmp_path / "AAA.parquet"
+        pd.read_csv(tmp_path / "csv" / "AAA.csv").to_parquet(path, index=False)
+        read = sources.from_parquet
+    for panel in (read(path, [], adjust=False), sources.load(path, [], adjust=False)):
+        rows = [[float(cell) for cell in row.split(",")[1:]] for row in ROWS]
+        for i, name in enumerate(("open", "high", "low", "close")):
+            assert getattr(panel, f"{name}_TN")[:, 0].tolist() == [row[i] for row in rows]
+        assert panel.volume_TN[:, 0].tolist() == [row[5] for row in rows]
+    assert read(path, []).close_TN[:, 0].tolist() == pytest.approx([5.5, 6, 13])
+
+
+def test_what_is_wrong_never_depends_on_adjusting(tmp_path: Path) -> None:
+    write(tmp_path, [*ROWS[:2], "2020-01-06,12,14,11,13,-1,300"])
+    assert sources.inspect(tmp_path, adjust=False).findings == sources.inspect(tmp_path).findings
+    with pytest.raises(DataError, match="Adj Close is zero or negative"):
+        sources.load(tmp_path, adjust=False)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("brk-a", "BRK-A"), ("BRK.A", "BRK-A"), (" BRK-A", "BRK-A "), ("BRK-A", "BRK-A")]
+)
+def test_a_ticker_in_two_spellings_is_refused(tmp_path: Path, one: str, other: str) -> None:
+    lines = ["Date,Ticker,Open,High,Low,Close,Volume", f"2020-01-02,{one},1,1,1,1,1", f"2020-01-02,{other},1,1,1,1,1"]
+    (tmp_path / "all.csv").write_text("\n".join(lines) + "\n")
+    text = refusal(tmp_path)
+    assert ("the date comes twice" if one.strip() == other.strip() else "a ticker comes in two spellings") in text
+
+
+def test_mends_of_the_form_are_told(tmp_path: Path) -> None:
+    lines = ["Date,Ticker,Open,High,Low,Close,Volume", *(f"2020-01-0{day}, A,1,1,1,1,1" for day in (2, 3))]
+    (tmp_path / "all.csv").write_text("\n".join([*lines, lines[0], "2020-01-06,A,1,1,1,1,1"]))
+    messages: list[str] = []
+    assert sources.load(tmp_path, messages).shape == (3, 1)
+    for words in (
+        "blanks around the ticker were removed (2 rows, the first is row 2)",
+        "rows that repeat the header were left out (1 row, the first is row 4)",
+        "the file does not end with the end of a line (the last row is row 5)",
+    ):
+        assert sum(words in message for message in messages) == 1, words
+    assert len(messages) == 3
+
+
+def test_tickers_that_begin_later_or_end_earlier_are_told(tmp_path: Path) -> None:
+    write(tmp_path, ROWS[1:], name="AAA.csv")
+    write(tmp_path, ROWS[:2], name="BBB.csv")
+    write(tmp_path, name="CCC.csv")
+    messages: list[str] = []
+    sources.load(tmp_path, messages)
+    told = [message for message in messages if "begin later or end earlier" in message]
+    assert len(told) == 1
+    assert "2 tickers" in told[0]
+    assert "AAA 2020-01-03 to 2020-01-06, BBB 2020-01-02 to 2020-01-03" in told[0]
+
+
+def test_the_result_does_not_depend_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(12):
+        write(tmp_path, ROWS if n % 3 else [*ROWS[:2], "2020-01-06,12,14,11,13,13,-5"], name=f"T{n:02d}.csv")
+    texts = []
+    for threads in (1, 2, 8):
+        monkeypatch.setattr(sources, "_THREADS", threads)
+        texts.append([finding.text for finding in sources.inspect(tmp_path).findings])
+    assert texts[0] == texts[1] == texts[2]
+    assert sum("the volume is negative" in text for text in texts[0]) == 4
+
+
 @pytest.mark.parametrize(
     "header",
     ["date,OPEN,high,Low,close,adj_close,volume", " Date , Open ,High,Low,Close,AdjClose,Vol", "\ufeff" + HEADER],
@@ -125,6 +195,7 @@ BAD_ROWS = {
     '2020-01-06,12,14,11,"1,300",13,300': "Close is not a number ('1,300')",
     "2020-01-06,12,14,11,inf,13,300": "Close is not a number ('inf')",
     "2020-01-06,12,14,11,1_3,13,300": "Close is not a number ('1_3')",
+    "2020-01-06,12,14,11,١٣,13,300": "Close is not a number ('١٣')",
     "2020-01-06,0,14,0,13,13,300": "Open is zero or negative (Open 0)",
     "2020-01-06,12,14,11,13,-1,300": "Adj Close is zero or negative (Adj Close -1)",
     "2020-01-06,12,14,11,13,1e300,300": "Adj Close is no plausible price",
@@ -168,7 +239,7 @@ BAD_FILES: dict[bytes, str] = {
     HEADER.encode() + b"\n2020\x0001": "row 2: the file is binary",
     "\n".join(ROWS).encode(): "columns Date, Open, High, Low, Close, Volume missing",
     "\n".join([HEADER.replace("Close,V", "Close,Close,V"), *ROWS]).encode(): "two columns mean Close",
-    b"Price,Close,High,Low,Open,Volume\nTicker,A,A,A,A,A\nDate,,,,,\n": "yfinance's header of several lines",
+    b"Price,Close,High,Low,Open,Volume\nTicker,A,A,A,A,A\nDate,,,,,\n": "has a header but no rows",
     b"Date,Open,High,Low,Close,Volume\n01/02/2020,1,1,1,1,1\n02/03/2020,1,1,1,1,1\n": "as month/day and as day/month",
 }
 

@@ -15,11 +15,21 @@ SHOWN_PER_RULE = 5
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
-def check(path: str | Path) -> list[Finding]:
+def check(path: str | Path, exchange: str | None = None) -> list[Finding]:
     """All findings, errors first, then by file and row. It reads by the same code as loading does: a path
-    loads if and only if it has no error here."""
+    loads if and only if it has no error here.
+
+    Args:
+        path: folder or file.
+        exchange: hold the dates against this exchange's calendar, as :func:`sources.inspect` does.
+
+    Raises:
+        DataError: there is no exchange of this name.
+        TradeschoolError: an exchange is given, and the ``data`` extra is not installed.
+    """
     order = {"error": 0, "warning": 1, "info": 2}
-    return sorted(inspect(path).findings, key=lambda f: (order[f.severity], f.file, f.row or 0))
+    findings = inspect(path, exchange=exchange).findings
+    return sorted(findings, key=lambda f: (order[f.severity], f.file, f.count > 1, f.row or 0))
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:
@@ -32,13 +42,15 @@ def render(findings: Sequence[Finding], console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    counts = Counter(finding.severity for finding in findings)
+    counts: Counter[str] = Counter()
+    for finding in findings:
+        counts[finding.severity] += finding.count
     if findings:
         table = Table("", "file", "row", "rule", "value", "cure", show_lines=False)
         seen: Counter[tuple[str, str]] = Counter()
         for finding in findings:
             key = (finding.file, finding.rule)
-            seen[key] += 1
+            seen[key] += finding.count
             if seen[key] <= SHOWN_PER_RULE:
                 row = "" if finding.row is None else str(finding.row)
                 cells = (finding.severity, Path(finding.file).name, row, finding.rule, finding.value, finding.cure)
@@ -47,5 +59,5 @@ def render(findings: Sequence[Finding], console: "Console") -> None:
         console.print(table)
         for (file, rule), count in seen.items():
             if count > SHOWN_PER_RULE:
-                console.print(Text(f"{Path(file).name}: {rule}: {count - SHOWN_PER_RULE} more rows"))
-    console.print(f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} infos")
+                console.print(Text(f"{Path(file).name}: {rule}: {count - SHOWN_PER_RULE:,} more"))
+    console.print(f"{counts['error']:,} errors, {counts['warning']:,} warnings, {counts['info']:,} infos")

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from tradeschool.errors import DataError, TradeschoolError, did_you_mean
 
-Instants = NDArray[np.datetime64]
-"""Moments in UTC, datetime64[s], without a zone of their own."""
-
 
 @dataclass(frozen=True)
 class Exchange:
@@ -25,15 +22,6 @@ class Exchange:
     zone: str
     close: datetime.time
     calendar: str
-
-    def closes(self, dates_T: NDArray[np.datetime64]) -> Instants:
-        """The moment of decision of every date, in UTC, [T]. Daylight saving is the zone's own."""
-        import pandas as pd
-
-        local = pd.DatetimeIndex(dates_T.astype("datetime64[D]").astype("datetime64[s]"))
-        local = local + pd.Timedelta(hours=self.close.hour, minutes=self.close.minute)
-        instants: Instants = local.tz_localize(self.zone).tz_convert("UTC").tz_localize(None).to_numpy()
-        return instants.astype("datetime64[s]")
 
 
 _TABLE = (

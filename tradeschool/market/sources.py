@@ -1,20 +1,29 @@
 """Panels from price files: a folder of CSV or parquet files, one file, or the sample of five stocks."""
 
 import logging
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tradeschool.errors import DataError, TradeschoolError, did_you_mean
-from tradeschool.market.bars import History, histories
+from tradeschool.errors import DataError, TradeschoolError
+from tradeschool.market.exchange import exchange as known_exchange
 from tradeschool.market.finding import Finding, Report
-from tradeschool.market.panel import FIELDS, Panel
-from tradeschool.market.pricefile import Table, read_table
+from tradeschool.market.panel import FIELDS, Floats, Panel
+from tradeschool.market.prices.bars import History, histories
+from tradeschool.market.prices.calendar_check import check_calendar
+from tradeschool.market.prices.coverage import check_tickers, note_gaps, price_files, united
+from tradeschool.market.prices.fieldtables import field_files, read_fields
+from tradeschool.market.prices.pricefile import read_table
+from tradeschool.market.prices.table import Table
 
 SUFFIXES = (".csv", ".parquet")
 SAMPLE_TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+_THREADS = min(2, os.cpu_count() or 1)
 logger = logging.getLogger(__name__)
 
 
@@ -26,31 +35,40 @@ class Inspection:
     findings: list[Finding]
 
 
-def load(path: str | Path, messages: list[str] | None = None) -> Panel:
+def load(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
     """A panel from whatever ``path`` is: a folder of CSV or parquet files, or one such file.
 
-    CSV columns are Yahoo's (Date, Open, High, Low, Close, Volume, and Adj Close where there is one), in any
-    case. A file holds one ticker, named by the file, or several with a Ticker column. Dates of all tickers
-    are united; a day on which a ticker has no bar is NaN. How prices are adjusted: see :func:`bars.histories`.
+    Columns are Yahoo's (Date, Open, High, Low, Close, Volume, and Adj Close where there is one), in any case.
+    A file is one of:
+
+    - one ticker, named by the file;
+    - long: several tickers, with a Ticker column;
+    - wide: yfinance's CSV of several header lines, columns of two levels (field and ticker, in either order) in
+      parquet, or titles such as ``Close_AAPL`` and ``AAPL Close``;
+    - one of a folder's field tables (``open.csv``, ``high.csv``, ..., ``adj_close.csv``), dates x tickers each.
+
+    Dates of all tickers are united; a day on which a ticker has no bar is NaN.
 
     Args:
         path: folder or file.
         messages: receives a sentence for every repair and warning. Without it they go to Python's log.
+        adjust: where there is an Adj Close, adjust open, high, low, close by Adj Close / Close and the volume by
+            its inverse. False leaves prices and volumes as they stand in the files.
 
     Raises:
         DataError: the path or a file breaks a rule; the text names file, row, value, rule and cure.
     """
-    return _panel(inspect(path), Path(path), messages)
+    return _panel(inspect(path, adjust=adjust), Path(path), messages)
 
 
-def from_folder(path: str | Path, messages: list[str] | None = None) -> Panel:
-    """A panel from a folder of CSV files, a ticker each. As :func:`load`, which see."""
-    return _panel(inspect(path, suffixes=(".csv",)), Path(path), messages)
+def from_folder(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
+    """A panel from a folder of CSV files, or one CSV file. As :func:`load`, which see."""
+    return _panel(inspect(path, (".csv",), adjust), Path(path), messages)
 
 
-def from_parquet(path: str | Path, messages: list[str] | None = None) -> Panel:
-    """A panel from a parquet file (long: date, ticker, open, ...) or a folder with one per ticker. As :func:`load`."""
-    return _panel(inspect(path, suffixes=(".parquet",)), Path(path), messages)
+def from_parquet(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
+    """A panel from a folder of parquet files, or one parquet file. As :func:`load`, which see."""
+    return _panel(inspect(path, (".parquet",), adjust), Path(path), messages)
 
 
 def sample() -> Panel:
@@ -69,75 +87,68 @@ def sample() -> Panel:
     found: list[History] = []
     for ticker in SAMPLE_TICKERS:
         columns = {name.replace("_", " ").title(): np.array(cells) for name, cells in getattr(stocks, ticker).items()}
+        dates = columns.pop("Date")
         report = Report(f"bokeh_sampledata {ticker}")
-        found += histories(Table(columns, np.arange(1, len(columns["Date"]) + 1)), ticker, report)
+        found += histories(Table(np.arange(1, len(dates) + 1), dates, {None: columns}), ticker, report)
         _refuse_errors(report.findings, report.file)
     return _align(found, "sample")
 
 
-def inspect(path: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Inspection:
-    """Read every price file under ``path`` and collect what is found, without stopping at the first error."""
+def inspect(
+    path: str | Path, suffixes: Sequence[str] = SUFFIXES, adjust: bool = True, exchange: str | None = None
+) -> Inspection:
+    """Read every price file under ``path`` and collect what is found, without stopping at the first error.
+
+    Args:
+        path: folder or file.
+        suffixes: endings of the files to read.
+        adjust: as in :func:`load`.
+        exchange: compare the dates with this exchange's calendar, to tell holes from holidays. Without it an
+            info counts the days on which only other tickers have bars.
+
+    Raises:
+        DataError: there is no exchange of this name.
+        TradeschoolError: an exchange is given, and the ``data`` extra is not installed.
+    """
+    name = known_exchange(exchange).name if exchange is not None else None
     whole = Report(str(path))
-    found: list[History] = []
-    findings: list[Finding] = []
-    for file in _files(Path(path), tuple(suffixes), whole):
-        report = Report(str(file))
-        table = read_table(file, report)
-        if table is not None:
-            found += histories(table, file.stem, report)
-        findings += report.findings
-    _check_tickers(found, whole)
-    _note_gaps(found, whole)
+    files = price_files(Path(path), tuple(suffixes), whole)
+    found, findings = _read(Path(path), files, whole, adjust)
+    check_tickers(found, whole)
+    note_gaps(found, whole, holes=name is None)
+    if name is not None:
+        check_calendar(found, name, whole)
     return Inspection(found, whole.findings + findings)
 
 
-def _files(path: Path, suffixes: tuple[str, ...], report: Report) -> list[Path]:
-    wanted = " or ".join(suffixes)
-    if not path.exists():
-        parent = path.absolute().parent
-        near = did_you_mean(path.name, [entry.name for entry in parent.iterdir()]) if parent.is_dir() else ""
-        report.error(None, "there is no such file or folder", "", f"Give a folder of {wanted} files.{near}")
-        return []
-    if path.is_file():
-        if path.suffix.casefold() in suffixes:
-            return [path]
-        report.error(None, "the file has an unknown ending", f"'{path.suffix}'", f"Give a {wanted} file.")
-        return []
-    try:
-        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        report.error(None, "the folder cannot be read", error.strerror or str(error), "Check its rights.")
-        return []
-    files = [entry for entry in entries if entry.is_file() and entry.suffix.casefold() in suffixes]
-    folders = [entry.name for entry in entries if entry.is_dir()]
+def _read(path: Path, files: list[Path], whole: Report, adjust: bool) -> tuple[list[History], list[Finding]]:
+    if fields := field_files(files):
+        tables = {file for several in fields.values() for file in several}
+        if others := [file.name for file in files if file not in tables]:
+            whole.warning(None, "files beside field tables were not read", ", ".join(others), "Move them away.")
+        return read_fields(path, fields, adjust)
     if not files:
-        inside = f" Did you mean one of its folders: {', '.join(folders[:5])}?" if folders else ""
-        report.error(
-            None, f"the folder has no {wanted} file", f"{len(entries)} entries", f"Give a folder that has.{inside}"
-        )
-    elif others := [entry.name for entry in entries if entry not in files]:
-        report.info("entries that are no price files were not read", ", ".join(others[:5]))
-    return files
+        return [], []
+    found: list[History] = []
+    findings: list[Finding] = []
+    # Threads read ahead; results come in the order of the files, so nothing depends on who is first.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for some, report in pool.map(lambda file: _read_file(file, adjust), files):
+            found += some
+            findings += report.findings
+    return found, findings
 
 
-def _check_tickers(found: Sequence[History], report: Report) -> None:
-    tickers = [history.ticker for history in found]
-    for ticker in dict.fromkeys(ticker for ticker in tickers if tickers.count(ticker) > 1):
-        report.error(None, "a ticker comes from more than one file", ticker, "Keep one file per ticker.")
-
-
-def _note_gaps(found: Sequence[History], report: Report) -> None:
-    if not found:
-        return
-    dates_T = np.unique(np.concatenate([history.dates_T for history in found]))
-    gaps = {}
-    for history in found:
-        first, last = np.searchsorted(dates_T, history.dates_T[[0, -1]])
-        gaps[history.ticker] = int(last - first + 1 - len(history.dates_T))
-    if listed := ", ".join(f"{ticker} {count}" for ticker, count in gaps.items() if count):
-        rule = "days on which others traded are missing inside a ticker's history"
-        cure = "Nothing to do: they count as not traded, and indicators begin anew after them."
-        report.info(rule, listed, cure)
+def _read_file(file: Path, adjust: bool) -> tuple[list[History], Report]:
+    report = Report(str(file))
+    table = read_table(file, report)
+    ticker = file.stem.strip()
+    if ticker != file.stem:
+        report.info("blanks around the ticker were removed", f"'{file.stem}'")
+    if table is not None and not ticker and None in table.columns and table.tickers is None:
+        report.error(None, "the file's name gives no ticker", f"'{file.name}'", "Name the file by its ticker.")
+        table = None
+    return ([] if table is None else histories(table, ticker, report, adjust)), report
 
 
 def _panel(inspection: Inspection, path: Path, messages: list[str] | None) -> Panel:
@@ -154,22 +165,35 @@ def _refuse_errors(findings: Sequence[Finding], path: str) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return
-    first = min((error for error in errors if error.file == errors[0].file), key=lambda error: error.row or 0)
-    rest = len(errors) - 1
+    first = min(
+        (error for error in errors if error.file == errors[0].file), key=lambda error: (error.count, error.row or 0)
+    )
+    rest = sum(error.count for error in errors) - first.count
     more = (
-        f" {rest} more error{'s' if rest > 1 else ''}: list all with 'tradeschool data check {path}'." if rest else ""
+        f" {rest:,} more error{'s' if rest > 1 else ''}: list all with 'tradeschool data check {path}'." if rest else ""
     )
     raise DataError(first.text + more)
 
 
 def _align(found: Sequence[History], name: str) -> Panel:
     found = sorted(found, key=lambda history: history.ticker)
-    dates_T = np.unique(np.concatenate([history.dates_T for history in found]))
-    fields = {field: np.full((len(dates_T), len(found)), np.nan) for field in FIELDS}
-    for n, history in enumerate(found):
-        rows = np.searchsorted(dates_T, history.dates_T)
-        for field in FIELDS:
-            fields[field][rows, n] = history.bars[field]
+    dates_T = united(found)
+    row_of_day = np.zeros(int((dates_T[-1] - dates_T[0]).astype(np.int64)) + 1, dtype=np.int64)
+    row_of_day[(dates_T - dates_T[0]).astype(np.int64)] = np.arange(len(dates_T))
+    places: list[Any] = []
+    for history in found:
+        rows = row_of_day[(history.dates_T - dates_T[0]).astype(np.int64)]
+        # A history without a hole, the common case, is one stretch of rows.
+        places.append(slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows)
     tickers = tuple(history.ticker for history in found)
-    open_TN, high_TN, low_TN, close_TN, volume_TN = (fields[field] for field in FIELDS)
+    # Filled by ticker, which is how histories lie in memory, and turned at once; the gaps are the same in all fields.
+    one_NT = np.full((len(found), len(dates_T)), np.nan)
+
+    def turned(field: str) -> Floats:
+        for n, (history, at) in enumerate(zip(found, places, strict=True)):
+            one_NT[n, at] = history.bars[field]
+        # A copy also where there is one ticker, whose transpose is contiguous as it is.
+        return one_NT.T.copy(order="C")
+
+    open_TN, high_TN, low_TN, close_TN, volume_TN = (turned(field) for field in FIELDS)
     return Panel(dates_T, tickers, open_TN, high_TN, low_TN, close_TN, volume_TN, name=name)

@@ -1,0 +1,62 @@
+"""Jumps in the close: probable splits are told by their ratio, other jumps plainly, and ordinary days not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tradeschool.market.check import check
+from tradeschool.market.prices.jumps import SPLIT_BOUND
+
+DAYS = np.arange(np.datetime64("2020-01-01"), np.datetime64("2020-02-20"))
+AT = 25
+
+
+def warnings(
+    tmp_path: Path, ratio: float, volume: float | None = None, overnight: float = 0.01, adj: bool = False
+) -> list[tuple[int | None, str]]:
+    """Of a quiet stock that is divided by ``ratio`` on day ``AT``, its volume multiplied (by the same ratio)."""
+    rng = np.random.default_rng(3)
+    close_T = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, len(DAYS))))
+    open_T = close_T * (1 + rng.normal(0, 0.002, len(DAYS)))
+    open_T[AT] = close_T[AT - 1] * (1 + overnight)
+    close_T[AT] = open_T[AT] * 1.005
+    volume_T = rng.integers(90_000, 110_000, len(DAYS)).astype(float)
+    price_T = np.where(np.arange(len(DAYS)) >= AT, 1 / ratio, 1.0)
+    volume_T[AT:] *= ratio if volume is None else volume
+    lines = ["Date,Open,High,Low,Close,Volume" + (",Adj Close" if adj else "")]
+    for t, day in enumerate(DAYS):
+        o, c = open_T[t] * price_T[t], close_T[t] * price_T[t]
+        row = [day, o, max(o, c), min(o, c), c, volume_T[t]]
+        lines.append(",".join(str(cell) for cell in ([*row, c] if adj else row)))
+    path = tmp_path / "AAA.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = check(path)
+    assert all(finding.severity == "warning" for finding in found)
+    return [(finding.row, finding.rule) for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "name"),
+    [
+        *((1.5, "3:2"), (2, "2:1"), (3, "3:1"), (4, "4:1"), (5, "5:1"), (7, "7:1"), (10, "10:1"), (20, "20:1")),
+        *((1 / 1.5, "2:3"), (1 / 2, "1:2"), (1 / 8, "1:8"), (1 / 10, "1:10")),
+    ],
+)
+def test_a_split_is_named_with_its_ratio(tmp_path: Path, ratio: float, name: str) -> None:
+    assert warnings(tmp_path, ratio) == [(AT + 2, f"probably a split that was not adjusted for, {name}")]
+
+
+def test_a_jump_is_no_split_where_volume_stays_or_the_ratio_is_odd_or_prices_are_adjusted(tmp_path: Path) -> None:
+    plain = [(AT + 2, "the close jumps in one day")]
+    assert warnings(tmp_path, 2, volume=1.0) == plain
+    assert warnings(tmp_path, 2, volume=0.5) == plain
+    assert warnings(tmp_path, 2, overnight=-SPLIT_BOUND - 0.01) == plain
+    assert warnings(tmp_path, 2.4) == plain
+    assert warnings(tmp_path, 2, adj=True) == plain
+
+
+def test_days_that_move_less_are_no_jump(tmp_path: Path) -> None:
+    assert warnings(tmp_path, 1) == []
+    assert warnings(tmp_path, 1.5, volume=1.0) == []
+    assert warnings(tmp_path, 1.2) == []
