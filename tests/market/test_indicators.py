@@ -1,11 +1,16 @@
 """Indicators: equal to TA-Lib, causal to the last bit, safe against gaps and late listing."""
 
+from typing import Any
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import talib
+import talib.abstract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tradeschool.errors import DataError
 from tradeschool.market import indicators
 from tradeschool.market.panel import FIELDS, Panel
 
@@ -68,6 +73,134 @@ def test_every_indicator_equals_talib_on_unbroken_bars() -> None:
     assert set(values) == set(expected) | {indicators.VOLATILITY} == set(indicators.NAMES)
     for name, expected_T in expected.items():
         np.testing.assert_array_equal(values[name][:, 1], expected_T, err_msg=name)
+
+
+ABSTRACT: dict[str, tuple[str, dict[str, Any], int]] = {
+    "sma_20": ("SMA", {"timeperiod": 20}, 0),
+    "sma_50": ("SMA", {"timeperiod": 50}, 0),
+    "ema_20": ("EMA", {"timeperiod": 20}, 0),
+    "mom_10": ("MOM", {"timeperiod": 10}, 0),
+    "roc_10": ("ROC", {"timeperiod": 10}, 0),
+    "stoch_k": ("STOCH", {"fastk_period": 14, "slowk_period": 3, "slowd_period": 3}, 0),
+    "stoch_d": ("STOCH", {"fastk_period": 14, "slowk_period": 3, "slowd_period": 3}, 1),
+    "rsi_14": ("RSI", {"timeperiod": 14}, 0),
+    "macd": ("MACD", {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}, 0),
+    "macd_signal": ("MACD", {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}, 1),
+    "macd_hist": ("MACD", {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}, 2),
+    "willr_14": ("WILLR", {"timeperiod": 14}, 0),
+    "cci_20": ("CCI", {"timeperiod": 20}, 0),
+    "adx_14": ("ADX", {"timeperiod": 14}, 0),
+    "plus_di": ("PLUS_DI", {"timeperiod": 14}, 0),
+    "minus_di": ("MINUS_DI", {"timeperiod": 14}, 0),
+    "bb_upper": ("BBANDS", {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 0),
+    "bb_middle": ("BBANDS", {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 1),
+    "bb_lower": ("BBANDS", {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 2),
+    "atr_14": ("ATR", {"timeperiod": 14}, 0),
+}
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    days=st.integers(1, 300),
+    daily=st.floats(1e-4, 0.2),
+    gap=st.floats(0, 0.05),
+    level=st.floats(1e-2, 1e4),
+)
+def test_any_series_without_gaps_equals_talibs_abstract_functions(
+    seed: int, days: int, daily: float, gap: float, level: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    close = level * np.exp(np.clip(np.cumsum(rng.normal(0, daily, (days, 1)), axis=0), -5, 5))
+    start = close * np.exp(rng.normal(0, gap, close.shape))
+    high, low = (limit(start, close) * factor for limit, factor in ((np.maximum, 1.001), (np.minimum, 0.999)))
+    volume = rng.integers(1, 10**7, close.shape).astype(float)
+    panel = Panel(market(days=days).dates_T, ("A",), start, high, low, close, volume)
+    bars = {name: getattr(panel, f"{name}_TN")[:, 0].copy() for name in FIELDS}
+    values = indicators.compute(panel)
+    assert set(ABSTRACT) | {"volume_ratio_20", indicators.VOLATILITY} == set(indicators.NAMES)
+    for name, (function, parameters, output) in ABSTRACT.items():
+        outputs = talib.abstract.Function(function)(bars, **parameters)
+        expected_T = outputs[output] if isinstance(outputs, list) else outputs
+        np.testing.assert_allclose(values[name][:, 0], expected_T, rtol=1e-9, atol=1e-9 * level, err_msg=name)
+    ratio_T = bars["volume"] / talib.abstract.Function("SMA")({"close": bars["volume"]}, timeperiod=20)
+    np.testing.assert_allclose(values["volume_ratio_20"][:, 0], ratio_T, rtol=1e-9)
+
+
+def test_a_function_of_several_outputs_is_called_once_a_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = {name: Mock(wraps=getattr(talib, name)) for name in ("MACD", "BBANDS", "STOCH")}
+    for name, function in counted.items():
+        monkeypatch.setattr(talib, name, function)
+    indicators.compute(market(tickers=3))
+    assert [function.call_count for function in counted.values()] == [3, 3, 3]
+
+
+def test_a_subset_is_what_it_is_among_all_and_nothing_else_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = changed(market(), slice(50, 51), column=0)
+    everything = indicators.compute(panel)
+    for name in indicators.NAMES:
+        alone = indicators.compute(panel, [name])
+        assert list(alone) == [name]
+        np.testing.assert_array_equal(alone[name], everything[name], err_msg=name)
+    assert list(indicators.compute(panel, ("willr_14", "macd_hist", "willr_14"))) == ["willr_14", "macd_hist"]
+    assert indicators.compute(panel, []) == {}
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed though not asked for")
+
+    monkeypatch.setattr(talib, "MACD", never)
+    monkeypatch.setattr(indicators, "volatility_TN", never)
+    indicators.compute(panel, ["rsi_14", "volume_ratio_20"])
+
+
+def test_an_unknown_name_is_refused_with_the_near_one() -> None:
+    with pytest.raises(DataError, match=r"no indicator 'rsi_41'\. Did you mean 'rsi_14'\?.*sma_20"):
+        indicators.compute(market(), ["macd", "rsi_41"])
+
+
+def test_the_order_in_memory_does_not_matter() -> None:
+    panel = market()
+    fields = {name: getattr(panel, f"{name}_TN").copy(order="F") for name in FIELDS}
+    turned = Panel(panel.dates_T, panel.tickers, *(fields[name] for name in FIELDS))
+    values = indicators.compute(turned)
+    for name, value_TN in indicators.compute(panel).items():
+        assert value_TN.shape == panel.shape
+        np.testing.assert_array_equal(values[name], value_TN, err_msg=name)
+
+
+def test_only_the_recursive_ones_depend_on_where_the_history_starts_and_settle() -> None:
+    panel = market(days=500)
+    whole, late = indicators.compute(panel), indicators.compute(cut_front(panel, 100))
+    settled = indicators.SETTLED
+    for row in indicators.TABLE:
+        size = np.nanstd(whole[row.name])
+        apart = np.abs(whole[row.name][100:] - late[row.name]) / size
+        assert apart[settled:].max() < 1e-6, row.name
+        assert (apart[row.warm_up :].max() > 1e-6) == row.recursive, row.name
+
+
+def test_rolling_std_is_numpys_in_every_column_and_knows_its_own_rows_only() -> None:
+    rng = np.random.default_rng(3)
+    days, tickers = 700, 120
+    assert days * tickers > 2 * indicators.BLOCK_CELLS
+    values = rng.normal(0.05, 0.02, (days, tickers))
+    values[300, 60] = np.nan
+    std = indicators.rolling_std(values, 20)
+    windows = np.lib.stride_tricks.sliding_window_view(values, 20, axis=0)
+    assert np.isnan(std[:19]).all()
+    np.testing.assert_allclose(std[19:], windows.std(axis=2, ddof=1), rtol=1e-12)
+    assert np.isnan(std[300:320, 60]).all()
+    assert np.isfinite(std[320:, 60]).all()
+    other = values * 1e6
+    other[100:120] = values[100:120]
+    np.testing.assert_array_equal(indicators.rolling_std(other, 20)[119], std[119])
+    assert (indicators.rolling_std(np.full((50, 3), 0.1), 20)[19:] == 0).all()
+    assert np.isnan(indicators.rolling_std(values[:5], 20)).all()
+
+
+def test_a_formula_that_reads_a_column_it_does_not_need_is_named() -> None:
+    with pytest.raises(AttributeError, match="'volume'.*needs"):
+        _ = indicators.Bars(close=np.ones(3)).volume
 
 
 def test_volatility_is_the_sample_std_of_the_last_twenty_log_returns() -> None:
