@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tradeschool.market.panel import FIELDS, Note, Panel
+from tradeschool.market.notes.note import Note
+from tradeschool.market.panel import FIELDS, Panel
 from tradeschool.market.practice import PracticeConfig, practice
 from tradeschool.market.splits import split_rows
 from tradeschool.policies.base import Kind, Policy

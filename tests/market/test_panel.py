@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeschool.errors import DataError
-from tradeschool.market.panel import FIELDS, Note, Panel
+from tradeschool.market.notes.note import Note
+from tradeschool.market.panel import FIELDS, Panel
 
 
 def panel(**changes: Any) -> Panel:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markets import every_fact, market, ragged, task_of
 
 from tradeschool.market import indicators
-from tradeschool.market.panel import Note, Panel
+from tradeschool.market.notes.note import Note
+from tradeschool.market.panel import Panel
 from tradeschool.market.window import Windows, strength_TN
 
 

@@ -17,7 +17,8 @@ from tradeschool.text.describe import FACTS, check_facts, describe, fact, facts,
 SOUND = {
     "strength_10": 0.0, "rsi_14": 50.0, "close": 100.0, "sma_50": 100.0, "roc_10": 0.0, "macd_hist": 0.5,
     "stoch_k": 50.0, "willr_14": -50.0, "cci_20": 0.0, "adx_14": 30.0, "bb_upper": 110.0, "bb_lower": 90.0,
-    "atr_14": 2.0, "volatility_20": 0.02, "volume_ratio_20": 1.0,
+    "atr_14": 2.0, "volatility_20": 0.02, "volume_ratio_20": 1.0, "sma_20": 100.0, "ema_20": 100.0, "mom_10": 0.0,
+    "stoch_d": 50.0, "macd": 0.0, "macd_signal": 0.0, "plus_di": 20.0, "minus_di": 20.0, "bb_middle": 100.0,
 }  # fmt: skip
 
 
@@ -62,6 +63,14 @@ def window(values: Mapping[str, float] | None = None, news: str = "", age: int =
         ("atr", {"atr_14": 4.0}, "ATR 4.0% (wild)"),
         ("volatility", {"volatility_20": 0.005}, "Volatility 0.5% (calm)"),
         ("volume", {"volume_ratio_20": 2.0}, "Volume 2.0x (heavy)"),
+        ("sma", {"sma_20": 80.0}, "SMA20 +25.0% (above)"),
+        ("ema", {"ema_20": 125.0}, "EMA20 -20.0% (below)"),
+        ("mom", {"mom_10": -4.0}, "MOM -4.0% (falling)"),
+        ("stochastic_d", {"stoch_d": 12.0}, "StochasticD 12 (oversold)"),
+        ("macd_line", {"macd": -1.5}, "MACDline -1.50% (below zero)"),
+        ("macd_signal", {"macd_signal": 1.25}, "MACDsignal +1.25% (above zero)"),
+        ("direction", {"plus_di": 35.0}, "Direction +15 (up)"),
+        ("bands", {"bb_upper": 102.0, "bb_lower": 98.0}, "Bandwidth 4.0% (narrow)"),
     ],
 )
 def test_numbers_are_said_with_their_word(name: str, values: dict[str, float], text: str) -> None:

@@ -1,30 +1,26 @@
 """The market as arrays: aligned dates x tickers of daily bars, and the notes published along the way."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import DataError
+from tradeschool.market.exchange import exchange
+from tradeschool.market.notes.note import Note
 
 Floats = NDArray[np.float64]
 FIELDS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)
-class Note:
-    """A text that became public on ``known_at``; ``ticker`` is None for the whole market."""
-
-    known_at: np.datetime64
-    ticker: str | None
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Panel:
     """Daily bars, dates (T) by tickers (N), float64, NaN on days a ticker was not listed or not traded.
+
+    A date row stands for the moment at which ``exchange`` closes on it: decisions are taken then.
+    ``names`` are the companies' names by ticker, which masking hides in notes.
 
     ``planted_TN`` exists on practice markets only: the expected log return from the open of day
     t+1 to the open of day t+2, given all that is known after the close of day t, in units of the
@@ -32,7 +28,7 @@ class Panel:
 
     Raises:
         DataError: shapes differ, dates are not strictly increasing, tickers repeat, or a bar
-            breaks a rule (price not positive, high below low, ...).
+            breaks a rule (price not positive, high below low, ...); the exchange is unknown.
     """
 
     dates_T: NDArray[np.datetime64]
@@ -44,9 +40,12 @@ class Panel:
     volume_TN: Floats
     notes: tuple[Note, ...] = ()
     name: str = "market"
+    exchange: str = "NYSE"
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     planted_TN: Floats | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        exchange(self.exchange)
         _check_shape(self)
         _check_bars(self)
 
@@ -61,14 +60,16 @@ class Panel:
         return np.isfinite(self.close_TN)
 
     def data_hash(self) -> str:
-        """Sixteen hex digits over dates, tickers, bars and notes: what a run's manifest records."""
+        """Sixteen hex digits over dates, tickers, bars, notes and what dates and masks them: for a run's manifest."""
         digest = hashlib.sha256()
         digest.update(self.dates_T.astype("datetime64[D]").astype(np.int64).tobytes())
         digest.update("\n".join(self.tickers).encode())
         for name in FIELDS:
             digest.update(np.ascontiguousarray(getattr(self, f"{name}_TN")).tobytes())
         for note in self.notes:
-            digest.update(f"{note.known_at}|{note.ticker}|{note.kind}|{note.text}\n".encode())
+            digest.update(note.digest_line().encode())
+        if self.exchange != "NYSE" or self.names:
+            digest.update(f"{self.exchange}|{sorted(self.names.items())}".encode())
         return digest.hexdigest()[:16]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tradeschool.market.panel import Floats, Note, Panel
+from tradeschool.market.notes.note import Note
+from tradeschool.market.panel import Floats, Panel
 
 STRENGTH_DAYS = 10
 VOLATILITY_DAYS = 20
@@ -199,7 +200,7 @@ def _volatility(rng: np.random.Generator, days: int, count: int) -> Floats:
     return level_N * np.exp(slow(1, 0.25) + slow(count, 0.2))
 
 
-def _simulate(config: PracticeConfig, rng: np.random.Generator, weather: _Weather) -> tuple[dict[str, Floats], Floats]:
+def _simulate(config: PracticeConfig, rng: np.random.Generator, weather: _Weather) -> tuple[dict[str, Any], Floats]:
     """Walk the days; what is predictable for t+1 is fixed by what is visible at the close of t."""
     days, count = weather.tone_TN.shape
     open_TN, close_TN, planted_TN = (np.full((days, count), np.nan) for _ in range(3))

@@ -1,28 +1,36 @@
 """All that is known about a ticker at the close of one day, and nothing later."""
 
-import bisect
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from tradeschool.market import indicators
-from tradeschool.market.panel import Floats, Note, Panel
+from tradeschool.market.notes.archive import MARKET, TEXTS, Archive, DatedNote
+from tradeschool.market.notes.masking import Masker
+from tradeschool.market.notes.note import ROW_KINDS
+from tradeschool.market.panel import FIELDS, Floats, Panel
 
 STRENGTH_DAYS = 10
 CLOSES_SHOWN = 20
 NEWS_MEMORY_DAYS = 5
 MARKET_MEMORY_DAYS = 30
-
-
-@dataclass(frozen=True)
-class DatedNote:
-    """A note as a Window shows it: its text and its age in trading days."""
-
-    text: str
-    age: int
+ROWS_SHOWN = 15
+"""Days of bars and indicators that a table in a prompt shows, as in Trading-R1."""
+LOOKBACK_DAYS: dict[str, int] = {
+    TEXTS: 30,
+    "fundamentals": 550,
+    "insider": 90,
+    "analyst": 90,
+    "macro": 730,
+    "volatility_index": 30,
+    "company": 3650,
+}
+"""How far back a section looks, in calendar days: Trading-R1's for news, insider, analyst and macro rows. The last
+two yearly filings fit into 550 days."""
+V = TypeVar("V")
+_OF_THE_MARKET = ("macro", "volatility_index")
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,10 @@ class Window:
     first bar when masked;
     ``news`` and ``market_news`` are the newest notes first. ``ticker`` and ``date`` are the words
     that may be said to a model: "Stock 7" and "day 512" when masked.
+    ``recent`` holds the last 15 values, oldest first, of every indicator and of open, high, low, close and
+    volume; ``notes`` the notes of ``texts`` and of each row kind within the days of LOOKBACK_DAYS, newest first.
+    ``scale`` is what prices are multiplied by when they are said (1 unless masked): prices in ``recent`` are
+    already, figures inside notes and price-like indicators are not.
     """
 
     key: str
@@ -41,8 +53,12 @@ class Window:
     date: str
     values: Mapping[str, float]
     closes_L: Floats
-    news: tuple[DatedNote, ...]
-    market_news: tuple[DatedNote, ...]
+    news: Sequence[DatedNote]
+    market_news: Sequence[DatedNote]
+    recent: Mapping[str, Floats] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[DatedNote]] = field(default_factory=dict)
+    masked: bool = True
+    scale: float = 1.0
 
 
 class _ValuesAt(Mapping[str, float]):
@@ -61,6 +77,24 @@ class _ValuesAt(Mapping[str, float]):
         return len(self._values)
 
 
+class _Lazy(Mapping[str, V]):
+    """Known keys, values worked out when asked for."""
+
+    def __init__(self, names: tuple[str, ...], value: Callable[[str], V]) -> None:
+        self._names, self._value = names, value
+
+    def __getitem__(self, name: str) -> V:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._value(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(self._names))
+
+    def __len__(self) -> int:
+        return len(set(self._names))
+
+
 class Windows:
     """Makes Windows from a Panel. Indicators are computed once, causally, for all dates.
 
@@ -68,7 +102,7 @@ class Windows:
         panel: the market.
         mask: hide what would let a model recite history: tickers become "Stock 7" (an order
             shuffled by ``seed``), dates become counts of trading days, prices start at 100, and
-            ticker symbols are replaced inside notes.
+            symbols, company names and dates are replaced inside notes.
         seed: fixes which ticker gets which masked name.
     """
 
@@ -77,48 +111,55 @@ class Windows:
         self.mask = mask
         self.values = dict(indicators.compute(panel), close=panel.close_TN)
         self.values["strength_10"] = strength_TN(panel, self.values["volatility_20"])
+        self._bars = {name: getattr(panel, f"{name}_TN") for name in FIELDS}
+        self._dates = panel.dates_T.astype("datetime64[D]").astype(str).tolist()
+        self._base_TN = _base_TN(panel.close_TN) if mask else np.full(panel.shape, 100.0)
         order = np.random.default_rng([seed, 7]).permutation(len(panel.tickers))
         self._masked = {ticker: f"Stock {order[n] + 1}" for n, ticker in enumerate(panel.tickers)}
-        # The longest first, so that BRK.B is not read as BRK.
-        symbols = "|".join(map(re.escape, sorted(panel.tickers, key=len, reverse=True)))
-        self._symbols = re.compile(rf"(?<!\w)\$?({symbols})(?!\w)")
-        self._rows: dict[str | None, list[int]] = defaultdict(list)
-        self._notes: dict[str | None, list[Note]] = defaultdict(list)
-        dates_T = panel.dates_T.astype("datetime64[D]")
-        for note in sorted(panel.notes, key=lambda note: note.known_at):
-            # A note of a day without trading is first known at the close of the next trading day.
-            self._rows[note.ticker].append(int(np.searchsorted(dates_T, note.known_at.astype("datetime64[D]"))))
-            self._notes[note.ticker].append(note)
+        self._archive = Archive(panel, Masker(self._masked, panel.names) if mask else None)
 
     def at(self, t: int, n: int) -> Window:
         """The Window of ticker column ``n`` after the close of date row ``t``."""
-        ticker, date = self.panel.tickers[n], str(self.panel.dates_T[t].astype("datetime64[D]"))
+        ticker, date, base = self.panel.tickers[n], self._dates[t], float(self._base_TN[t, n])
         closes_L = self.panel.close_TN[max(0, t - CLOSES_SHOWN + 1) : t + 1, n]
         return Window(
             key=f"{ticker}@{date}",
             ticker=self._masked[ticker] if self.mask else ticker,
             date=f"day {t}" if self.mask else date,
             values=_ValuesAt(self.values, t, n),
-            closes_L=_rebased(closes_L) if self.mask else closes_L,
-            news=self._recent(ticker, t, NEWS_MEMORY_DAYS),
-            market_news=self._recent(None, t, MARKET_MEMORY_DAYS),
+            closes_L=_rebased(closes_L, base),
+            news=self._archive.within_rows(ticker, TEXTS, t, NEWS_MEMORY_DAYS),
+            market_news=self._archive.within_rows(MARKET, TEXTS, t, MARKET_MEMORY_DAYS),
+            recent=_Lazy((*FIELDS, *self.values), lambda name: self._recent(name, t, n, base)),
+            notes=_Lazy((TEXTS, *ROW_KINDS), lambda group: self._noted(group, ticker, t)),
+            masked=self.mask,
+            scale=100 / base,
         )
 
-    def _recent(self, ticker: str | None, t: int, days: int) -> tuple[DatedNote, ...]:
-        rows = self._rows.get(ticker, [])
-        first, last = bisect.bisect_right(rows, t - days), bisect.bisect_right(rows, t)
-        return tuple(
-            DatedNote(self._say(self._notes[ticker][i].text), t - rows[i]) for i in range(last - 1, first - 1, -1)
-        )
+    def _recent(self, name: str, t: int, n: int, base: float) -> Floats:
+        values_TN = self._bars[name] if name in self._bars else self.values[name]
+        values_L: Floats = values_TN[max(0, t - ROWS_SHOWN + 1) : t + 1, n]
+        return _rebased(values_L, base) if name in FIELDS and name != "volume" else values_L
 
-    def _say(self, text: str) -> str:
-        return self._symbols.sub(lambda found: self._masked[found[1]], text) if self.mask else text
+    def _noted(self, group: str, ticker: str, t: int) -> Sequence[DatedNote]:
+        key = MARKET if group in _OF_THE_MARKET else ticker
+        return self._archive.within_days(key, group, t, LOOKBACK_DAYS[group])
 
 
-def _rebased(closes_L: Floats) -> Floats:
-    # From the first bar, not the first row: a late listing or a gap must not hide the closes after it.
-    known_L = closes_L[np.isfinite(closes_L)]
-    return 100 * closes_L / known_L[0] if known_L.size else closes_L
+def _base_TN(close_TN: Floats) -> Floats:
+    """The first close of the last 20 rows, which is said as 100; 100 itself where there is none."""
+    # The first bar, not the first row: a late listing or a gap must not hide the closes after it.
+    base_TN = np.full(close_TN.shape, 100.0)
+    for back in range(CLOSES_SHOWN):
+        rows = len(close_TN) - back
+        if rows > 0:
+            earlier_TN = close_TN[:rows]
+            base_TN[back:] = np.where(np.isfinite(earlier_TN), earlier_TN, base_TN[back:])
+    return base_TN
+
+
+def _rebased(prices_L: Floats, base: float) -> Floats:
+    return prices_L if base == 100.0 else 100 * prices_L / base
 
 
 def strength_TN(panel: Panel, volatility_TN: Floats) -> Floats:

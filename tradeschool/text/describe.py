@@ -4,6 +4,7 @@ A fact is a number and a word for it: "RSI 28.4 (oversold)". Prompts show both; 
 the word. Where a number is not known the fact says so instead of leaving a gap.
 """
 
+import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class _Number:
         value = self.value(window.values)
         if not math.isfinite(value):
             return Fact(name, self.label, f"{self.label} {UNKNOWN}", UNKNOWN)
-        word = self.words[sum(value >= cut for cut in self.cuts)]
+        word = self.words[bisect.bisect_right(self.cuts, value)]
         return Fact(name, self.label, f"{self.label} {self.form.format(value)} ({word})", word)
 
 
@@ -91,6 +92,28 @@ _NUMBERS: dict[str, _Number] = {
     "atr": _Number("ATR", lambda v: 100 * v["atr_14"] / v["close"], "{:.1f}%", (1, 3), ("calm", "normal", "wild")),
     "volatility": _Number(
         "Volatility", lambda v: 100 * v["volatility_20"], "{:.1f}%", (1, 3), ("calm", "normal", "wild")
+    ),
+    "sma": _Number("SMA20", _ratio("close", "sma_20"), "{:+.1f}%", (-2, 2), ("below", "near", "above")),
+    "ema": _Number("EMA20", _ratio("close", "ema_20"), "{:+.1f}%", (-2, 2), ("below", "near", "above")),
+    "mom": _Number("MOM", lambda v: 100 * v["mom_10"] / v["close"], "{:+.1f}%", (-1, 1), ("falling", "flat", "rising")),
+    "stochastic_d": _Number(
+        "StochasticD", lambda v: v["stoch_d"], "{:.0f}", (20, 80), ("oversold", "neutral", "overbought")
+    ),
+    "macd_line": _Number(
+        "MACDline", lambda v: 100 * v["macd"] / v["close"], "{:+.2f}%", (0.0,), ("below zero", "above zero")
+    ),
+    "macd_signal": _Number(
+        "MACDsignal", lambda v: 100 * v["macd_signal"] / v["close"], "{:+.2f}%", (0.0,), ("below zero", "above zero")
+    ),
+    "direction": _Number(
+        "Direction", lambda v: v["plus_di"] - v["minus_di"], "{:+.0f}", (-10, 10), ("down", "unclear", "up")
+    ),
+    "bands": _Number(
+        "Bandwidth",
+        lambda v: _ratio("bb_upper", "bb_middle")(v) - _ratio("bb_lower", "bb_middle")(v),
+        "{:.1f}%",
+        (5, 15),
+        ("narrow", "usual", "wide"),
     ),
     "volume": _Number("Volume", lambda v: v["volume_ratio_20"], "{:.1f}x", (0.7, 1.5), ("thin", "usual", "heavy")),
 }
