@@ -45,7 +45,7 @@ class UpDown(Task):
     def compose(self, action: Any, reasoning: str) -> str:
         raise NotImplementedError
 
-    def targets(self, split: Any, count: int, seed: int) -> Any:
+    def targets(self, split: Any, count: int, seed: int, pool: Any = None) -> Any:
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Train, validation and test rows: in time, with an embargo between them."""
+"""Train, validation and test rows: in time, with an embargo between them; once, or walking forward."""
 
 import datetime
 from dataclasses import dataclass
@@ -64,6 +64,52 @@ def split_rows(
     )
     _refuse_empty(split, panel, embargo, warmup)
     return split
+
+
+def walk_forward(
+    panel: Panel,
+    folds: int,
+    shares: tuple[float, float, float] = (0.6, 0.1, 0.3),
+    dates: tuple[Day, Day] | None = None,
+    *,
+    embargo: int,
+    warmup: int,
+) -> list[Split]:
+    """The split of :func:`split_rows` moved forward in time, so that every test row is reached from a nearer past.
+
+    The test rows of :func:`split_rows` are cut into ``folds`` consecutive parts, as equal as can be, one
+    for each fold. Fold 0 trains on the same rows as the plain split; in every later fold the training part
+    ends as many rows later as its test begins, and starts at the same row (it expands: it takes in what was
+    validation and test before). The validation part keeps its length and moves along, right before the
+    embargo of each test. One fold is the plain split.
+
+    Args:
+        panel: whose ``dates_T`` are cut.
+        folds: how many, at least 1.
+        shares: of the plain split that the folds start from; as in :func:`split_rows`.
+        dates: as in :func:`split_rows`.
+        embargo: rows between two parts, in every fold.
+        warmup: rows dropped at the start.
+
+    Raises:
+        RecipeError: folds, shares, dates, embargo or warm-up make no sense.
+        DataError: a part would be empty.
+    """
+    if folds < 1:
+        raise RecipeError(f"folds is {folds}; it must be at least 1. Give 1 for a single split.")
+    first = split_rows(panel, shares, dates, embargo=embargo, warmup=warmup)
+    if folds > len(first.test_T):
+        raise DataError(
+            f"{panel.name}: {folds} folds need at least as many test dates, and the test part has "
+            f"{len(first.test_T)}. Give fewer folds, a larger test part, or a longer history."
+        )
+    return [_moved(first, test_T) for test_T in np.array_split(first.test_T, folds)]
+
+
+def _moved(first: Split, test_T: Rows) -> Split:
+    step = int(test_T[0] - first.test_T[0])
+    train_T = np.arange(first.train_T[0], first.train_T[-1] + 1 + step, dtype=np.int64)
+    return Split(train_T, first.validation_T + step, test_T)
 
 
 def _starts_by_share(shares: tuple[float, float, float], total: int, embargo: int, warmup: int) -> tuple[int, int]:

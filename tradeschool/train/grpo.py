@@ -5,14 +5,15 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from tradeschool.market.slices import SliceConfig, sliced
 from tradeschool.tasks.base import Example
-from tradeschool.train.sft import arguments, configured
+from tradeschool.train.sft import arguments, configured, teller
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
 
 
-class Config(StageConfig):
+class Config(SliceConfig, StageConfig):
     """``questions``: how many training questions to draw from; ``model``: the stage to start from.
 
     ``by_date`` keeps the questions of a date together, dates in random order: in a batch of whole
@@ -84,10 +85,12 @@ def _questions(config: Config, context: Context) -> Any:
     from datasets import Dataset
 
     with context.console.status("Writing questions"):
+        tell = teller(context)
+        pool = sliced(context.task, config, context.panel, count=config.questions, seed=context.seed, tell=tell)
         return Dataset.from_list(
             [
                 {"prompt": context.task.prompt(example).messages, "key": example.key, "t": example.t, "n": example.n}
-                for example in draw(context.task.examples("train"), config, context.seed)
+                for example in draw(pool, config, context.seed)
             ]
         )
 

@@ -1,20 +1,24 @@
 """Supervised fine-tuning on answers worth imitating, by TRL's SFTTrainer (loss on the answer alone)."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from tradeschool.errors import RecipeError
+from tradeschool.market.slices import SliceConfig, sliced
+from tradeschool.tasks.base import Example
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:SFTConfig"
 
 
-class Config(StageConfig):
+class Config(SliceConfig, StageConfig):
     """``examples``: how many answers to imitate; ``model``: the stage whose weights to start from.
 
-    By default the stage starts from the stage before it, or from the untrained model.
+    By default the stage starts from the stage before it, or from the untrained model. ``slice`` says
+    which questions the answers are drawn for; which answers there are to them is the task's affair.
     """
 
     examples: int = Field(default=12_000, ge=1)
@@ -35,7 +39,7 @@ def run(config: Config, context: Context) -> Result:
                 "prompt": context.task.prompt(example).messages,
                 "completion": [{"role": "assistant", "content": answer}],
             }
-            for example, answer in context.task.targets("train", config.examples, context.seed)
+            for example, answer in _answers(config, context)
         ]
     trainer = SFTTrainer(
         model=model,
@@ -46,6 +50,16 @@ def run(config: Config, context: Context) -> Result:
     )
     train(trainer, context, title=config.name, shown=("loss", "mean_token_accuracy"))
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
+
+
+def _answers(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
+    pool = sliced(context.task, config, context.panel, seed=context.seed, tell=teller(context))
+    return context.task.targets("train", config.examples, context.seed, pool)
+
+
+def teller(context: Context) -> Callable[[str], None]:
+    """Prints a sentence about the stage as it is."""
+    return lambda text: context.console.print(text, markup=False, highlight=False)
 
 
 def configured(cls: type[Any], stage: str, values: dict[str, Any]) -> Any:
