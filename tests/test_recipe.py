@@ -183,7 +183,15 @@ def test_market_path_implies_the_source_and_leaves_the_practice_market(
     (tmp_path / "prices").mkdir()
     (tmp_path / "prices" / file).touch()
     recipe: Recipe = read(fake_recipe(), ["market.path=prices"])
-    assert recipe.resolved["market"] == {"source": source, "path": str(tmp_path / "prices")}
+    assert recipe.resolved["market"] == {
+        "source": source,
+        "path": str(tmp_path / "prices"),
+        "adjust": True,
+        "notes": [],
+        "names": None,
+        "exchange": "NYSE",
+        "dated_notes": "next_day",
+    }
     assert "market.edge" in recipe.notes[0]
 
 

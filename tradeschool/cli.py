@@ -13,6 +13,7 @@ from rich.text import Text
 import tradeschool
 from tradeschool.data_commands import data
 from tradeschool.errors import TradeschoolError
+from tradeschool.prepare_command import prepare
 
 EXIT_PROBLEM = 2
 EXIT_INTERRUPTED = 130
@@ -49,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.command()(prepare)
 
 RunArgument = Annotated[
     str,

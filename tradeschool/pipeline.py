@@ -21,11 +21,10 @@ from tradeschool import run_folder, yaml_text
 from tradeschool.errors import RecipeError, RunError, TradeschoolError, did_you_mean
 from tradeschool.manifest import Manifest, Status
 from tradeschool.market.panel import Panel
+from tradeschool.opening import load_panel, make_task
 from tradeschool.recipe import Recipe, differences, read
 from tradeschool.tasks.base import Task
 from tradeschool.train.stage import Context, Result
-
-SHOWN_MESSAGES = 5
 
 
 @dataclass
@@ -52,6 +51,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
     _check_trl(recipe)
     panel = load_panel(recipe, console)
     task = make_task(recipe, panel)
+    _check_slices(recipe, task, panel)
     folder = run_folder.create(recipe.name, out)
     with run_folder.locked(folder):
         seeds = {"run": recipe.seed}
@@ -96,56 +96,6 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     return folder
 
 
-def load_panel(recipe: Recipe, console: Console) -> Panel:
-    """The market of a recipe; repairs and warnings of the reading are printed, the first few of them."""
-    if recipe.source == "practice":
-        from tradeschool.market.practice import PracticeConfig, practice
-
-        return practice(PracticeConfig.model_validate(recipe.market.model_dump()))
-    from tradeschool.market import sources
-
-    if recipe.source == "sample":
-        return sources.sample()
-    path, messages = recipe.resolved["market"]["path"], list[str]()
-    read_source = sources.from_folder if recipe.source == "folder" else sources.from_parquet
-    panel = read_source(path, messages)
-    for message in messages[:SHOWN_MESSAGES]:
-        console.print(f"Note: {escape(message)}", highlight=False)
-    if len(messages) > SHOWN_MESSAGES:
-        more = f"Note: {len(messages) - SHOWN_MESSAGES} more. See them all: tradeschool data check {escape(path)}"
-        console.print(more, highlight=False)
-    return panel
-
-
-def make_task(recipe: Recipe, panel: Panel) -> Task:
-    """The task of a recipe on a panel, with the dates split in time.
-
-    The embargo of ``auto`` is one row more than the task looks ahead (its config's ``horizons``, and
-    the labels' longest horizon), because a decision is filled on the day after it is taken.
-
-    Raises:
-        RecipeError: the recipe's embargo is shorter than that.
-    """
-    from tradeschool.market.outcomes import LONGEST_LABEL_HORIZON
-    from tradeschool.market.splits import split_rows
-
-    split = recipe.split
-    needed = 1 + max([LONGEST_LABEL_HORIZON, *getattr(recipe.task, "horizons", [])])
-    embargo = needed if split.embargo == "auto" else split.embargo
-    if embargo < needed:
-        raise RecipeError(
-            f"split.embargo is {embargo} days, but the task looks {needed - 1} days ahead from the next open: "
-            f"outcomes of one part would reach into the next. Give at least {needed}, or auto."
-        )
-    if split.validation_from and split.test_from:
-        rows = split_rows(panel, dates=(split.validation_from, split.test_from), embargo=embargo, warmup=split.warmup)
-    else:
-        shares = (split.train or 0.0, split.validation or 0.0, split.test or 0.0)
-        rows = split_rows(panel, shares, embargo=embargo, warmup=split.warmup)
-    task: Task = recipe.task_class(recipe.task, panel, rows)
-    return task
-
-
 def _prepare_environment() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -167,6 +117,19 @@ def _check_trl(recipe: Recipe) -> None:
                     f"stages.{stage.name}.trl.{key}: '{key}' is not a field of {name}.{did_you_mean(key, valid)} "
                     f"Valid keys are the fields of {library}.{name}: {', '.join(sorted(valid))}."
                 )
+
+
+def _check_slices(recipe: Recipe, task: Task, panel: Panel) -> None:
+    """Refuse a slice that cannot be made now, not after the stages before it have run."""
+    from tradeschool.market.slices import SliceConfig, sliced
+
+    for stage in recipe.stages:
+        if not isinstance(stage, SliceConfig):
+            continue
+        try:
+            sliced(task, stage, panel, seed=recipe.seed, tell=lambda text: None)
+        except RecipeError as error:
+            raise RecipeError(f"stages.{stage.model_dump()['name']}.{error}") from error
 
 
 # stages ------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """A recipe: YAML and ``--set`` options in, checked configuration out."""
 
-import datetime
 import hashlib
 import importlib
 import json
@@ -9,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field
 
 from tradeschool import yaml_text
 from tradeschool.checking import Problem, check, unknown_key
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.overrides import lay_over, parse_set
+from tradeschool.recipe_sections import FilesMarket, SampleMarket, SplitConfig
 from tradeschool.tasks import TASKS
 from tradeschool.train import STAGES
 from tradeschool.yaml_text import Keys
@@ -29,65 +29,6 @@ _PLAIN_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 class _Head(BaseModel):
     name: str = Field(pattern=f"^{_PLAIN_NAME}$")
     seed: int = Field(default=0, ge=0, lt=2**32)
-
-
-class FilesMarket(BaseModel):
-    """Real prices: a folder of CSV files, a parquet file or folder, or the ``sample`` extra."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: Literal["folder", "parquet"]
-    path: Path
-
-
-class SampleMarket(BaseModel):
-    """Real daily bars of five stocks, 2000-2013, from the package of the ``sample`` extra."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: Literal["sample"]
-
-
-class SplitConfig(BaseModel):
-    """Train, validation and test in time: by share of the rows, or from two dates on.
-
-    ``embargo`` is the rows left out between two parts; ``auto`` takes the longest horizon that the
-    task looks ahead. ``warmup`` is the rows left out at the start, where indicators are not settled.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    train: float | None = Field(default=None, gt=0, lt=1)
-    validation: float | None = Field(default=None, gt=0, lt=1)
-    test: float | None = Field(default=None, gt=0, lt=1)
-    validation_from: datetime.date | None = None
-    test_from: datetime.date | None = None
-    embargo: Any = "auto"
-    warmup: int = Field(default=250, ge=0)
-
-    @field_validator("embargo")
-    @classmethod
-    def _auto_or_rows(cls, value: Any) -> Any:
-        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-            return value
-        raise ValueError(f"is {value!r}, but must be auto or a whole number of days, 0 or more")
-
-    @model_validator(mode="after")
-    def _shares_or_dates(self) -> "SplitConfig":
-        shares = [share for share in (self.train, self.validation, self.test) if share is not None]
-        dates = [date for date in (self.validation_from, self.test_from) if date is not None]
-        if not shares and not dates:
-            self.train, self.validation, self.test = 0.6, 0.1, 0.3
-        elif shares and dates:
-            raise ValueError(
-                "has shares and dates; give one of them. To change over with --set, replace the whole: "
-                "--set 'split={validation_from: 2015-01-01, test_from: 2016-01-01}'"
-            )
-        elif dates and (self.validation_from is None or self.test_from is None or dates[0] >= dates[1]):
-            raise ValueError("must have both validation_from and test_from, test_from the later of the two")
-        elif shares and (len(shares) != 3 or abs(sum(shares) - 1) > 1e-6):
-            raise ValueError("must have three shares, train, validation and test, that sum to 1, such as 0.6, 0.1, 0.3")
-        return self
 
 
 @dataclass(frozen=True)
@@ -135,6 +76,15 @@ def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
         raise RecipeError(_no_such_recipe(path))
     document, lines = yaml_text.read_mapping(path)
     return _assemble(document, lines, str(path), sets)
+
+
+def of(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe") -> Recipe:
+    """The recipe in a mapping, with ``key=value`` options laid over it; ``where`` is named where the mapping is wrong.
+
+    Raises:
+        RecipeError: a key or a value is wrong; one line for every problem.
+    """
+    return _assemble(document, {}, where, sets)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -26,8 +26,8 @@ SHARES = (*RATING_NAMES, "unreadable")
 Steps = Sequence[Mapping[str, Any]]
 
 
-def draw(paint: Callable[["Axes"], None], label: str) -> str:
-    """One chart as an SVG element; ``label`` is read out by screen readers."""
+def draw(paint: Callable[["Axes"], None], label: str, size: tuple[float, float] = SIZE) -> str:
+    """One chart as an SVG element, ``size`` in inches; ``label`` is read out by screen readers, and its own."""
     import matplotlib
 
     with matplotlib.rc_context(
@@ -54,7 +54,7 @@ def draw(paint: Callable[["Axes"], None], label: str) -> str:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())
         file = io.StringIO()
@@ -89,8 +89,8 @@ def equity_chart(comparison: Comparison) -> str:
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel("capital")
-        _date_axis(axes)
-        _legend_below(axes, 4)
+        date_axis(axes)
+        legend_below(axes, 4)
 
     return draw(paint, "Capital after costs over the exam")
 
@@ -121,7 +121,7 @@ def answers_chart(row: Row, dates: Sequence[str]) -> str:
         parts = np.array_split(np.array(dates, dtype="datetime64[D]"), len(row.shares_over_time))
         shares = np.array([[period[name] for name in SHARES] for period in row.shares_over_time])
         _stack(axes, np.array([part[0] for part in parts]), shares)
-        _date_axis(axes)
+        date_axis(axes)
 
     return draw(paint, f"Answers of {row.policy} over the exam")
 
@@ -155,7 +155,7 @@ def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: st
             axes.plot(x, y, label=label, color=colour, linewidth=1.4, marker="o" if len(x) < 8 else None, markersize=3)
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
-        _legend_below(axes, 3)
+        legend_below(axes, 3)
 
     return draw(paint, f"{ylabel} during {stage}")
 
@@ -165,7 +165,7 @@ def _stack(axes: "Axes", x: Any, shares_PK: Any) -> None:
     axes.set_ylim(0, 100)
     axes.set_ylabel("% of answers")
     axes.margins(x=0)
-    _legend_below(axes, 3)
+    legend_below(axes, 3)
 
 
 def _words(names: Sequence[str]) -> list[str]:
@@ -200,7 +200,8 @@ def _step_numbers(steps: Steps) -> list[float]:
     return [_number(step.get("step", at)) for at, step in enumerate(steps)]
 
 
-def _date_axis(axes: "Axes") -> None:
+def date_axis(axes: "Axes") -> None:
+    """Three to seven dates along the bottom."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=3, maxticks=7)
@@ -208,7 +209,8 @@ def _date_axis(axes: "Axes") -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
-def _legend_below(axes: "Axes", columns: int) -> None:
+def legend_below(axes: "Axes", columns: int) -> None:
+    """The legend under the chart."""
     handles, labels = axes.get_legend_handles_labels()
     # matplotlib leaves labels that begin with an underscore out of a legend unless told otherwise.
     axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns)

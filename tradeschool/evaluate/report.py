@@ -8,12 +8,13 @@ from typing import Any
 from tradeschool.evaluate import charts
 from tradeschool.evaluate.answers import RATING_NAMES
 from tradeschool.evaluate.headline import headline
+from tradeschool.evaluate.page import template
 from tradeschool.evaluate.result import Comparison, Row, figure_with_interval
 from tradeschool.evaluate.table import shown_metrics
 from tradeschool.evaluate.verdict import MODELS, signed
 from tradeschool.trace import Trace
 
-TEMPLATE = "report.jinja"
+TEMPLATE = Path(__file__).with_name("report.jinja")
 COMPONENT_PREFIX = "rewards/"
 # Keys of the metrics of train/rewards.py and of TRL, and how they are called in the charts.
 STABILITY = {
@@ -51,8 +52,7 @@ def write_report(
 
     Every text is escaped: an answer, a headline or a policy's name cannot become markup.
     """
-    page = _environment().get_template(TEMPLATE)
-    html = page.render(
+    html = template(TEMPLATE).render(
         title=title,
         comparison=comparison,
         exam=comparison.exam,
@@ -71,18 +71,6 @@ def write_report(
         manifest=json.dumps(manifest, indent=2, ensure_ascii=False, default=str),
     )
     path.write_text(html, encoding="utf-8")
-
-
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _models(comparison: Comparison) -> list[Row]:

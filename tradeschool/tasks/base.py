@@ -1,7 +1,7 @@
 """The question a model is asked: one object owns prompt, parsing, reward and expert."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,11 +17,15 @@ Rewards = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Example:
-    """One question: ticker column ``n`` of the panel, asked after the close of date row ``t``."""
+    """One question: ticker column ``n`` of the panel, asked after the close of date row ``t``.
+
+    ``variant`` tells several prompts about the same ticker and date apart; the key holds it too.
+    """
 
     key: str
     t: int
     n: int
+    variant: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Task(ABC):
     def examples(self, split: SplitName) -> list[Example]:
         """Every question of a split, in time order."""
 
+    def stream(self, split: SplitName) -> Iterator[Example]:
+        """The same questions one after the other, for who must not hold them all."""
+        yield from self.examples(split)
+
     @abstractmethod
     def prompt(self, example: Example) -> Prompt:
         """The question as a policy sees it: nothing later than the close of ``example.t``."""
@@ -74,8 +82,13 @@ class Task(ABC):
         """The value of each component for an answer; ``action`` is None where it could not be parsed."""
 
     @abstractmethod
-    def targets(self, split: SplitName, count: int, seed: int) -> Sequence[tuple[Example, str]]:
-        """``count`` (example, answer) pairs to imitate, balanced over classes."""
+    def targets(
+        self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
+    ) -> Sequence[tuple[Example, str]]:
+        """``count`` (example, answer) pairs to imitate, balanced over classes.
+
+        ``pool`` are the examples to draw from: a slice of the split's, all of them where it is None.
+        """
 
     @abstractmethod
     def rows(self, split: SplitName) -> NDArray[np.int64]:
@@ -84,6 +97,18 @@ class Task(ABC):
     @abstractmethod
     def measured(self, example: Example, action: Any | None) -> float | None:
         """The score that policies are compared by; None where the future needed for it is not in the data."""
+
+    def target(self, example: Example) -> str | None:
+        """The answer that hindsight would give, as a model would write it; None where nobody knows."""
+        return None
+
+    def expert_answer(self, example: Example) -> str | None:
+        """The answer of the task's expert, who knows what the prompt says and no more; None where there is none."""
+        return None
+
+    def label(self, example: Example) -> str | None:
+        """The class of an example by hindsight, for balancing and for counting; None where it has none."""
+        return None
 
     def best(self, example: Example) -> Any | None:
         """The action with the highest expected score; None where nobody knows, as in every real market."""

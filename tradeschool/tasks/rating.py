@@ -1,22 +1,23 @@
 """The rating task: five points from STRONG_SELL to STRONG_BUY for one stock on one day."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market import outcomes
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
 from tradeschool.market.window import Window, Windows
 from tradeschool.tasks import rating_rewards
 from tradeschool.tasks.base import Example, Message, Prompt, Rewards, SplitName, Task
-from tradeschool.text.describe import check_facts, describe, facts
+from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
+from tradeschool.text.describe import Fact, facts
 from tradeschool.text.grammar import RATING_NAMES, RATINGS, compose_decision, has_reasoning, parse_decision
+from tradeschool.text.sections import sections
 
 INSTRUCTIONS = (
     "You rate one stock for the coming days from what is known after the close. Think first, inside "
@@ -24,8 +25,6 @@ INSTRUCTIONS = (
     + ", ".join(f"[[[{name}]]]" for name in RATINGS)
     + "."
 )
-COMPONENTS = ("profit", "risk", "decision", "outcome", "format")
-
 # Points per fact word for the expert: plain indicator rules, summed and clipped to the five ratings.
 EXPERT_POINTS: dict[str, dict[str, int]] = {
     "strength": {"very strong": 2, "strong": 1, "weak": -1, "very weak": -2},
@@ -37,56 +36,6 @@ EXPERT_POINTS: dict[str, dict[str, int]] = {
     "bollinger": {"below the bands": 1, "above the bands": -1},
     "news": {"good": 1, "bad": -1},
 }  # fmt: skip
-
-
-class RatingConfig(BaseModel):
-    """What is shown, what is rewarded and what is imitated.
-
-    ``horizons`` are the days over which the rewards see the market (the mean over them, see
-    ``outcomes.excess_TN``: signals that last make several horizons less noisy than one); the score
-    that policies are compared by is measured over the first one alone.
-    ``risk_aversion`` is lambda in profit - lambda / 2 * position^2; ``hindsight`` is the share of
-    SFT targets whose decision is the label of hindsight instead of the expert's. ``measure`` names the
-    components whose sum is the score that policies are compared by; ``weights`` what training maximises.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Literal["rating"] = "rating"
-    facts: list[str] = Field(default=["market", "strength", "rsi", "news"], min_length=1)
-    mask: bool = True
-    instructions: bool = False
-    horizons: list[Annotated[int, Field(ge=1)]] = Field(default=[1], min_length=1)
-    risk_aversion: float = Field(default=0.2, ge=0)
-    label_mode: Literal["forward", "paper"] = "forward"
-    hindsight: float = Field(default=0.5, ge=0, le=1)
-    measure: list[str] = Field(default=["profit", "risk"], min_length=1)
-    weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.01}
-    outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
-
-    @field_validator("facts")
-    @classmethod
-    def _known_facts(cls, names: list[str]) -> list[str]:
-        check_facts(names)
-        return names
-
-    @field_validator("weights", "measure")
-    @classmethod
-    def _known_components(cls, named: Any) -> Any:
-        for name in named:
-            if name not in COMPONENTS:
-                raise RecipeError(
-                    f"'{name}' is no reward component.{did_you_mean(name, COMPONENTS)} "
-                    f"Choose from: {', '.join(COMPONENTS)}."
-                )
-        return named
-
-    @field_validator("measure")
-    @classmethod
-    def _skill_only(cls, names: list[str]) -> list[str]:
-        if "format" in names:
-            raise ValueError("has format, but policies are compared by what their ratings are worth. Remove it")
-        return names
 
 
 @dataclass
@@ -107,7 +56,7 @@ class RatingTask(Task):
     panel: Panel
     split: Split
     name: str = "rating"
-    version: str = "1.0.0"
+    version: str = "1.1.0"
     words: Sequence[str] = ("<think>", "</think>", *(f"[[[{name}]]]" for name in RATINGS))
     action_names: Sequence[str] = tuple(RATINGS)
     windows: Windows = field(init=False, repr=False)
@@ -115,6 +64,8 @@ class RatingTask(Task):
     held_TN: Floats = field(init=False, repr=False)
     label_TN: Floats = field(init=False, repr=False)
     planted_TN: Floats | None = field(init=False, repr=False)
+    _train: frozenset[int] = field(init=False, repr=False)
+    _last: tuple[tuple[int, int], Window, list[Fact]] | None = field(init=False, repr=False, default=None)
 
     config_class: ClassVar[type[BaseModel]] = RatingConfig
 
@@ -124,6 +75,7 @@ class RatingTask(Task):
         self.excess_TN = outcomes.excess_TN(self.panel, self.config.horizons)
         self.held_TN = outcomes.excess_TN(self.panel, self.config.horizons[:1])
         self.planted_TN = outcomes.planted_TN(self.panel)
+        self._train = frozenset(self.split.train_T.tolist())
         train_T = np.zeros(self.panel.shape[0], dtype=bool)
         train_T[self.split.train_T] = True
         self.label_TN = outcomes.rating_labels(self.panel, train_T, self.config.label_mode).label_TN
@@ -138,19 +90,38 @@ class RatingTask(Task):
 
     def examples(self, split: SplitName) -> list[Example]:
         """Every listed ticker on every date of the split whose volatility and outcome are known."""
-        known_TN = self.panel.listed_TN & np.isfinite(self.excess_TN)
-        return [self._example(int(t), int(n)) for t in self.rows(split) for n in np.flatnonzero(known_TN[t])]
+        return list(self.stream(split))
 
-    def _example(self, t: int, n: int) -> Example:
-        return Example(f"{self.panel.tickers[n]}@{self.panel.dates_T[t].astype('datetime64[D]')}", t, n)
+    def stream(self, split: SplitName) -> Iterator[Example]:
+        """The same one after the other, the variants of a training question next to each other."""
+        variants = self.config.variants if split == "train" else 1
+        for t in self.rows(split).tolist():
+            known_N = np.isfinite(self.panel.close_TN[t]) & np.isfinite(self.excess_TN[t])
+            for n in np.flatnonzero(known_N).tolist():
+                for variant in range(variants):
+                    yield self._example(t, n, variant)
+
+    def _example(self, t: int, n: int, variant: int = 0) -> Example:
+        key = f"{self.panel.tickers[n]}@{self.panel.dates_T[t].astype('datetime64[D]')}"
+        return Example(f"{key}#{variant}" if variant else key, t, n, variant)
 
     def prompt(self, example: Example) -> Prompt:
-        """The Window of the example in words and numbers."""
-        window = self.windows.at(example.t, example.n)
-        messages: list[Message] = [{"role": "user", "content": describe(window, self.config.facts)}]
+        """The Window of the example in words and numbers: the facts, then the sections."""
+        window, stated = self._seen(example.t, example.n)
+        said = "\n".join(fact.text for fact in stated)
+        if self.config.sections:
+            said += "\n\n" + sections(window, self.config.sections, self._draw(example))
+        messages: list[Message] = [{"role": "user", "content": said}]
         if self.config.instructions:
             messages.insert(0, {"role": "system", "content": INSTRUCTIONS})
         return Prompt(example.key, messages, window)
+
+    def _draw(self, example: Example) -> np.random.Generator | None:
+        """The source of a variant; None where the question has one prompt alone, which has all in order."""
+        if self.config.variants == 1 or example.t not in self._train:
+            return None
+        # From the key, so that a prompt does not depend on which others are written.
+        return np.random.default_rng([self.config.variant_seed, example.variant, *example.key.encode()])
 
     def parse(self, text: str) -> int:
         """-2..2; raises ParseError for anything but exactly one clear decision."""
@@ -179,25 +150,42 @@ class RatingTask(Task):
 
     def expert(self, example: Example) -> tuple[int, str]:
         """Plain indicator rules: points per fact word, summed and clipped."""
-        return self._expert(self.windows.at(example.t, example.n))
+        return _advice(self._seen(example.t, example.n)[1])
 
     def _expert(self, window: Window) -> tuple[int, str]:
-        said = facts(window, self.config.facts)
-        points = sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in said)
-        return int(np.clip(points, -2, 2)), self._state(window)
-
-    def _state(self, window: Window) -> str:
-        said = facts(window, [name for name in self.config.facts if name not in ("stock", "date")])
-        return " ".join(f"{fact.label} {fact.word}." for fact in said)
+        return _advice(facts(window, self.config.facts))
 
     def reasoning(self, example: Example) -> str:
         """The facts of the prompt, each by its word: what a decision is reasoned from."""
-        return self._state(self.windows.at(example.t, example.n))
+        return _reasoning(self._seen(example.t, example.n)[1])
 
-    def targets(self, split: SplitName, count: int, seed: int) -> list[tuple[Example, str]]:
+    def _seen(self, t: int, n: int) -> tuple[Window, list[Fact]]:
+        """The window of a question and its facts; kept for the next call, for prompt and answers come together."""
+        if self._last is None or self._last[0] != (t, n):
+            window = self.windows.at(t, n)
+            self._last = ((t, n), window, facts(window, self.config.facts))
+        return self._last[1:]
+
+    def target(self, example: Example) -> str | None:
+        """The rating of hindsight, reasoned from the facts of the prompt."""
+        label = self.label_TN[example.t, example.n]
+        return self.compose(int(label), self.reasoning(example)) if np.isfinite(label) else None
+
+    def expert_answer(self, example: Example) -> str:
+        """The expert's rating and its reasoning."""
+        return self.compose(*self.expert(example))
+
+    def label(self, example: Example) -> str | None:
+        """The rating of hindsight; None near the end of a split and around gaps."""
+        label = self.label_TN[example.t, example.n]
+        return RATING_NAMES[int(label)] if np.isfinite(label) else None
+
+    def targets(
+        self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
+    ) -> list[tuple[Example, str]]:
         """Answers to imitate: the expert's, and a share ``hindsight`` that knew the label; balanced over ratings."""
         rng = np.random.default_rng([seed, 11])
-        pool = self.examples(split)
+        pool = self.examples(split) if pool is None else pool
         drawn = [pool[i] for i in rng.permutation(len(pool))[: 3 * count]]
         by_hindsight = round(count * self.config.hindsight)
         labelled = [(e, int(label)) for e in drawn if np.isfinite(label := self.label_TN[e.t, e.n])]
@@ -250,6 +238,15 @@ class RatingTask(Task):
         if math.isnan(self.expected(example, 0)):
             return None
         return max(RATING_NAMES, key=lambda rating: (self.expected(example, rating), -abs(rating)))
+
+
+def _advice(stated: Sequence[Fact]) -> tuple[int, str]:
+    points = sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)
+    return max(-2, min(2, points)), _reasoning(stated)
+
+
+def _reasoning(stated: Sequence[Fact]) -> str:
+    return " ".join(f"{fact.label} {fact.word}." for fact in stated if fact.name not in ("stock", "date"))
 
 
 def _balanced(pairs: Sequence[tuple[Example, int]], count: int, rng: np.random.Generator) -> list[tuple[Example, int]]:

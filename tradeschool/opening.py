@@ -1,0 +1,82 @@
+"""A recipe opened: its market read, its notes attached, its task with the dates split in time."""
+
+import dataclasses
+
+from rich.console import Console
+from rich.markup import escape
+
+from tradeschool.errors import RecipeError
+from tradeschool.market.panel import Panel
+from tradeschool.recipe import Recipe
+from tradeschool.tasks.base import Task
+
+SHOWN_MESSAGES = 5
+
+
+def load_panel(recipe: Recipe, console: Console) -> Panel:
+    """The market of a recipe; repairs and warnings of the reading are printed, the first few of them.
+
+    Raises:
+        DataError: a file of prices, notes or names breaks a rule.
+    """
+    if recipe.source == "practice":
+        from tradeschool.market.practice import PracticeConfig, practice
+
+        return practice(PracticeConfig.model_validate(recipe.market.model_dump()))
+    messages: list[str] = []
+    panel = _with_notes(recipe, _prices(recipe, messages), messages)
+    for message in messages[:SHOWN_MESSAGES]:
+        console.print(f"Note: {escape(message)}", highlight=False)
+    if len(messages) > SHOWN_MESSAGES:
+        path = escape(recipe.resolved["market"].get("path", "PATH"))
+        more = f"Note: {len(messages) - SHOWN_MESSAGES} more. See them all: tradeschool data check {path}"
+        console.print(more, highlight=False)
+    return panel
+
+
+def _prices(recipe: Recipe, messages: list[str]) -> Panel:
+    from tradeschool.market import sources
+
+    if recipe.source == "sample":
+        return sources.sample()
+    market = recipe.resolved["market"]
+    read_source = sources.from_folder if recipe.source == "folder" else sources.from_parquet
+    return read_source(market["path"], messages, adjust=market["adjust"])
+
+
+def _with_notes(recipe: Recipe, panel: Panel, messages: list[str]) -> Panel:
+    from tradeschool.market.notes.names import read_names
+    from tradeschool.market.notes.read import Notes, attach, read_notes
+
+    market = recipe.resolved["market"]
+    names = Notes([], [], read_names(market["names"]) if market["names"] else {})
+    panel = dataclasses.replace(panel, exchange=market["exchange"])
+    files = [read_notes(path, same_day=market["dated_notes"] == "same_day") for path in market["notes"]]
+    return attach(panel, [names, *files], messages)
+
+
+def make_task(recipe: Recipe, panel: Panel) -> Task:
+    """The task of a recipe on a panel, with the dates split in time.
+
+    The embargo of ``auto`` is one row more than the task looks ahead (its config's ``horizons``, and
+    the labels' longest horizon), because a decision is filled on the day after it is taken.
+
+    Raises:
+        RecipeError: the recipe's embargo is shorter than that.
+    """
+    from tradeschool.market.outcomes import LONGEST_LABEL_HORIZON
+    from tradeschool.market.splits import walk_forward
+
+    split = recipe.split
+    needed = 1 + max([LONGEST_LABEL_HORIZON, *getattr(recipe.task, "horizons", [])])
+    embargo = needed if split.embargo == "auto" else split.embargo
+    if embargo < needed:
+        raise RecipeError(
+            f"split.embargo is {embargo} days, but the task looks {needed - 1} days ahead from the next open: "
+            f"outcomes of one part would reach into the next. Give at least {needed}, or auto."
+        )
+    dates = (split.validation_from, split.test_from) if split.validation_from and split.test_from else None
+    shares = (split.train or 0.0, split.validation or 0.0, split.test or 0.0)
+    folds = walk_forward(panel, split.folds, shares, dates, embargo=embargo, warmup=split.warmup)
+    task: Task = recipe.task_class(recipe.task, panel, folds[split.fold])
+    return task
