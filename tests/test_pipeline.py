@@ -1,5 +1,6 @@
 """Runs of fake stages: what a run folder holds, killing and resuming, refusals, locks."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,22 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **extra}
 
 
+@contextlib.contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Whoever runs the tests in the background of a script has them ignore Ctrl-C, and a child inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def start_blocked(recipe: Path, out: Path) -> subprocess.Popen[str]:
     """A run in a process of its own that hangs in the middle of its second stage."""
     command = [sys.executable, fake_stage.__file__, "run", str(recipe), "--out", str(out)]
     env = environment(**{fake_stage.BLOCK: "second"})
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with interrupts_heard():
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 60
     while not (out / "2-second" / "checkpoint").exists():
         if process.poll() is not None or time.monotonic() > deadline:
