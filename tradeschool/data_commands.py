@@ -44,6 +44,9 @@ def check(
     exchange: Annotated[
         str | None, typer.Option(help="Tell holes from holidays by this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
     ] = None,
+    accept_splits: Annotated[
+        bool, typer.Option("--accept-splits", help="Take what looks like an unadjusted split for a real move.")
+    ] = False,
 ) -> None:
     """Read files of prices or notes, name every broken rule by file and row, and say what is in them.
 
@@ -57,18 +60,22 @@ def check(
     """
     from tradeschool.market import check as market_check
     from tradeschool.market.notes.read import holds_notes, read_notes
+    from tradeschool.market.prices.jumps import Splits
     from tradeschool.market.sources import load
 
     console = Console()
     notes = read_notes(path) if holds_notes(path) else None
-    findings = market_check.check(path, exchange) if notes is None else notes.findings
+    splits: Splits = "accept" if accept_splits else "refuse"
+    findings = market_check.check(path, exchange, splits) if notes is None else notes.findings
     market_check.render(findings, console)
     if market_check.has_errors(findings):
         raise typer.Exit(2)
     if notes is None:
-        _print_panel(console, load(path, messages=[]))
+        _print_panel(console, load(path, messages=[], splits=splits))
     else:
         _print_notes(console, notes.notes, path.name)
+    warnings = sum(finding.count for finding in findings if finding.severity == "warning")
+    console.print("It loads" + (f", with {warnings:,} warning{'s' * (warnings > 1)}." if warnings else "."))
 
 
 def _print_notes(console: Console, notes: list[Any], name: str) -> None:
@@ -137,7 +144,7 @@ def _print_panel(console: Console, panel: Any) -> None:
     """A row per ticker, then the whole in one line."""
     rows, columns = panel.shape
     table = Table("ticker", "first day", "last day", title=Text(panel.name))
-    for heading in ("bars", "days missing between", "last close"):
+    for heading in ("bars", "days missing against the others", "last close"):
         table.add_column(heading, justify="right")
     for n, ticker in enumerate(panel.tickers):
         listed_T = panel.listed_TN[:, n]
@@ -150,7 +157,5 @@ def _print_panel(console: Console, panel: Any) -> None:
         missing = last - first + 1 - len(at_T)
         table.add_row(Text(ticker), *days, str(len(at_T)), str(missing), f"{panel.close_TN[last, n]:g}")
     console.print(table)
-    summed = (
-        f"{columns} tickers, {rows} dates, {len(panel.notes)} notes. Data hash {panel.data_hash()}. No rule is broken."
-    )
+    summed = f"{columns} tickers, {rows} dates, {len(panel.notes)} notes. Data hash {panel.data_hash()}."
     console.print(Text(summed), soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradeschool.market.finding import Finding
+from tradeschool.market.prices.jumps import Splits
 from tradeschool.market.sources import inspect
 
 if TYPE_CHECKING:
@@ -15,20 +16,21 @@ SHOWN_PER_RULE = 5
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
-def check(path: str | Path, exchange: str | None = None) -> list[Finding]:
+def check(path: str | Path, exchange: str | None = None, splits: Splits = "refuse") -> list[Finding]:
     """All findings, errors first, then by file and row. It reads by the same code as loading does: a path
     loads if and only if it has no error here.
 
     Args:
         path: folder or file.
         exchange: hold the dates against this exchange's calendar, as :func:`sources.inspect` does.
+        splits: as in :func:`sources.load`.
 
     Raises:
         DataError: there is no exchange of this name.
         TradeschoolError: an exchange is given, and the ``data`` extra is not installed.
     """
     order = {"error": 0, "warning": 1, "info": 2}
-    findings = inspect(path, exchange=exchange).findings
+    findings = inspect(path, exchange=exchange, splits=splits).findings
     return sorted(findings, key=lambda f: (order[f.severity], f.file, f.count > 1, f.row or 0))
 
 

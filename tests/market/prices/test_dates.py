@@ -54,7 +54,7 @@ def test_dates_with_and_without_a_clock_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_clock_time_other_than_midnight_is_warned_of(tmp_path: Path) -> None:
-    path = write(tmp_path, ["2020-01-02 23:00:00+00:00", "2020-01-05 23:00:00+00:00"])
+    path = write(tmp_path, ["2020-01-02 23:00:00+00:00", "2020-01-06 23:00:00+00:00"])
     (finding,) = check(path)
     assert (finding.severity, finding.row) == ("warning", 2)
     assert finding.value == "2 rows, the first has '2020-01-02 23:00:00+00:00'"

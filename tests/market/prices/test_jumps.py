@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tradeschool.errors import DataError
+from tradeschool.market import sources
 from tradeschool.market.check import check
 from tradeschool.market.prices.jumps import SPLIT_BOUND
 
-DAYS = np.arange(np.datetime64("2020-01-01"), np.datetime64("2020-02-20"))
+DAYS = np.busday_offset(np.datetime64("2020-01-01"), np.arange(50), roll="raise")
 AT = 25
+NEAR = "the open is within the bound of 5% of that ratio"
 
 
 def warnings(
@@ -31,7 +34,7 @@ def warnings(
         lines.append(",".join(str(cell) for cell in ([*row, c] if adj else row)))
     path = tmp_path / "AAA.csv"
     path.write_text("\n".join(lines) + "\n")
-    found = check(path)
+    found = check(path, splits="accept")
     assert all(finding.severity == "warning" for finding in found)
     return [(finding.row, finding.rule) for finding in found]
 
@@ -44,16 +47,31 @@ def warnings(
     ],
 )
 def test_a_split_is_named_with_its_ratio(tmp_path: Path, ratio: float, name: str) -> None:
-    assert warnings(tmp_path, ratio) == [(AT + 2, f"probably a split that was not adjusted for, {name}")]
+    assert warnings(tmp_path, ratio) == [(AT + 2, f"a split was not adjusted for: {name}, {NEAR}")]
+    path = tmp_path / "AAA.csv"
+    (error,) = check(path)
+    assert (error.severity, error.row) == ("error", AT + 2)
+    for words in ("Adj Close column", f"divide the prices before it by {ratio:g}", "accept"):
+        assert words in error.cure
+    for read in (sources.load, sources.from_folder):
+        with pytest.raises(DataError, match=rf"AAA.csv, row {AT + 2}: a split was not adjusted for: {name}, .*5%"):
+            read(path)
+        assert read(path, [], splits="accept").shape == (len(DAYS), 1)
 
 
 def test_a_jump_is_no_split_where_volume_stays_or_the_ratio_is_odd_or_prices_are_adjusted(tmp_path: Path) -> None:
-    plain = [(AT + 2, "the close jumps in one day")]
+    plain = [(AT + 2, "the close jumps in one day by more than the bound of 1.9 times")]
     assert warnings(tmp_path, 2, volume=1.0) == plain
     assert warnings(tmp_path, 2, volume=0.5) == plain
     assert warnings(tmp_path, 2, overnight=-SPLIT_BOUND - 0.01) == plain
     assert warnings(tmp_path, 2.4) == plain
-    assert warnings(tmp_path, 2, adj=True) == plain
+
+
+def test_with_an_adj_close_it_is_a_warning_that_names_the_ratio(tmp_path: Path) -> None:
+    for ratio, name in ((1.5, "3:2"), (2, "2:1")):
+        rule = f"the price jumps as in a split, although there is an Adj Close: {name}, {NEAR}"
+        assert warnings(tmp_path, ratio, adj=True) == [(AT + 2, rule)]
+        assert sources.load(tmp_path, []).shape == (len(DAYS), 1)
 
 
 def test_days_that_move_less_are_no_jump(tmp_path: Path) -> None:

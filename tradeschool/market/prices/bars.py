@@ -12,7 +12,7 @@ from tradeschool.market.panel import FIELDS, Floats
 from tradeschool.market.prices import rules
 from tradeschool.market.prices.cells import Bools, Numbers, blank, numbers
 from tradeschool.market.prices.dates import Days, check_days, days
-from tradeschool.market.prices.jumps import warn_of_jumps
+from tradeschool.market.prices.jumps import Splits, check_jumps
 from tradeschool.market.prices.layout import PRICES
 from tradeschool.market.prices.rules import Raw
 from tradeschool.market.prices.table import Labels, Table
@@ -22,15 +22,19 @@ Parsed = dict[str | None, dict[str, Numbers]]
 
 @dataclass(frozen=True)
 class History:
-    """One ticker's traded days, ascending, and its bars: open, high, low, close, volume, each [T]."""
+    """One ticker's traded days, ascending, its bars (open, high, low, close, volume, each [T]), and what its prices
+    were multiplied by; None where they were not adjusted."""
 
     ticker: str
     dates_T: Days
     bars: dict[str, Floats]
     file: str = ""
+    factor_T: Floats | None = None
 
 
-def histories(table: Table, default_ticker: str, report: Report, adjust: bool = True) -> list[History]:
+def histories(
+    table: Table, default_ticker: str, report: Report, adjust: bool = True, splits: Splits = "refuse"
+) -> list[History]:
     """Check a table's rows and return a history per ticker (one, unless the table is long or wide).
 
     Findings go to ``report``; a ticker with an error has no history. What is found wrong never depends on
@@ -43,6 +47,7 @@ def histories(table: Table, default_ticker: str, report: Report, adjust: bool = 
         adjust: where there is an Adj Close, multiply open, high, low and close by Adj Close / Close and
             divide the volume by it, so that price times volume stays the money that was traded. False leaves
             all as it stands in the file.
+        splits: whether a split that was not adjusted for is an error, see :func:`jumps.check_jumps`.
     """
     parsed: Parsed = {
         ticker: {name: numbers(cells) for name, cells in columns.items()} for ticker, columns in table.columns.items()
@@ -57,16 +62,16 @@ def histories(table: Table, default_ticker: str, report: Report, adjust: bool = 
     dates_T[~empty_T] = days(table.dates[~empty_T], table.rows[~empty_T], report)
     if None not in parsed:
         check_days(dates_T[~empty_T], table.rows[~empty_T], report)
-        return checked_wide(table.rows, dates_T, parsed, report, adjust)
+        return checked_wide(table.rows, dates_T, parsed, report, adjust, splits)
     if table.tickers is not None:
         raws = _long(table, table.tickers, parsed[None], dates_T, ~empty_T, report)
     else:
         raws = iter([_taken(Raw(default_ticker, table.rows, dates_T, parsed[None]), ~empty_T)])
-    return [one for raw in raws if (one := checked(raw, report, adjust))]
+    return [one for raw in raws if (one := checked(raw, report, adjust, splits))]
 
 
 def checked_wide(
-    rows_T: NDArray[np.int64], dates_T: Days, parsed: Parsed, report: Report, adjust: bool
+    rows_T: NDArray[np.int64], dates_T: Days, parsed: Parsed, report: Report, adjust: bool, splits: Splits
 ) -> list[History]:
     """A history per ticker of a wide table. Where all its cells are blank, it was not traded: no row is meant."""
     found = []
@@ -77,7 +82,7 @@ def checked_wide(
         # A ticker without any price keeps its rows, to be refused with them.
         chosen_T = blank_T if blank_T.all() else ~blank_T
         raw = _taken(Raw(str(ticker), rows_T, dates_T, columns), chosen_T)
-        found.append(checked(raw, report.of(str(ticker)), adjust, dates_checked=True))
+        found.append(checked(raw, report.of(str(ticker)), adjust, splits, dates_checked=True))
     report.counted(rows_T[idle_T], "rows with a date but no values were left out")
     return [history for history in found if history is not None]
 
@@ -92,7 +97,7 @@ def report_bad_numbers(table: Table, parsed: Parsed, report: Report) -> None:
             about.error_each(table.rows[at], f"{name} is not a number", (f"'{cells[i]}'" for i in at), cure)
 
 
-def checked(raw: Raw, report: Report, adjust: bool, dates_checked: bool = False) -> History | None:
+def checked(raw: Raw, report: Report, adjust: bool, splits: Splits, dates_checked: bool = False) -> History | None:
     """One ticker's rows as a history: without blank rows, in order of time, all rules held; None after an error."""
     blank_T = np.all([raw.columns[name].blank_T for name in raw.prices], axis=0)
     cure = "Nothing to do: the ticker counts as not traded on these days."
@@ -110,9 +115,11 @@ def checked(raw: Raw, report: Report, adjust: bool, dates_checked: bool = False)
     raw = _sorted(raw, report)
     if blank_T.any():
         raw = raw.take(~np.all([raw.columns[name].blank_T for name in raw.prices], axis=0))
-    bars = _bars(rules.mended(raw, report), adjust)
-    warn_of_jumps(raw, bars, report)
-    return History(raw.ticker, raw.dates_T, bars, report.file)
+    values = rules.mended(raw, report)
+    factor_T = values["Adj Close"] / values["Close"] if adjust and "Adj Close" in values else None
+    bars = _bars(values, factor_T)
+    check_jumps(raw, bars, report, splits)
+    return History(raw.ticker, raw.dates_T, bars, report.file, factor_T)
 
 
 def _taken(raw: Raw, chosen_T: Bools) -> Raw:
@@ -163,10 +170,9 @@ def _sorted(raw: Raw, report: Report) -> Raw:
     return raw.take(np.argsort(raw.dates_T, kind="stable"))
 
 
-def _bars(values: dict[str, Floats], adjust: bool) -> dict[str, Floats]:
+def _bars(values: dict[str, Floats], factor_T: Floats | None) -> dict[str, Floats]:
     bars = {name.lower(): values[name] for name in (*PRICES, "Volume")}
-    if adjust and "Adj Close" in values:
-        ratio_T = values["Adj Close"] / values["Close"]
+    if factor_T is not None:
         # Exactly one factor per row keeps high >= open, close >= low to the last bit.
-        bars = {name: value / ratio_T if name == "volume" else value * ratio_T for name, value in bars.items()}
+        bars = {name: value / factor_T if name == "volume" else value * factor_T for name, value in bars.items()}
     return {name: bars[name] for name in FIELDS}

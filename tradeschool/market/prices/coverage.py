@@ -1,4 +1,4 @@
-"""Which files a path holds, and how the tickers found in them lie beside each other."""
+"""How the tickers found in price files lie beside each other: spellings, gaps, weekends."""
 
 import re
 import unicodedata
@@ -7,64 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeschool.errors import did_you_mean
 from tradeschool.market.finding import Report
 from tradeschool.market.prices.bars import History
 from tradeschool.market.prices.dates import Days
 
 _LISTED = 10
-
-
-def price_files(path: Path, suffixes: tuple[str, ...], report: Report) -> list[Path]:
-    """The files to read, by name; none, with an error in ``report``, where there are none."""
-    wanted = " or ".join(suffixes)
-    try:
-        if path.is_file():
-            if path.suffix.casefold() in suffixes:
-                return [path]
-            report.error(None, "the file has an unknown ending", f"'{path.suffix}'", f"Give a {wanted} file.")
-            return []
-        if not path.is_dir():
-            cure = f"Give a folder of {wanted} files.{_near(path)}"
-            report.error(None, "there is no such file or folder", "", cure)
-            return []
-        entries = sorted(path.iterdir())
-        files = [entry for entry in entries if entry.suffix.casefold() in suffixes and not entry.name.startswith(".")]
-        _report_others(entries, files, wanted, report)
-        return [file for file in files if _is_file(file, report)]
-    except OSError as error:
-        report.error(None, "the path cannot be read", error.strerror or str(error), "Check its rights.")
-        return []
-
-
-def _near(path: Path) -> str:
-    parent = path.absolute().parent
-    try:
-        return did_you_mean(path.name, [entry.name for entry in parent.iterdir()])
-    except OSError:  # no parent, or no right to look into it: then there is nothing to guess from
-        return ""
-
-
-def _report_others(entries: Sequence[Path], files: Sequence[Path], wanted: str, report: Report) -> None:
-    if not files:
-        folders = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        inside = f" Did you mean one of its folders: {', '.join(folders[:5])}?" if folders else ""
-        cure = f"Give a folder that has.{inside}"
-        report.error(None, f"the folder has no {wanted} file", f"{len(entries)} entries", cure)
-        return
-    # Of hidden entries only those are named that look like prices.
-    told = {entry.name for entry in entries if not entry.name.startswith(".") or entry.suffix in (".csv", ".parquet")}
-    if others := sorted(told - {file.name for file in files}):
-        report.info("entries that are no price files were not read", listed(others))
-
-
-def _is_file(entry: Path, report: Report) -> bool:
-    if entry.is_file():
-        return True
-    what = "a folder" if entry.is_dir() else "a link that leads nowhere" if entry.is_symlink() else "no plain file"
-    cure = "Put a file in its place, or remove it."
-    report.error(None, "an entry is named like a price file but is none", f"{entry.name} is {what}", cure)
-    return False
+LONG_GAP = 10
+"""Weekdays without any bar inside a history, above which a gap is longer than holidays are."""
 
 
 def check_tickers(found: Sequence[History], report: Report) -> None:
@@ -106,6 +55,24 @@ def note_gaps(found: Sequence[History], report: Report, holes: bool = True) -> N
     if ends:
         rule = f"{len(ends)} ticker{'s' if ends[1:] else ''} begin later or end earlier than others"
         report.info(rule, listed(ends), "Nothing to do if they were listed later or delisted.")
+
+
+def check_week(found: Sequence[History], report: Report) -> None:
+    """Without a calendar: warn of bars on Saturdays and Sundays, and of long gaps that all tickers share."""
+    if not found:
+        return
+    weekend = {one.ticker: int((~np.is_busday(one.dates_T)).sum()) for one in found}
+    if told := [f"{ticker} {count}" for ticker, count in weekend.items() if count]:
+        cure = "Check the dates' time zone; nothing to do where this market trades on weekends."
+        report.warning(None, f"{sum(weekend.values())} bars stand on Saturdays and Sundays", listed(told), cure)
+    dates_T = united(found)
+    before_T, after_T = dates_T[:-1], dates_T[1:]
+    weekdays_T = np.busday_count(before_T + np.timedelta64(1, "D"), after_T)
+    for i in np.flatnonzero(weekdays_T > LONG_GAP):
+        if any(one.dates_T[0] <= before_T[i] and one.dates_T[-1] >= after_T[i] for one in found):
+            rule = f"no ticker has a bar on more than {LONG_GAP} weekdays in a row"
+            value = f"{weekdays_T[i]} weekdays between {before_T[i]} and {after_T[i]}"
+            report.warning(None, rule, value, "Download these days again; if there was no trading, nothing to do.")
 
 
 def united(found: Sequence[History]) -> Days:

@@ -44,7 +44,8 @@ def days(cells: NDArray[Any], rows_T: NDArray[np.int64], report: Report) -> Days
         # Long tables repeat their dates: where all of them read well, each is read once.
         own = Report(report.file)
         once = days(np.array(different, dtype=object), np.arange(len(different)), own)
-        if not own.findings:
+        if all(finding.severity == "info" for finding in own.findings):
+            report.take(own)
             place = {text: i for i, text in enumerate(different)}
             return once[[place[text] for text in texts]]
     matches = [_CLOCK.fullmatch(text) for text in texts]
@@ -119,11 +120,19 @@ def _in_one_format(texts: list[str], rows_T: NDArray[np.int64], report: Report) 
         fits = pd.Series([text if compiled.fullmatch(text) else None for text in texts], dtype=object)
         read[name] = pd.to_datetime(fits, format=form, errors="coerce").to_numpy().astype("datetime64[D]")
         if name not in ("MM/DD/YYYY", "DD/MM/YYYY") and not np.isnat(read[name]).any():
+            _tell_format(name, texts, read[name], report)
             return read[name]
     _report_unclear(texts, rows_T, read, report)
     best = min(read, key=lambda name: int(np.isnat(read[name]).sum()))
     _report_other_formats(texts, rows_T, read, best, report)
+    if not np.isnat(read[best]).any():
+        _tell_format(best, texts, read[best], report)
     return read[best]
+
+
+def _tell_format(name: str, texts: list[str], days_T: Days, report: Report) -> None:
+    if name != "YYYY-MM-DD" and texts:
+        report.info(f"dates were read as {name}", f"'{texts[0]}' is {days_T[0]}")
 
 
 def _report_unclear(texts: list[str], rows_T: NDArray[np.int64], read: dict[str, Days], report: Report) -> None:

@@ -9,6 +9,7 @@ from tradeschool.market.finding import Finding, Report
 from tradeschool.market.prices.bars import History, Parsed, checked_wide, report_bad_numbers
 from tradeschool.market.prices.cells import Numbers, numbers
 from tradeschool.market.prices.dates import Days, check_days, days
+from tradeschool.market.prices.jumps import Splits
 from tradeschool.market.prices.layout import FIELD_NAMES, standard_name
 from tradeschool.market.prices.pricefile import read_table
 from tradeschool.market.prices.table import Table
@@ -29,7 +30,7 @@ def field_files(files: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def read_fields(
-    path: Path, files: dict[str, list[Path]], adjust: bool, careful: bool = False
+    path: Path, files: dict[str, list[Path]], adjust: bool, careful: bool = False, splits: Splits = "refuse"
 ) -> tuple[list[History], list[Finding]]:
     """The histories of all tickers, and what was found in every file.
 
@@ -56,7 +57,7 @@ def read_fields(
         parsed: Parsed = {}
         for ticker in close.numbers:
             parsed[ticker] = {name: read[name].numbers[ticker] for name in FIELDS_OF_FILES if name in read}
-        found = checked_wide(close.table.rows, close.dates_T, parsed, reports["Close"], adjust)
+        found = checked_wide(close.table.rows, close.dates_T, parsed, reports["Close"], adjust, splits)
     return found, [finding for report in (whole, *reports.values()) for finding in report.findings]
 
 
