@@ -1,6 +1,5 @@
 """Nothing later than a close reaches what is said at it: every source, every kind of note, every feature."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,21 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deepstock_rows import write_rows
 from markets import listed, market, ragged
 from modalities import closes, known, mixed, noise_after, some_notes
 
 from tradeschool.market import indicators, statistics
+from tradeschool.market.notes.deepstock import read_panel
 from tradeschool.market.notes.names import read_names
 from tradeschool.market.notes.read import attach, read_notes
-from tradeschool.market.panel import Panel
+from tradeschool.market.panel import FIELDS, Panel
 from tradeschool.market.sources import load, sample
 from tradeschool.market.splits import split_rows
 from tradeschool.market.window import Windows
 from tradeschool.tasks.rating import RatingConfig, RatingTask
 from tradeschool.text.describe import FACTS
 from tradeschool.text.sections import SECTIONS
-
-PAIRS_PER_SOURCE = 260
 
 
 def _with_every_kind(panel: Panel, count: int = 1500) -> Panel:
@@ -33,17 +32,36 @@ def _with_every_kind(panel: Panel, count: int = 1500) -> Panel:
 def _last(panel: Panel, rows: int) -> Panel:
     bars: dict[str, Any] = {name: getattr(panel, name)[-rows:] for name in
                             ("open_TN", "high_TN", "low_TN", "close_TN", "volume_TN")}  # fmt: skip
-    return replace(panel, dates_T=panel.dates_T[-rows:], **bars)
+    factor_TN = None if panel.factor_TN is None else panel.factor_TN[-rows:]
+    return replace(panel, dates_T=panel.dates_T[-rows:], factor_TN=factor_TN, planted_TN=None, **bars)
 
 
 @cache
 def _practice() -> Panel:
-    return _with_every_kind(market(tickers=6, days=400))
+    return _with_every_kind(market(tickers=24, days=300))
 
 
 @cache
 def _ragged() -> Panel:
-    return _with_every_kind(ragged())
+    """The ragged market, and sixteen more tickers with holes of their own."""
+    few, more = _last(ragged(), 330), market(tickers=22, days=330, seed=1)
+    bars: dict[str, Any] = {}
+    for name in FIELDS:
+        bar_TN = getattr(more, f"{name}_TN").copy()
+        bar_TN[:, :6] = getattr(few, f"{name}_TN")
+        for n in range(6, 22):
+            bar_TN[: 4 * n, n] = np.nan
+            bar_TN[n :: 31 + n, n] = np.nan
+        bars[f"{name}_TN"] = bar_TN
+    return _with_every_kind(replace(few, tickers=more.tickers, planted_TN=None, **bars))
+
+
+@cache
+def _deepstock(folder: Path) -> Panel:
+    """A file of DeepStock rows, its own notes, and notes of every kind."""
+    path = write_rows(folder / "rows.jsonl", _last(market(tickers=12), 260))
+    panel, own = read_panel(path)
+    return _with_every_kind(attach(panel, [own], []))
 
 
 @cache
@@ -100,15 +118,26 @@ def _same_features(panel: Panel, changed: Panel, t: int) -> None:
             assert before[name][: t + 1].tobytes() == after[name][: t + 1].tobytes(), name
 
 
-SOURCES = [(_practice, 260), (_ragged, 220), (_sample, 230)]
+SOURCES = {"practice": (_practice, 480), "ragged": (_ragged, 340), "sample": (_sample, 120)}
+"""How many pairs of ticker and date each is held against noise at: with DeepStock's more than a thousand."""
 
 
-@pytest.mark.parametrize(("make", "least"), SOURCES, ids=["practice", "ragged", "sample"])
-def test_noise_after_a_close_changes_nothing_said_at_it(make: Callable[[], Panel], least: int) -> None:
-    """With StockNet's below, more than a thousand pairs of ticker and date."""
-    panel = make()
-    rows = np.linspace(30, panel.shape[0] - 2, 1 + PAIRS_PER_SOURCE // panel.shape[1]).astype(int).tolist()
+def _hold(panel: Panel, least: int) -> None:
+    rows = np.linspace(30, panel.shape[0] - 2, 2 + int(1.1 * least) // panel.shape[1]).astype(int).tolist()
     assert sum(_hold_against_noise(panel, mask, rows[mask::2]) for mask in (False, True)) >= least
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_noise_after_a_close_changes_nothing_said_at_it(name: str) -> None:
+    make, least = SOURCES[name]
+    _hold(make(), least)
+
+
+def test_noise_after_a_close_changes_nothing_on_deepstock(tmp_path: Path) -> None:
+    panel = _deepstock(tmp_path)
+    kinds = {note.kind for note in panel.notes if note.text.startswith("PRAC")}
+    assert {"news", "company"} <= kinds
+    _hold(panel, 190)
 
 
 def test_noise_after_a_close_changes_nothing_on_stocknet(stocknet: Path) -> None:

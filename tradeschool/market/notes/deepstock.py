@@ -10,6 +10,7 @@ public builder fills it in ways that leak the future, so that nothing is taken a
 - ``price`` is that of ``price_date`` itself, the outcome of the row: a bar, never a note.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ def read_panel(path: str | Path, *, same_day: bool = False, exchange: str = "NYS
         rest = sum(finding.count for finding in errors) - 1
         raise DataError(errors[0].text + (f" {rest} more error{'s' * (rest > 1)} in it." if rest else ""))
     return panel, Notes(found, report.findings, names(rows))
+
+
+def holds_rows(path: str | Path) -> bool:
+    """Whether a file is one of DeepStock rows, told by its columns; False where it cannot be read."""
+    path = Path(path)
+    if path.suffix.casefold() != ".jsonl":
+        return path.is_file() and COLUMN in records.columns(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            row = json.loads(next((line for line in file if line.strip()), "null"))
+    except (OSError, ValueError, RecursionError):
+        return False  # reading it says what is wrong
+    return isinstance(row, dict) and COLUMN in row
 
 
 def notes(rows: Sequence[Record], report: Report, clock: Clock) -> list[Note]:

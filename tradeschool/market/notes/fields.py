@@ -60,8 +60,12 @@ def flat(cells: Iterable[tuple[Any, Any]], prefix: str = "") -> dict[str, Value]
 
 
 def snake(name: str) -> str:
-    """``Total Revenue``, ``totalRevenue`` and ``total_revenue`` are one name, the last."""
-    return re.sub(r"[\s_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).casefold()
+    """``Total Revenue``, ``totalRevenue``, ``total-revenue`` and ``total_revenue`` are one name, the last.
+
+    An acronym is a word: ``reportedEPS`` and ``EPSReported`` are ``reported_eps`` and ``eps_reported``.
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
+    return re.sub(r"[\s_.-]+", "_", words).casefold()
 
 
 def mapping_of(cell: Any) -> Mapping[str, Any]:

@@ -6,20 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tradeschool.errors import DataError, did_you_mean
 from tradeschool.market.finding import Report
-from tradeschool.market.notes import deepstock, records
+from tradeschool.market.notes import deepstock, periods, records
 from tradeschool.market.notes.archive import known_rows
-from tradeschool.market.notes.fields import Value, flat, mapping_of, text_of
-from tradeschool.market.notes.known_at import Clock, day_of
+from tradeschool.market.notes.fields import Value, flat, mapping_of, snake, text_of
+from tradeschool.market.notes.known_at import Clock
 from tradeschool.market.notes.note import KINDS, MARKET_KINDS, ROW_KINDS, Note, Notes
+from tradeschool.market.notes.periods import PERIODS
 from tradeschool.market.notes.records import Record
 from tradeschool.market.panel import Panel
 
-PERIODS = ("period_end", "period", "fiscal_date", "fiscal_date_ending", "report_period", "as_of")
-"""Fields that say which period a row tells of. It must have ended before the row was known."""
 _SPELLINGS = {"created_at": "known_at", "published_at": "known_at", "symbol": "ticker"}
 _COLUMNS = ("ticker", "known_at", "kind", "source", "text", "fields")
 _OF_A_TICKER = ("fundamentals", "insider", "analyst", "company")
@@ -60,8 +57,9 @@ def holds_notes(path: str | Path) -> bool:
     path = Path(path)
     if not path.is_file() or path.suffix.casefold() == ".jsonl":
         return path.is_file()
-    columns = {_SPELLINGS.get(name, name) for name in map(str.casefold, records.columns(path))}
-    return bool(columns & {"known_at", deepstock.COLUMN})
+    columns = {_SPELLINGS.get(name, name) for name in map(snake, records.columns(path))}
+    # Texts of tickers are notes also where the time has another name: then it is said which name it should have.
+    return bool(columns & {"known_at", deepstock.COLUMN}) or {"ticker", "text"} <= columns
 
 
 def attach(panel: Panel, found: Sequence[Notes], messages: list[str] | None = None) -> Panel:
@@ -134,24 +132,42 @@ def _notes(rows: Sequence[Record], report: Report, clock: Clock) -> list[Note]:
     spelt = _columns(rows, report)
     if spelt is None:
         return []
-    default_kind = "tweet" if "created_at" in (name.strip().casefold() for name in spelt) else "news"
+    default_kind = "tweet" if "created_at" in map(snake, spelt) else "news"
     empty: list[int] = []
+    undated: list[int] = []
     found = []
     for record in rows:
-        cells = {spelt[name]: cell for name, cell in record.cells.items()}
+        cells = _cells(record, spelt, report)
         note = _note(cells, record.row, default_kind, report, clock)
         if note is not None and not note.text and not note.fields:
             empty.append(record.row)
         elif note is not None:
             found.append(note)
+            if note.kind == "fundamentals" and not periods.ends(note.kind, note.fields):
+                undated.append(record.row)
     report.counted(empty, "rows without a text and without figures were left out")
+    rule = "no field says which period; whether known_at is the publication cannot be checked"
+    report.counted(undated, rule, "Give the last day of the period as period_end.")
+    return found
+
+
+def _cells(record: Record, spelt: Mapping[str, str], report: Report) -> dict[str, Any]:
+    """A row under the columns' own names; of two spellings of one name the first that is not empty."""
+    found: dict[str, Any] = {}
+    for name, cell in record.cells.items():
+        key = spelt[name]
+        if key not in found or not text_of(found[key]):
+            found[key] = cell
+        elif text_of(cell) and text_of(cell) != text_of(found[key]):
+            rule = "two spellings of a column differ: the first is kept"
+            report.warning(record.row, rule, f"{key}: {text_of(found[key])}, {text_of(cell)}", "Remove one of them.")
     return found
 
 
 def _columns(rows: Sequence[Record], report: Report) -> dict[str, str] | None:
     """What each column is; None, reported, where no column or more than one can be known_at."""
     names = dict.fromkeys(name for record in rows for name in record.cells)
-    spelt = {name: name.strip().casefold() for name in names}
+    spelt = {name: snake(name) for name in names}
     given = set(spelt.values())
     # created_at beside known_at is a field like any other.
     spelt |= {name: _SPELLINGS[key] for name, key in spelt.items() if _SPELLINGS.get(key, key) not in given}
@@ -185,7 +201,7 @@ def _note(cells: dict[str, Any], row: int, default_kind: str, report: Report, cl
     except ValueError as error:
         report.error(row, "fields is no JSON object", str(error), 'Write it as {"revenue": 1.5e9}.')
         return None
-    if known_at is None or (fields and not _after_its_period(clock.day_given(known_at), kind, fields, row, report)):
+    if known_at is None or not periods.holds(clock.day_given(known_at), kind, fields, row, report):
         return None
     if kind in MARKET_KINDS and ticker is not None:
         ticker, source = None, ", ".join(filter(None, (ticker, source)))
@@ -196,25 +212,6 @@ def _fields(cells: dict[str, Any]) -> dict[str, Value]:
     given = [(name, cell) for name, cell in cells.items() if name not in _COLUMNS]
     found = flat(given) if given else {}
     return found | flat(mapping_of(cells["fields"]).items()) if "fields" in cells else found
-
-
-def _after_its_period(
-    published: np.datetime64, kind: str, fields: Mapping[str, Value], row: int, report: Report
-) -> bool:
-    """A period's figures are public some time after its end, never by it."""
-    for name in (name for name in PERIODS if name in fields):
-        end = _end_of(fields[name])
-        if end is not None and (published < end or (kind == "fundamentals" and published == end)):
-            rule = f"known_at is not after the end of the period that the row tells of ({name})"
-            cure = "Give the day of the publication as known_at, such as the filing date."
-            report.error(row, rule, f"known_at {published}, {name} {end}", cure)
-            return False
-    return True
-
-
-def _end_of(value: Value) -> np.datetime64 | None:
-    """The day that a field names; None for a quarter or a year, of which companies' ends differ."""
-    return day_of(f"{value:.0f}" if isinstance(value, float) else value)
 
 
 def _once(notes: Sequence[Note], report: Report) -> list[Note]:
