@@ -1,6 +1,7 @@
 """A recipe opened: its market read, its notes attached, its task with the dates split in time."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +10,9 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.recipe import Recipe
 from tradeschool.tasks.base import Task
+
+if TYPE_CHECKING:
+    from tradeschool.market.notes.note import Notes
 
 SHOWN_MESSAGES = 5
 
@@ -24,7 +28,9 @@ def load_panel(recipe: Recipe, console: Console) -> Panel:
 
         return practice(PracticeConfig.model_validate(recipe.market.model_dump()))
     messages: list[str] = []
-    panel = _with_notes(recipe, _prices(recipe, messages), messages)
+    panel = _with_notes(recipe, messages)
+    if getattr(recipe.task, "mask", False):
+        messages[:0] = _nameless(panel)
     for message in messages[:SHOWN_MESSAGES]:
         console.print(f"Note: {escape(message)}", highlight=False)
     if len(messages) > SHOWN_MESSAGES:
@@ -34,25 +40,45 @@ def load_panel(recipe: Recipe, console: Console) -> Panel:
     return panel
 
 
-def _prices(recipe: Recipe, messages: list[str]) -> Panel:
+def _nameless(panel: Panel) -> list[str]:
+    """A warning where texts are to be masked and companies' names are missing."""
+    told = {note.ticker for note in panel.notes if note.ticker and note.text}
+    if not (without := [ticker for ticker in told if not panel.names.get(ticker)]):
+        return []
+    return [
+        f"{len(without)} of {len(told)} tickers with notes have no company name, so masking hides their symbols only: "
+        "give market.names"
+    ]
+
+
+def _prices(recipe: Recipe, messages: list[str]) -> tuple[Panel, list["Notes"]]:
+    """The prices, and the notes that stand in the same file."""
     from tradeschool.market import sources
 
     if recipe.source == "sample":
-        return sources.sample()
+        return sources.sample(), []
     market = recipe.resolved["market"]
+    if recipe.source == "deepstock":
+        from tradeschool.market.notes.deepstock import read_panel
+
+        same_day = market["dated_notes"] == "same_day"
+        panel, own = read_panel(market["path"], same_day=same_day, exchange=market["exchange"])
+        return panel, [own]
     read_source = sources.from_folder if recipe.source == "folder" else sources.from_parquet
-    return read_source(market["path"], messages, adjust=market["adjust"])
+    return read_source(market["path"], messages, adjust=market["adjust"], splits=market["splits"]), []
 
 
-def _with_notes(recipe: Recipe, panel: Panel, messages: list[str]) -> Panel:
+def _with_notes(recipe: Recipe, messages: list[str]) -> Panel:
     from tradeschool.market.notes.names import read_names
-    from tradeschool.market.notes.read import Notes, attach, read_notes
+    from tradeschool.market.notes.note import Notes
+    from tradeschool.market.notes.read import attach, read_notes
 
     market = recipe.resolved["market"]
     names = Notes([], [], read_names(market["names"]) if market["names"] else {})
+    panel, own = _prices(recipe, messages)
     panel = dataclasses.replace(panel, exchange=market["exchange"])
     files = [read_notes(path, same_day=market["dated_notes"] == "same_day") for path in market["notes"]]
-    return attach(panel, [names, *files], messages)
+    return attach(panel, [*own, names, *files], messages)
 
 
 def make_task(recipe: Recipe, panel: Panel) -> Task:

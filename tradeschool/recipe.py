@@ -16,12 +16,12 @@ from tradeschool import yaml_text
 from tradeschool.checking import Problem, check, unknown_key
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.overrides import lay_over, parse_set
-from tradeschool.recipe_sections import FilesMarket, SampleMarket, SplitConfig
+from tradeschool.recipe_sections import DeepStockMarket, FilesMarket, SampleMarket, SplitConfig
 from tradeschool.tasks import TASKS
 from tradeschool.train import STAGES
 from tradeschool.yaml_text import Keys
 
-SOURCES = ("practice", "folder", "parquet", "sample")
+SOURCES = ("practice", "folder", "parquet", "deepstock", "sample")
 SECTIONS = ("name", "seed", "market", "split", "task", "model", "stages")
 _PLAIN_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
@@ -177,6 +177,8 @@ def _market(draft: _Draft, seed: int) -> tuple[str, BaseModel | None]:
         )
     if source in ("folder", "parquet"):
         return source, check(FilesMarket, section, ("market",), draft.problems)
+    if source == "deepstock":
+        return source, check(DeepStockMarket, section, ("market",), draft.problems)
     if source == "sample":
         return source, check(SampleMarket, section, ("market",), draft.problems)
     text = f"is {source!r}, but must be one of {', '.join(SOURCES)}.{did_you_mean(str(source), SOURCES)}"
@@ -254,7 +256,8 @@ def _imply_source(draft: _Draft, given: dict[Keys, str]) -> None:
     path, by_option = market.get("path"), ("market", "path") in given
     if path is not None and ("market", "source") not in given and (by_option or "source" not in market):
         market["source"] = _source_of(Path(str(path)).expanduser())
-        unused = [key for key in market if key not in FilesMarket.model_fields and ("market", key) not in given]
+        cls = DeepStockMarket if market["source"] == "deepstock" else FilesMarket
+        unused = [key for key in market if key not in cls.model_fields and ("market", key) not in given]
         for key in unused if by_option else []:
             del market[key]
         if by_option:
@@ -269,6 +272,13 @@ def _source_of(path: Path) -> str:
     if not path.exists():
         raise RecipeError(
             f"market.path: {path} does not exist. Give a folder of CSV files, or of parquet, or a parquet file."
+        )
+    if path.is_file() and _imported("tradeschool.market.notes.deepstock").holds_rows(path):
+        return "deepstock"
+    if path.suffix.casefold() == ".jsonl":
+        raise RecipeError(
+            f"market.path: {path} holds no prices: its rows have no company_info, as DeepStock's have. Give a file "
+            "of notes as market.notes, beside market.path."
         )
     files = [path] if path.is_file() else list(path.iterdir())
     found = {file.suffix.lower() for file in files} & {".csv", ".parquet"}

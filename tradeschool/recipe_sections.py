@@ -47,11 +47,20 @@ class FilesMarket(_RealMarket):
     """Real prices: a folder of CSV files, a parquet file or folder.
 
     ``adjust``: whether prices and volumes are adjusted for splits and dividends where there is an Adj Close.
+    ``splits``: whether what looks like a split without an Adj Close is refused, or accepted as a real move.
     """
 
     source: Literal["folder", "parquet"]
     path: Path
     adjust: bool = True
+    splits: Literal["refuse", "accept"] = "refuse"
+
+
+class DeepStockMarket(_RealMarket):
+    """Prices, news, financials and names from a file of DeepStock rows (see ``market/notes/deepstock.py``)."""
+
+    source: Literal["deepstock"]
+    path: Path
 
 
 class SampleMarket(_RealMarket):

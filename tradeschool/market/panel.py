@@ -22,6 +22,10 @@ class Panel:
     A date row stands for the moment at which ``exchange`` closes on it: decisions are taken then.
     ``names`` are the companies' names by ticker, which masking hides in notes.
 
+    ``factor_TN`` is what prices were multiplied by for the splits and dividends that came after (volumes were divided
+    by it); None where nothing was adjusted. It knows the future, so a Window divides by the factor of its own day:
+    what is said on a day is in that day's prices.
+
     ``planted_TN`` exists on practice markets only: the expected log return from the open of day
     t+1 to the open of day t+2, given all that is known after the close of day t, in units of the
     ticker's daily volatility at t. Only ``market/outcomes.py`` may read it.
@@ -43,6 +47,7 @@ class Panel:
     exchange: str = "NYSE"
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     planted_TN: Floats | None = field(default=None, repr=False)
+    factor_TN: Floats | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         exchange(self.exchange)
@@ -66,6 +71,8 @@ class Panel:
         digest.update("\n".join(self.tickers).encode())
         for name in FIELDS:
             digest.update(np.ascontiguousarray(getattr(self, f"{name}_TN")).tobytes())
+        if self.factor_TN is not None:
+            digest.update(np.ascontiguousarray(self.factor_TN).tobytes())
         for note in self.notes:
             digest.update(note.digest_line().encode())
         if self.exchange != "NYSE" or self.names:
@@ -80,6 +87,12 @@ def _check_shape(panel: Panel) -> None:
             raise DataError(
                 f"{panel.name}: {name} has shape {shape}, but {panel.shape[0]} dates x {panel.shape[1]} tickers "
                 f"make {panel.shape}. Align every field to the same dates and tickers."
+            )
+    for name in ("planted_TN", "factor_TN"):
+        values = getattr(panel, name)
+        if values is not None and values.shape != panel.shape:
+            raise DataError(
+                f"{panel.name}: {name} has shape {values.shape}, not {panel.shape}. Cut it as the bars are."
             )
     if 0 in panel.shape:
         raise DataError(f"{panel.name}: the panel is empty. Give at least one ticker with at least one day.")

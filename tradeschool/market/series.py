@@ -174,7 +174,7 @@ def windows(panel: Panel, n: int, config: SeriesConfig | None = None) -> SeriesW
 
 def _alone(panel: Panel, n: int) -> Panel:
     bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[:, n : n + 1] for name in FIELDS}
-    return replace(panel, tickers=panel.tickers[n : n + 1], notes=(), planted_TN=None, **bars)
+    return replace(panel, tickers=panel.tickers[n : n + 1], notes=(), planted_TN=None, factor_TN=None, **bars)
 
 
 def _starts(alone: Panel, rows_B: NDArray[np.int64], config: SeriesConfig) -> tuple[int, int]:

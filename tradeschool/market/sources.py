@@ -13,11 +13,14 @@ import numpy as np
 from tradeschool.errors import DataError, TradeschoolError
 from tradeschool.market.exchange import exchange as known_exchange
 from tradeschool.market.finding import Finding, Report
+from tradeschool.market.notes.read import holds_notes
 from tradeschool.market.panel import FIELDS, Floats, Panel
 from tradeschool.market.prices.bars import History, histories
 from tradeschool.market.prices.calendar_check import check_calendar
-from tradeschool.market.prices.coverage import check_tickers, note_gaps, price_files, united
+from tradeschool.market.prices.coverage import check_tickers, check_week, note_gaps, united
+from tradeschool.market.prices.entries import price_files, refuse_notes, tell_notes
 from tradeschool.market.prices.fieldtables import field_files, read_fields
+from tradeschool.market.prices.jumps import Splits
 from tradeschool.market.prices.pricefile import read_table
 from tradeschool.market.prices.table import Table
 
@@ -35,7 +38,7 @@ class Inspection:
     findings: list[Finding]
 
 
-def load(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
+def load(path: str | Path, messages: list[str] | None = None, adjust: bool = True, splits: Splits = "refuse") -> Panel:
     """A panel from whatever ``path`` is: a folder of CSV or parquet files, or one such file.
 
     Columns are Yahoo's (Date, Open, High, Low, Close, Volume, and Adj Close where there is one), in any case.
@@ -54,21 +57,27 @@ def load(path: str | Path, messages: list[str] | None = None, adjust: bool = Tru
         messages: receives a sentence for every repair and warning. Without it they go to Python's log.
         adjust: where there is an Adj Close, adjust open, high, low, close by Adj Close / Close and the volume by
             its inverse. False leaves prices and volumes as they stand in the files.
+        splits: "refuse" stops at a split that neither the prices nor an Adj Close account for; "accept" takes it
+            for a real move and warns.
 
     Raises:
         DataError: the path or a file breaks a rule; the text names file, row, value, rule and cure.
     """
-    return _panel(inspect(path, adjust=adjust), Path(path), messages)
+    return _panel(inspect(path, adjust=adjust, splits=splits), Path(path), messages)
 
 
-def from_folder(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
+def from_folder(
+    path: str | Path, messages: list[str] | None = None, adjust: bool = True, splits: Splits = "refuse"
+) -> Panel:
     """A panel from a folder of CSV files, or one CSV file. As :func:`load`, which see."""
-    return _panel(inspect(path, (".csv",), adjust), Path(path), messages)
+    return _panel(inspect(path, (".csv",), adjust, splits=splits), Path(path), messages)
 
 
-def from_parquet(path: str | Path, messages: list[str] | None = None, adjust: bool = True) -> Panel:
+def from_parquet(
+    path: str | Path, messages: list[str] | None = None, adjust: bool = True, splits: Splits = "refuse"
+) -> Panel:
     """A panel from a folder of parquet files, or one parquet file. As :func:`load`, which see."""
-    return _panel(inspect(path, (".parquet",), adjust), Path(path), messages)
+    return _panel(inspect(path, (".parquet",), adjust, splits=splits), Path(path), messages)
 
 
 def sample() -> Panel:
@@ -95,7 +104,11 @@ def sample() -> Panel:
 
 
 def inspect(
-    path: str | Path, suffixes: Sequence[str] = SUFFIXES, adjust: bool = True, exchange: str | None = None
+    path: str | Path,
+    suffixes: Sequence[str] = SUFFIXES,
+    adjust: bool = True,
+    exchange: str | None = None,
+    splits: Splits = "refuse",
 ) -> Inspection:
     """Read every price file under ``path`` and collect what is found, without stopping at the first error.
 
@@ -104,7 +117,8 @@ def inspect(
         suffixes: endings of the files to read.
         adjust: as in :func:`load`.
         exchange: compare the dates with this exchange's calendar, to tell holes from holidays. Without it an
-            info counts the days on which only other tickers have bars.
+            info counts the days on which only other tickers have bars, and warnings tell of weekends and long gaps.
+        splits: as in :func:`load`.
 
     Raises:
         DataError: there is no exchange of this name.
@@ -113,33 +127,50 @@ def inspect(
     name = known_exchange(exchange).name if exchange is not None else None
     whole = Report(str(path))
     files = price_files(Path(path), tuple(suffixes), whole)
-    found, findings = _read(Path(path), files, whole, adjust)
+    found, findings = _read(Path(path), files, whole, adjust, splits)
     check_tickers(found, whole)
     note_gaps(found, whole, holes=name is None)
     if name is not None:
         check_calendar(found, name, whole)
+    else:
+        check_week(found, whole)
     return Inspection(found, whole.findings + findings)
 
 
-def _read(path: Path, files: list[Path], whole: Report, adjust: bool) -> tuple[list[History], list[Finding]]:
+def _read(
+    path: Path, files: list[Path], whole: Report, adjust: bool, splits: Splits
+) -> tuple[list[History], list[Finding]]:
     if fields := field_files(files):
         tables = {file for several in fields.values() for file in several}
-        if others := [file.name for file in files if file not in tables]:
+        beside = [file for file in files if file not in tables]
+        noted = [file for file in beside if holds_notes(file)]
+        tell_notes(noted, whole)
+        if others := [file.name for file in beside if file not in noted]:
             whole.warning(None, "files beside field tables were not read", ", ".join(others), "Move them away.")
-        return read_fields(path, fields, adjust)
+        return read_fields(path, fields, adjust, splits=splits)
     if not files:
         return [], []
     found: list[History] = []
     findings: list[Finding] = []
+    notes: list[Path] = []
     # Threads read ahead; results come in the order of the files, so nothing depends on who is first.
     with ThreadPoolExecutor(_THREADS) as pool:
-        for some, report in pool.map(lambda file: _read_file(file, adjust), files):
+        for file, (some, report) in zip(
+            files, pool.map(lambda file: _read_file(file, adjust, splits), files), strict=True
+        ):
             found += some
-            findings += report.findings
+            # Only a file that is no good table of prices is looked at again: the others cost nothing more.
+            if report.has_errors and not some and holds_notes(file):
+                notes.append(file)
+            else:
+                findings += report.findings
+    tell_notes(notes, whole)
+    if len(notes) == len(files):
+        refuse_notes(path, whole)
     return found, findings
 
 
-def _read_file(file: Path, adjust: bool) -> tuple[list[History], Report]:
+def _read_file(file: Path, adjust: bool, splits: Splits) -> tuple[list[History], Report]:
     report = Report(str(file))
     table = read_table(file, report)
     ticker = file.stem.strip()
@@ -148,7 +179,7 @@ def _read_file(file: Path, adjust: bool) -> tuple[list[History], Report]:
     if table is not None and not ticker and None in table.columns and table.tickers is None:
         report.error(None, "the file's name gives no ticker", f"'{file.name}'", "Name the file by its ticker.")
         table = None
-    return ([] if table is None else histories(table, ticker, report, adjust)), report
+    return ([] if table is None else histories(table, ticker, report, adjust, splits)), report
 
 
 def _panel(inspection: Inspection, path: Path, messages: list[str] | None) -> Panel:
@@ -196,4 +227,16 @@ def _align(found: Sequence[History], name: str) -> Panel:
         return one_NT.T.copy(order="C")
 
     open_TN, high_TN, low_TN, close_TN, volume_TN = (turned(field) for field in FIELDS)
-    return Panel(dates_T, tickers, open_TN, high_TN, low_TN, close_TN, volume_TN, name=name)
+    factor_TN = _factors(found, places, len(dates_T))
+    return Panel(dates_T, tickers, open_TN, high_TN, low_TN, close_TN, volume_TN, name=name, factor_TN=factor_TN)
+
+
+def _factors(found: Sequence[History], places: Sequence[Any], dates: int) -> Floats | None:
+    """Each ticker's factors on its rows, 1 on all others; None where nothing was adjusted."""
+    if all(history.factor_T is None for history in found):
+        return None
+    factor_NT = np.ones((len(found), dates))
+    for n, (history, at) in enumerate(zip(found, places, strict=True)):
+        if history.factor_T is not None:
+            factor_NT[n, at] = history.factor_T
+    return factor_NT.T

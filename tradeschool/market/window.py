@@ -38,14 +38,14 @@ class Window:
     """What was known about one ticker after the close of date row ``t``.
 
     ``values`` holds every indicator at t by name (NaN where its history is too short);
-    ``closes_L`` the last L closes, oldest first, NaN where there was no bar, rebased to 100 at the
-    first bar when masked;
+    ``closes_L`` the last L closes, oldest first, NaN where there was no bar, in the prices of the day itself
+    (later splits and dividends are not in them), rebased to 100 at the first bar when masked;
     ``news`` and ``market_news`` are the newest notes first. ``ticker`` and ``date`` are the words
     that may be said to a model: "Stock 7" and "day 512" when masked.
     ``recent`` holds the last 15 values, oldest first, of every indicator and of open, high, low, close and
-    volume; ``notes`` the notes of ``texts`` and of each row kind within the days of LOOKBACK_DAYS, newest first.
-    ``scale`` is what prices are multiplied by when they are said (1 unless masked): prices in ``recent`` are
-    already, figures inside notes and price-like indicators are not.
+    volume (shares of the day itself); ``notes`` the notes of ``texts`` and of each row kind within the days of LOOKBACK_DAYS, newest first.
+    ``scale`` is what a price of the day itself (a target in a note) is multiplied by when it is said: 1 unless masked.
+    Prices in ``recent`` are so already; price-like indicators are in the panel's adjusted prices.
     """
 
     key: str
@@ -113,14 +113,17 @@ class Windows:
         self.values["strength_10"] = strength_TN(panel, self.values["volatility_20"])
         self._bars = {name: getattr(panel, f"{name}_TN") for name in FIELDS}
         self._dates = panel.dates_T.astype("datetime64[D]").astype(str).tolist()
-        self._base_TN = _base_TN(panel.close_TN) if mask else np.full(panel.shape, 100.0)
+        # What a price of the panel is divided by to be one of the day itself, before later splits and dividends.
+        self._unit_TN = np.ones(panel.shape) if panel.factor_TN is None else panel.factor_TN
+        self._base_TN = _base_TN(panel.close_TN) if mask else 100.0 * self._unit_TN
         order = np.random.default_rng([seed, 7]).permutation(len(panel.tickers))
         self._masked = {ticker: f"Stock {order[n] + 1}" for n, ticker in enumerate(panel.tickers)}
         self._archive = Archive(panel, Masker(self._masked, panel.names) if mask else None)
 
     def at(self, t: int, n: int) -> Window:
         """The Window of ticker column ``n`` after the close of date row ``t``."""
-        ticker, date, base = self.panel.tickers[n], self._dates[t], float(self._base_TN[t, n])
+        ticker, date = self.panel.tickers[n], self._dates[t]
+        base, unit = float(self._base_TN[t, n]), float(self._unit_TN[t, n])
         closes_L = self.panel.close_TN[max(0, t - CLOSES_SHOWN + 1) : t + 1, n]
         return Window(
             key=f"{ticker}@{date}",
@@ -130,16 +133,18 @@ class Windows:
             closes_L=_rebased(closes_L, base),
             news=self._archive.within_rows(ticker, TEXTS, t, NEWS_MEMORY_DAYS),
             market_news=self._archive.within_rows(MARKET, TEXTS, t, MARKET_MEMORY_DAYS),
-            recent=_Lazy((*FIELDS, *self.values), lambda name: self._recent(name, t, n, base)),
+            recent=_Lazy((*FIELDS, *self.values), lambda name: self._recent(name, t, n, base, unit)),
             notes=_Lazy((TEXTS, *ROW_KINDS), lambda group: self._noted(group, ticker, t)),
             masked=self.mask,
-            scale=100 / base,
+            scale=100 * unit / base,
         )
 
-    def _recent(self, name: str, t: int, n: int, base: float) -> Floats:
+    def _recent(self, name: str, t: int, n: int, base: float, unit: float) -> Floats:
         values_TN = self._bars[name] if name in self._bars else self.values[name]
         values_L: Floats = values_TN[max(0, t - ROWS_SHOWN + 1) : t + 1, n]
-        return _rebased(values_L, base) if name in FIELDS and name != "volume" else values_L
+        if name == "volume":
+            return values_L if unit == 1.0 else values_L * unit
+        return _rebased(values_L, base) if name in FIELDS else values_L
 
     def _noted(self, group: str, ticker: str, t: int) -> Sequence[DatedNote]:
         key = MARKET if group in _OF_THE_MARKET else ticker
