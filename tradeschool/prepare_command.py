@@ -1,11 +1,17 @@
 """The command ``tradeschool prepare``: market data as files that any trainer reads."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from tradeschool.recipe import Recipe
+
+SERIES_SPLIT = {"train": 0.7, "validation": 0.1, "test": 0.2}
+"""The published one of the CSV layout, where no recipe says otherwise."""
 
 
 def prepare(
@@ -35,38 +41,53 @@ def prepare(
 
       tradeschool prepare prices/ --format csv --out windows/
     """
-    from tradeschool.opening import load_panel, make_task
-    from tradeschool.prepare import folder
     from tradeschool.prepare.overview import recipe_of
 
     console = Console()
-    recipe = recipe_of(source, sets or ())
-    panel = load_panel(recipe, console)
-    resolved, data_hash = recipe.resolved, panel.data_hash()
     try:
         if form == "prompts":
-            from tradeschool.prepare.prompts import write_prompts
-
-            task = make_task(recipe, panel)
-            identity = folder.identity("prompts", resolved, panel.name, data_hash, task.version)
-            prompts = write_prompts(task, identity, out, console, workers).prompts
-            said = ", ".join(f"{count:,} {split}" for split, count in prompts.items())
-            _say(console, f"Wrote {said} prompts to {out}. Read them: datasets.load_dataset('{out}')")
+            _prompts(console, recipe_of(source, sets or ()), out, workers)
         else:
-            from tradeschool.market.series import SeriesConfig
-            from tradeschool.prepare.series_csv import write_series
-
-            config = SeriesConfig(validation_from=recipe.split.validation_from, test_from=recipe.split.test_from)
-            identity = folder.identity("csv", resolved, panel.name, data_hash, "")
-            written = write_series(panel, config, identity, out, console)
-            for ticker, reason in written.left_out.items():
-                _say(console, f"Left out {ticker}: {reason}")
-            _say(
-                console, f"Wrote {sum(written.windows.values()):,} windows of {len(written.windows)} tickers to {out}."
-            )
+            _csv(console, recipe_of(source, sets or (), split=dict(SERIES_SPLIT)), out)
     except KeyboardInterrupt as error:
         error.add_note("Give the same command again to go on.")
         raise
+
+
+def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None) -> None:
+    from tradeschool.opening import load_panel, make_task
+    from tradeschool.prepare.folder import identity
+    from tradeschool.prepare.prompts import write_prompts
+
+    panel = load_panel(recipe, console)
+    task = make_task(recipe, panel)
+    parts = {key: recipe.resolved[key] for key in ("seed", "market", "split", "task")}
+    made_from = identity("prompts", parts, panel.name, panel.data_hash(), task.version)
+    prompts = write_prompts(task, made_from, out, console, workers).prompts
+    said = ", ".join(f"{count:,} {split}" for split, count in prompts.items())
+    _say(console, f"Wrote {said} prompts to {out}. Read them: datasets.load_dataset('{out}')")
+
+
+def _csv(console: Console, recipe: "Recipe", out: Path) -> None:
+    from tradeschool.opening import load_panel
+    from tradeschool.prepare.folder import identity
+    from tradeschool.prepare.series_csv import series_config, write_series
+
+    config = series_config(recipe.split)
+    panel = load_panel(recipe, console)
+    parts = {"market": recipe.resolved["market"], "series": config.model_dump(mode="json")}
+    written = write_series(panel, config, identity("csv", parts, panel.name, panel.data_hash(), ""), out, console)
+    for ticker, reason in written.left_out.items():
+        _say(console, f"Left out {ticker}: {reason}")
+    if written.mixed:
+        _say(
+            console,
+            "Note: the parts are shares of each ticker's own bars, so one ticker's train file reaches into the time of "
+            "another's test file. To train on several together give days: "
+            "--set 'split={validation_from: 2015-01-01, test_from: 2016-01-01}'.",
+        )
+    count = sum(written.windows.values())
+    _say(console, f"Wrote {count:,} windows of {len(written.windows)} tickers to {out}.")
 
 
 def _say(console: Console, text: str) -> None:

@@ -11,12 +11,13 @@ import pytest
 from markets import market, ragged
 from rich.console import Console
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, RecipeError
 from tradeschool.market.panel import FIELDS
 from tradeschool.market.series import SeriesConfig, windows
 from tradeschool.market.sources import load
 from tradeschool.prepare.folder import Identity
-from tradeschool.prepare.series_csv import write_series
+from tradeschool.prepare.series_csv import series_config, write_series
+from tradeschool.recipe_sections import SplitConfig
 
 SEQUENCES = ["sequence", "sma", "ema", "mom", "rsi", "macd", "willr", "cci", "adx", "bbands_upper", "bbands_middle",
              "bbands_lower", "stoch_k", "stoch_d"]  # fmt: skip
@@ -96,6 +97,33 @@ def test_stocknet_gives_its_eighty_stocks(stocknet: Path, tmp_path: Path) -> Non
     few = [0, panel.tickers.index("AMZN"), panel.tickers.index("GMRE")]
     bars: dict[str, Any] = {f"{name}_TN": getattr(panel, f"{name}_TN")[:, few] for name in FIELDS}
     tickers = tuple(panel.tickers[n] for n in few)
-    written = write_series(replace(panel, tickers=tickers, **bars), SeriesConfig(), MADE, tmp_path / "out", QUIET)
+    written = write_series(
+        replace(panel, tickers=tickers, factor_TN=None, **bars), SeriesConfig(), MADE, tmp_path / "out", QUIET
+    )
     assert set(written.windows) == set(tickers)
     assert len(read(tmp_path / "out/AMZN_full_x.csv")) == written.windows["AMZN"] > 1100
+
+
+def test_a_recipes_split_is_that_of_the_windows(tmp_path: Path) -> None:
+    config = series_config(SplitConfig(train=0.3, validation=0.3, test=0.4))
+    assert config.shares == (0.3, 0.3, 0.4)
+    panel = market(tickers=2, days=500)
+    write_series(panel, config, MADE, tmp_path / "out", QUIET)
+    counts = {part: len(read(tmp_path / f"out/PRAC00_{part}_x.csv")) for part in ("train", "test")}
+    assert counts["train"] < counts["test"]
+    days = SplitConfig.model_validate({"validation_from": "2011-01-03", "test_from": "2011-06-01"})
+    assert series_config(days).test_from == days.test_from
+    with pytest.raises(RecipeError, match="CSV windows have one train and one test file"):
+        series_config(SplitConfig(folds=3))
+
+
+def test_a_late_listing_trains_in_the_test_time_of_others_unless_days_are_given(tmp_path: Path) -> None:
+    panel = market(tickers=2, days=900)
+    bars: dict[str, Any] = {f"{name}_TN": getattr(panel, f"{name}_TN").copy() for name in FIELDS}
+    for bar_TN in bars.values():
+        bar_TN[:500, 1] = np.nan
+    late = replace(panel, **bars)
+    assert write_series(late, SeriesConfig(), MADE, tmp_path / "shares", QUIET).mixed
+    first, second = (late.dates_T[row].astype("datetime64[D]").item() for row in (700, 780))
+    config = SeriesConfig(validation_from=first, test_from=second)
+    assert not write_series(late, config, MADE, tmp_path / "days", QUIET).mixed

@@ -18,7 +18,7 @@ _LOCATIONS = ("path", "notes", "names")
 class Identity:
     """What prepared files are made from. Two preparations of one identity have the same bytes.
 
-    ``recipe`` holds the parts that matter (seed, market, split, task), without the places where files lie.
+    ``recipe`` holds the parts that matter, without the places where files lie.
     """
 
     kind: str
@@ -33,11 +33,10 @@ class Identity:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def identity(kind: str, resolved: dict[str, Any], data_name: str, data_hash: str, task_version: str) -> Identity:
-    """The identity of a preparation from a resolved recipe."""
-    parts = {key: resolved[key] for key in ("seed", "market", "split", "task")}
-    parts["market"] = {key: value for key, value in parts["market"].items() if key not in _LOCATIONS}
-    return Identity(kind, parts, data_name, data_hash, task_version)
+def identity(kind: str, parts: dict[str, Any], data_name: str, data_hash: str, task_version: str) -> Identity:
+    """The identity of a preparation from the parts of a resolved recipe that it depends on."""
+    market = {key: value for key, value in parts["market"].items() if key not in _LOCATIONS}
+    return Identity(kind, {**parts, "market": market}, data_name, data_hash, task_version)
 
 
 def begun(out: Path, identity: Identity) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tradeschool import recipe as recipes
 from tradeschool.errors import RecipeError, did_you_mean
@@ -15,6 +16,8 @@ from tradeschool.recipe import Recipe
 from tradeschool.tasks.base import Task
 
 WORDS = ("sample", "practice")
+FACTS = ["strength", "trend", "momentum", "rsi", "macd", "bollinger", "volatility", "volume"]
+"""What a prompt states of real prices where no recipe says it."""
 HORIZON = 5
 """Days over which features are held against the outcome where no recipe says it: a trading week."""
 
@@ -43,8 +46,10 @@ class Overview:
         return tuple(self.parts[0].labels) if self.parts else ()
 
 
-def recipe_of(source: str, sets: Sequence[str] = ()) -> Recipe:
+def recipe_of(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
     """The recipe in a YAML file; for prices, or the words ``sample`` and ``practice``, one of the rating task.
+
+    ``split`` is that of the latter, unless ``sets`` says otherwise.
 
     Raises:
         RecipeError: the recipe is wrong, or there are no such prices.
@@ -58,8 +63,10 @@ def recipe_of(source: str, sets: Sequence[str] = ()) -> Recipe:
             f"{', '.join(WORDS)}."
         )
     market = {"source": source} if source in WORDS else {"path": source}
-    task = {"name": "rating", "horizons": [HORIZON]}
-    document = {"name": "overview", "market": market, "task": task, "model": {"base": "tiny"}}
+    task = {"name": "rating", "horizons": [HORIZON], **({} if source == "practice" else {"facts": FACTS})}
+    document: dict[str, Any] = {"name": "overview", "market": market, "task": task, "model": {"base": "tiny"}}
+    if split is not None:
+        document["split"] = split
     return recipes.of({**document, "stages": [{"stage": "evaluate"}]}, sets, source)
 
 

@@ -128,7 +128,7 @@ def features(panel: Panel) -> dict[str, Floats]:
 
 def _until(panel: Panel, row: int) -> Panel:
     bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[: row + 1] for name in FIELDS}
-    return replace(panel, dates_T=panel.dates_T[: row + 1], notes=(), planted_TN=None, **bars)
+    return replace(panel, dates_T=panel.dates_T[: row + 1], notes=(), planted_TN=None, factor_TN=None, **bars)
 
 
 def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, RecipeError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.series import COLUMNS, SeriesConfig, SeriesWindows, windows
 from tradeschool.prepare.folder import Identity, begun, finished
+from tradeschool.recipe_sections import SplitConfig
 from tradeschool.train.logging import progress
 
 FILES = ("train_x", "train_y", "test_x", "test_y", "full_x", "full_y")
@@ -21,10 +22,30 @@ DIGITS = 10
 
 @dataclass
 class Written:
-    """How many windows each ticker's ``full`` file has, and why tickers have none."""
+    """How many windows each ticker's ``full`` file has, and why tickers have none.
+
+    ``mixed``: whether a forecast of one ticker's train file is of a day at or after the first of another's test file.
+    """
 
     windows: dict[str, int]
     left_out: dict[str, str]
+    mixed: bool = False
+
+
+def series_config(split: SplitConfig) -> SeriesConfig:
+    """A recipe's split as that of forecasting windows: its shares or its two days.
+
+    Raises:
+        RecipeError: it walks forward in folds, which this layout cannot hold.
+    """
+    if split.folds > 1:
+        raise RecipeError(
+            f"split.folds is {split.folds}, but CSV windows have one train and one test file. Leave it out, and give "
+            "the days of a fold as split.validation_from and split.test_from."
+        )
+    if split.validation_from is not None:
+        return SeriesConfig(validation_from=split.validation_from, test_from=split.test_from)
+    return SeriesConfig(shares=(split.train or 0.0, split.validation or 0.0, split.test or 0.0))
 
 
 def write_series(panel: Panel, config: SeriesConfig, identity: Identity, out: Path, console: Console) -> Written:
@@ -40,6 +61,7 @@ def write_series(panel: Panel, config: SeriesConfig, identity: Identity, out: Pa
     """
     partial = begun(out, identity)
     written = Written({}, {})
+    trained, tested = [], []
     with progress(console) as bar:
         task = bar.add_task("tickers", total=len(panel.tickers), figures="")
         for n, ticker in enumerate(panel.tickers):
@@ -47,11 +69,14 @@ def write_series(panel: Panel, config: SeriesConfig, identity: Identity, out: Pa
                 found = windows(panel, n, config)
                 _write_ticker(partial, _file_name(ticker), found)
                 written.windows[ticker] = len(found)
+                trained.append(found.only("train").dates_W[-1])
+                tested.append(found.only("test").dates_W[0])
             except DataError as error:
                 written.left_out[ticker] = str(error)
             bar.update(task, advance=1)
     if not written.windows:
         raise DataError(f"No ticker has enough bars. The first: {next(iter(written.left_out.values()))}")
+    written.mixed = max(trained) >= min(tested)
     finished(partial, out)
     return written
 
