@@ -43,7 +43,8 @@ class Window:
     ``news`` and ``market_news`` are the newest notes first. ``ticker`` and ``date`` are the words
     that may be said to a model: "Stock 7" and "day 512" when masked.
     ``recent`` holds the last 15 values, oldest first, of every indicator and of open, high, low, close and
-    volume (shares of the day itself); ``notes`` the notes of ``texts`` and of each row kind within the days of LOOKBACK_DAYS, newest first.
+    volume (shares of the day itself); ``notes`` the notes of ``texts`` and of each row kind within the days of
+    LOOKBACK_DAYS, newest first.
     ``scale`` is what a price of the day itself (a target in a note) is multiplied by when it is said: 1 unless
     masked. Prices in ``recent`` are so already; price-like indicators are in the panel's adjusted prices.
     """
