@@ -1,0 +1,199 @@
+"""The single environment, the compiled law and the batch agree step for step, whatever the market and the rules."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from env_markets import hostile
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tradeschool.env import facts, kernel
+from tradeschool.env.batched import BatchedTradingEnv
+from tradeschool.env.broker import Terms
+from tradeschool.env.config import EnvError, env_config
+from tradeschool.env.data import MarketData
+from tradeschool.env.trading import TradingEnv
+
+MARKETS = [MarketData(hostile(seed)) for seed in range(4)]
+
+
+def rules() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "tickers": st.integers(1, 5),
+            "days": st.integers(2, 30),
+            "cash": st.sampled_from([50.0, 1e4, 1e5, 1e9]),
+            "commission": st.sampled_from([0.0, 0.0005, 0.02]),
+            "slippage": st.sampled_from([0.0, 0.001, 0.05]),
+            "volume_share": st.sampled_from([0.01, 0.1, 1.0]),
+            "short": st.booleans(),
+            "leverage": st.sampled_from([1.0, 2.0, 5.0]),
+            "interest": st.sampled_from([0.0, 0.05]),
+            "ruin": st.sampled_from([0.0, 0.1, 0.6]),
+            "delisting_return": st.sampled_from([0.0, -0.3, -1.0]),
+        }
+    )
+
+
+def actions(rng: np.random.Generator, stocks: int) -> Any:
+    """Random orders, some too small to count, some not allowed, some not a number."""
+    drawn = rng.uniform(-1, 1, stocks) * rng.choice([0.04, 0.3, 1.0], stocks)
+    drawn = np.where(rng.random(stocks) < 0.2, rng.choice([-1.0, 1.0, 0.0], stocks), drawn)
+    drawn = np.where(rng.random(stocks) < 0.05, rng.choice([np.nan, np.inf, -1.5, 2.0], stocks), drawn)
+    return drawn.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_batch_is_its_single_environments_step_for_step(law: str, seed: int) -> None:
+    @settings(max_examples=10 if law == "not compiled" else 50, deadline=None)
+    @given(rules=rules(), market=st.sampled_from(MARKETS), draw=st.integers(0, 10_000))
+    def check(rules: dict[str, Any], market: MarketData, draw: int) -> None:
+        _same_steps(market, rules, np.random.default_rng([seed, draw]))
+
+    check()
+
+
+def _same_steps(market: MarketData, rules: dict[str, Any], rng: np.random.Generator, count: int = 4) -> None:
+    batch = BatchedTradingEnv(market, count, **rules)
+    singles = [TradingEnv(market, observation="numeric", **rules) for _ in range(count)]
+    firsts = [env.reset(seed=int(rng.integers(1 << 30))) for env in singles]
+    options = {"start": [env.episode.start for env in singles], "tickers": [env.episode.tickers for env in singles]}
+    vectors, info = batch.reset(options=options)
+    np.testing.assert_array_equal(vectors, [vector for vector, _ in firsts])
+    over = np.zeros(count, bool)
+    for _ in range(rules["days"]):
+        orders = np.array([actions(rng, rules["tickers"]) for _ in singles])
+        vectors, rewards, ended, cut, info = batch.step(orders)
+        for b, env in enumerate(singles):
+            if over[b]:
+                continue
+            vector, reward, terminated, truncated, own = env.step(orders[b])
+            np.testing.assert_allclose(vectors[b], vector, rtol=1e-6, atol=1e-5)
+            assert info["equity"][b] == pytest.approx(own["equity"], rel=1e-9, abs=1e-12)
+            assert rewards[b] == pytest.approx(reward, rel=1e-9, abs=1e-9)
+            assert info["turnover"][b] == pytest.approx(env.turnovers[-1], rel=1e-9, abs=1e-12)
+            assert info["costs"][b] == pytest.approx(env.costs[-1], rel=1e-9, abs=1e-12)
+            assert info["refused"][b] == own["refused"]
+            assert (ended[b], cut[b]) == (terminated, truncated)
+            over[b] = terminated or truncated
+        if over.all():
+            break
+    assert over.all()
+
+
+def test_an_episode_that_is_over_begins_anew_on_the_next_step() -> None:
+    batch = BatchedTradingEnv(MARKETS[0], 5, tickers=2, days=4)
+    assert batch.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    _, info = batch.reset(seed=1)
+    first = info["start"]
+    orders = np.ones((5, 2), np.float32)
+    for _ in range(4):
+        _, rewards, ended, cut, info = batch.step(orders)
+    assert cut.all()
+    assert not ended.any()
+    vectors, rewards, ended, cut, info = batch.step(orders)
+    assert (rewards == 0).all()
+    assert not (ended | cut).any()
+    assert (info["equity"] == batch.config.cash).all()
+    assert (vectors[:, -2] == 4).all()
+    assert (info["start"] != first).any()
+    stocks = vectors[:, : -facts.G].reshape(5, 2, facts.PER_STOCK)
+    assert (stocks[:, :, facts.M :] == 0).all()
+    assert (batch.step(np.zeros((5, 2), np.float32))[4]["equity"] == batch.config.cash).all()
+
+
+def test_only_the_ruined_begin_anew() -> None:
+    market = MARKETS[1]
+    batch = BatchedTradingEnv(market, 64, tickers=3, days=30, ruin=0.9)
+    batch.reset(seed=3)
+    rng = np.random.default_rng(0)
+    seen = False
+    for _ in range(25):
+        left = batch._clocks_B3[:, 1].copy()
+        vectors, _, _, _, info = batch.step(rng.uniform(-1, 1, (64, 3)).astype(np.float32))
+        again = vectors[:, -2] == 30
+        assert (vectors[~again, -2] == left[~again] - 1).all()
+        assert (info["equity"][again] == batch.config.cash).all()
+        seen |= bool(again.any() and not again.all())
+    assert seen
+
+
+def test_a_seed_gives_the_same_batch_again_and_another_seed_another() -> None:
+    runs = []
+    for seed in (5, 5, 6):
+        batch = BatchedTradingEnv(MARKETS[2], 16, tickers=3, days=10)
+        vectors, _ = batch.reset(seed=seed)
+        found = [vectors]
+        rng = np.random.default_rng(0)
+        for _ in range(25):
+            found.append(batch.step(rng.uniform(-1, 1, (16, 3)).astype(np.float32))[0])
+        runs.append(np.array(found))
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert (runs[0] != runs[2]).any()
+
+
+@pytest.mark.parametrize("stocks", [1, 3])
+def test_drawn_stocks_differ_are_eligible_and_start_within_the_rows(stocks: int) -> None:
+    market = MARKETS[0]
+    batch = BatchedTradingEnv(market, 200, rows=(60, 110), tickers=stocks, days=20)
+    _, info = batch.reset(seed=0)
+    columns = batch._columns_BN
+    assert all(len(set(row)) == stocks for row in columns.tolist())
+    assert market.eligible_TN[info["start"][:, None], columns].all()
+    assert info["start"].min() >= 60
+    assert info["start"].max() + 20 <= 110
+    assert len(np.unique(info["start"])) > 5
+    assert set(np.unique(columns)) == set(np.flatnonzero(market.eligible_TN[60:91].any(axis=0)))
+
+
+def test_observations_infos_and_actions_share_no_memory() -> None:
+    batch = BatchedTradingEnv(MARKETS[0], 3, tickers=2, days=5)
+    kept = [batch.reset(seed=0)]
+    orders = np.full((3, 2), 0.5, np.float32)
+    for _ in range(3):
+        vectors, rewards, _, _, info = batch.step(orders)
+        kept.append((vectors, {**info, "rewards": rewards}))
+    assert (orders == 0.5).all()
+    for i, (vectors, info) in enumerate(kept):
+        for other, info2 in kept[:i]:
+            assert not np.shares_memory(vectors, other)
+            for key in info.keys() & info2.keys():
+                if isinstance(info[key], np.ndarray):
+                    assert not np.shares_memory(info[key], info2[key])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: BatchedTradingEnv(MARKETS[0], observation="text"), "numeric observations"),
+        (lambda: BatchedTradingEnv(MARKETS[0], 0), "at least one episode"),
+        (lambda: BatchedTradingEnv(MARKETS[0], 2, days=5).step(np.zeros((2, 1), np.float32)), "reset"),
+        (lambda: BatchedTradingEnv(MARKETS[0], 2, days=5).reset(options={"start": [60]}), "'start' and 'tickers' both"),
+        (
+            lambda: BatchedTradingEnv(MARKETS[0], 1, days=5).reset(options={"start": [60], "tickers": [["TICK9"]]}),
+            "no ticker 'TICK9'",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said(call: Any, match: str) -> None:
+    with pytest.raises(EnvError, match=match):
+        call()
+
+
+def test_actions_of_another_shape_are_said() -> None:
+    batch = BatchedTradingEnv(MARKETS[0], 2, tickers=2, days=5)
+    batch.reset(seed=0)
+    with pytest.raises(EnvError, match=r"shape \(2, 1\); give \(2, 2\)"):
+        batch.step(np.zeros((2, 1), np.float32))
+
+
+def test_the_constants_of_the_compiled_law_are_those_of_the_observation() -> None:
+    assert (kernel.FACTS, kernel.WIDTH) == (facts.M, facts.PER_STOCK)
+    terms = kernel.terms_array(Terms.of(env_config(short=True, leverage=3.0)), 1e5)
+    places = {name: getattr(kernel, name.upper()) for name in Terms._fields}
+    assert places == {name: i for i, name in enumerate(Terms._fields)}
+    assert terms[kernel.LEVERAGE] == 3.0
+    assert terms[kernel.SHORT] == 1.0
+    assert terms[kernel.START_CASH] == 1e5

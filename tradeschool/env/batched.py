@@ -1,0 +1,188 @@
+"""Many episodes at once: the trading environment as a Gymnasium vector environment."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from tradeschool.env.broker import Terms
+from tradeschool.env.config import EnvError, env_config
+from tradeschool.env.data import MarketData
+from tradeschool.env.episode import OPTIONS, check_start, columns_of
+from tradeschool.env.facts import PER_STOCK, G
+from tradeschool.env.kernel import (
+    ACCOUNT,
+    CASH,
+    COSTS,
+    EQUITY,
+    HELD,
+    LEFT,
+    REFUSED,
+    REWARD,
+    ROW,
+    TRADES,
+    TURNOVER,
+    days,
+    terms_array,
+)
+from tradeschool.env.levels import level_of
+from tradeschool.env.spaces import action_space, observation_space
+from tradeschool.env.trading import market_data
+from tradeschool.env.versions import ENV_VERSION, level_version
+from tradeschool.market.panel import Panel
+
+
+class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+    """B episodes of :class:`~tradeschool.env.trading.TradingEnv` with numeric observations, step by step the same.
+
+    Autoreset is Gymnasium's ``NEXT_STEP``: the step after an episode's last one ignores its action, gives reward 0
+    and begins its next episode. All start rows and stocks are drawn from the one generator that ``reset(seed=...)``
+    seeds, so episodes are not those of single environments seeded seed, seed + 1, and so on; with
+    ``reset(options={"start": [B rows], "tickers": [B lists]})`` they are those asked for.
+
+    ``info`` holds arrays [B]: ``equity``, ``turnover`` and ``costs`` in the market's currency, ``refused``,
+    ``start``; and ``env_version``, ``level``, ``level_version`` and ``data_hash``, the same for all.
+
+    Args:
+        panel: the market; a :class:`MarketData` where several environments share it.
+        num_envs: B.
+        rows: first and last row that episodes may touch.
+        settings: as :class:`~tradeschool.env.config.EnvConfig`; ``observation`` is "numeric".
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium declares it
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        panel: Panel | MarketData | None = None,
+        num_envs: int = 1024,
+        *,
+        rows: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.config = config = env_config(**{"observation": "numeric", **settings})
+        if config.observation != "numeric":
+            raise EnvError("a batch has numeric observations. Make single environments for text.")
+        if num_envs < 1:
+            raise EnvError(f"num_envs is {num_envs}; a batch has at least one episode.")
+        self.num_envs = num_envs
+        self.data = market_data(panel)
+        self.level = level_of(config)
+        self.single_observation_space = observation_space(config, self.data.panel.tickers)
+        self.single_action_space = action_space(config)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._starts = self.data.start_rows(config, rows)
+        self._terms = terms_array(Terms.of(config), config.cash)
+        self._ruin = config.ruin * config.cash
+        self._columns_BN = np.zeros((num_envs, config.tickers), np.int64)
+        self._stocks_BN3 = np.zeros((num_envs, config.tickers, HELD))
+        self._accounts_B6 = np.zeros((num_envs, ACCOUNT))
+        self._clocks_B3 = np.zeros((num_envs, 3), np.int64)
+        self._start_B = np.zeros(num_envs, np.int64)
+        self._over_B: NDArray[np.bool_] | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin all episodes.
+
+        Raises:
+            EnvError: an option is unknown or cannot be had.
+        """
+        super().reset(seed=seed)
+        self._begin(np.arange(self.num_envs), options or {})
+        self._over_B = np.zeros(self.num_envs, np.bool_)
+        return self._run(np.zeros((self.num_envs, self.config.tickers))), self._info()
+
+    def step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Give a day's orders, [B, N]; see the class for episodes that are over.
+
+        Raises:
+            EnvError: nothing was begun, or the actions have another shape.
+        """
+        if self._over_B is None:
+            raise EnvError("nothing was begun: call reset() before step().")
+        wanted_BN = np.array(actions, np.float64)
+        if wanted_BN.shape != self._columns_BN.shape:
+            raise EnvError(f"actions have shape {wanted_BN.shape}; give {self._columns_BN.shape}, one number a stock.")
+        clocks_B3 = self._clocks_B3
+        clocks_B3[:, ROW] += 1
+        clocks_B3[:, LEFT] -= 1
+        clocks_B3[:, TRADES] = 1
+        if self._over_B.any():
+            self._begin(np.flatnonzero(self._over_B), {})
+        vectors_BK = self._run(wanted_BN)
+        terminated_B = self._accounts_B6[:, EQUITY] <= self._ruin
+        truncated_B = (clocks_B3[:, LEFT] == 0) & ~terminated_B
+        self._over_B = terminated_B | truncated_B
+        return vectors_BK, self._accounts_B6[:, REWARD].copy(), terminated_B, truncated_B, self._info()
+
+    def _run(self, wanted_BN: NDArray[np.float64]) -> NDArray[np.float32]:
+        vectors_BK = np.empty((self.num_envs, self.config.tickers * PER_STOCK + G), np.float32)
+        days(
+            wanted_BN,
+            self._clocks_B3,
+            self._terms,
+            self.data.bars_TN5,
+            self.data.template_TNK,
+            self._columns_BN,
+            self._stocks_BN3,
+            self._accounts_B6,
+            vectors_BK,
+        )
+        return vectors_BK
+
+    def _begin(self, which: NDArray[np.intp], options: dict[str, Any]) -> None:
+        """Begin the episodes numbered ``which``."""
+        start, columns = self._drawn(len(which)) if not options else self._asked(options)
+        self._columns_BN[which], self._start_B[which] = columns, start
+        self._stocks_BN3[which] = 0.0
+        self._accounts_B6[which] = 0.0
+        self._accounts_B6[which[:, None], [[CASH, EQUITY]]] = self.config.cash
+        self._clocks_B3[which] = np.stack(
+            [start, np.full(len(which), self.config.days), np.zeros(len(which), np.int64)], axis=1
+        )
+
+    def _drawn(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        start = self._starts[self.np_random.integers(len(self._starts), size=count)]
+        if self.config.tickers == 1:
+            table_TN, count_T = self.data.eligible_table
+            nth = (self.np_random.random(count) * count_T[start]).astype(np.int64)
+            return start.astype(np.int64), table_TN[start, nth][:, None]
+        lot = self.np_random.random((count, self.data.shape[1]), np.float32)
+        # The smallest lots of the eligible stocks, in their order: a draw without replacement.
+        lot[~self.data.eligible_TN[start]] = 2.0
+        columns = np.argsort(lot, axis=1)[:, : self.config.tickers]
+        return start.astype(np.int64), columns if self.config.mask else np.sort(columns, axis=1)
+
+    def _asked(self, options: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if set(options) != set(OPTIONS) or any(len(options[key]) != self.num_envs for key in OPTIONS):
+            raise EnvError(f"options of a batch: give 'start' and 'tickers' both, with {self.num_envs} entries each.")
+        start = np.array([check_start(self.data, self.config, row) for row in options["start"]], np.int64)
+        columns = [
+            columns_of(self.data, self.config, tickers, row)
+            for tickers, row in zip(options["tickers"], start, strict=True)
+        ]
+        return start, np.array(columns, np.int64)
+
+    def _info(self) -> dict[str, Any]:
+        accounts_B6 = self._accounts_B6
+        return {
+            "equity": accounts_B6[:, EQUITY].copy(),
+            "turnover": accounts_B6[:, TURNOVER].copy(),
+            "costs": accounts_B6[:, COSTS].copy(),
+            "refused": accounts_B6[:, REFUSED].astype(np.int64),
+            "start": self._start_B.copy(),
+            "env_version": ENV_VERSION,
+            "level": self.level,
+            "level_version": level_version(self.level),
+            "data_hash": self.data.data_hash,
+        }

@@ -1,0 +1,132 @@
+"""The grade of an episode: four parts on [0, 1], each measured against the market. Reasons: docs/grading.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tradeschool.env.config import EnvError
+from tradeschool.env.harness import Record
+from tradeschool.env.market_portfolio import markets
+from tradeschool.market.panel import Floats
+
+WEIGHTS = {"risk": 0.40, "pnl": 0.30, "drawdown": 0.15, "activity": 0.15}
+LEAST_EQUITY = 1e-6
+"""Of the start: what a smaller equity counts as, so that logarithms stay finite."""
+TRACKING = 0.5
+"""In units of the market's volatility: how far a portfolio that is invested half of the time strays from the market."""
+STILL = 0.1
+"""In the same units: what moves less counts as moving this much, so that no ratio is taken of nothing."""
+AT_WORK = 3.0
+"""A third of the market's mean square move is a portfolio at work: half of the days invested are a half of it."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The four parts; the market has .5, .5, .5 and 1, and so .575 in total."""
+
+    risk: float
+    pnl: float
+    drawdown: float
+    activity: float
+
+    @property
+    def total(self) -> float:
+        """The weighted sum."""
+        return float(sum(weight * getattr(self, name) for name, weight in WEIGHTS.items()))
+
+
+def grade(played: Any) -> Grade:
+    """The grade of a :class:`~tradeschool.env.harness.Record`, or of a single environment whose episode is over.
+
+    Raises:
+        EnvError: the environment's episode goes on, or none was begun.
+    """
+    if isinstance(played, Record):
+        return grades([played])[0]
+    env = played.unwrapped
+    equities = getattr(env, "equities", None)
+    if equities is None:
+        raise EnvError("there is no episode to grade: reset() and step() the environment to its end.")
+    days, missing = env.config.days, env.config.days + 1 - len(equities)
+    if missing and equities[-1] > env.config.ruin * env.config.cash:
+        raise EnvError(f"the episode is at day {len(equities) - 1} of {days}: grade it when it is over.")
+    market = markets([env.episode])[0]
+    equity_D = np.array(equities + [equities[-1]] * missing)
+    traded = np.array([sum(env.turnovers) / equity_D[0]])
+    scale = np.array([market.volatility])
+    return _grades(grade_paths(equity_D[:, None], market.equity_D[:, None], scale, traded))[0]
+
+
+def grades(records: Sequence[Record]) -> list[Grade]:
+    """The grade of each record. All have the same number of days."""
+    if not records:
+        return []
+    return _grades(
+        grade_paths(
+            np.stack([record.equity_D for record in records], axis=1),
+            np.stack([record.market.equity_D for record in records], axis=1),
+            np.array([record.market.volatility for record in records]),
+            np.array([record.turnover_D.sum() / record.equity_D[0] for record in records]),
+        )
+    )
+
+
+def totals(records: Sequence[Record]) -> Floats:
+    """[B] total grades."""
+    return np.array([one.total for one in grades(records)])
+
+
+def grade_paths(equity_DB: Floats, market_DB: Floats, volatility_B: Floats, traded_B: Floats) -> Floats:
+    """[4, B] risk, pnl, drawdown and activity of B episodes of D days.
+
+    Args:
+        equity_DB: [D + 1, B] the agent's, at the closes.
+        market_DB: [D + 1, B] of buy and hold.
+        volatility_B: daily standard deviation of the market, known at the start.
+        traded_B: value traded in the episode over the equity at its start.
+    """
+    from scipy.special import ndtr
+
+    agent_DB, market_DB = _log_path(equity_DB), _log_path(market_DB)
+    root_days = np.sqrt(len(agent_DB) - 1)
+    scale_B = volatility_B * root_days
+    pnl_B = ndtr((agent_DB[-1] - market_DB[-1]) / (TRACKING * scale_B))
+    risk_B = ndtr((_sharpe(agent_DB, volatility_B) - _sharpe(market_DB, volatility_B)) * root_days)
+    fall_B, market_fall_B = (_largest_fall(path_DB) + STILL * scale_B for path_DB in (agent_DB, market_DB))
+    drawdown_B = market_fall_B**2 / (market_fall_B**2 + fall_B**2)
+    return np.stack([risk_B, pnl_B, drawdown_B, _activity(agent_DB, market_DB, volatility_B, pnl_B, traded_B)])
+
+
+def _grades(parts_4B: Floats) -> list[Grade]:
+    return [Grade(*parts) for parts in parts_4B.T.tolist()]
+
+
+def _log_path(equity_DB: Floats) -> Floats:
+    """Log equity over its start, [D + 1, B]; logs are subtracted, as a quotient of any two floats may overflow."""
+    path_DB: Floats = np.log(np.maximum(equity_DB, LEAST_EQUITY * equity_DB[0])) - np.log(equity_DB[0])
+    return path_DB
+
+
+def _sharpe(path_DB: Floats, volatility_B: Floats) -> Floats:
+    """Daily Sharpe ratio of log returns; that of a portfolio that never moves is 0."""
+    change_DB = np.diff(path_DB, axis=0)
+    sharpe_B: Floats = change_DB.mean(axis=0) / np.sqrt(change_DB.var(axis=0) + (STILL * volatility_B) ** 2)
+    return sharpe_B
+
+
+def _largest_fall(path_DB: Floats) -> Floats:
+    """Maximum drawdown in log units."""
+    fall_B: Floats = (np.maximum.accumulate(path_DB, axis=0) - path_DB).max(axis=0)
+    return fall_B
+
+
+def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: Floats, traded_B: Floats) -> Floats:
+    """Capital at work, as the market's is or by trades that earned; times what it earned, up to the market's."""
+    moved_B, market_B = (np.mean(np.diff(path_DB, axis=0) ** 2, axis=0) for path_DB in (agent_DB, market_DB))
+    moved_B = moved_B / np.maximum(market_B, (STILL * volatility_B) ** 2)
+    invested_B = np.minimum(moved_B, 1.0) ** 2
+    earned_B = np.maximum(2 * pnl_B - 1, 0.0) ** 2 * -np.expm1(-traded_B) * np.minimum(AT_WORK * moved_B, 1.0)
+    activity_B: Floats = (invested_B + (1 - invested_B) * earned_B) * np.minimum(2 * pnl_B, 1.0) ** 2
+    return activity_B
