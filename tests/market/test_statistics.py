@@ -10,7 +10,7 @@ from markets import market, ragged, scrambled_after
 
 from tradeschool.market import statistics
 from tradeschool.market.panel import FIELDS, Floats, Panel
-from tradeschool.market.statistics import LENGTH, names, panel_statistics, trend_word, window_statistics
+from tradeschool.market.statistics import LENGTH, names, panel_statistics, window_statistics
 
 
 def plain(window: list[float], lags: int) -> dict[str, float]:
@@ -126,11 +126,3 @@ def test_senseless_sizes_are_refused(shape: tuple[int, ...], lags: int) -> None:
         window_statistics(np.ones(shape), lags)
     with pytest.raises(ValueError, match="lag correlations 1 to 3"):
         panel_statistics(market(), 4, 4)
-
-
-def test_the_word_for_a_trend() -> None:
-    assert [trend_word(slope, 0.1) for slope in (0.2, 0.1, 0.0, -0.1, -0.2)] == ["up", "flat", "flat", "flat", "down"]
-    assert trend_word(1e-9) == "up"
-    for slope, tolerance in ((float("nan"), 0.0), (1.0, -1.0)):
-        with pytest.raises(ValueError, match="known slope"):
-            trend_word(slope, tolerance)

@@ -124,16 +124,3 @@ def panel_statistics(panel: Panel, length: int = LENGTH, lags: int = LAGS) -> di
         for name, values_W in found.items():
             values[f"stat_{name}"][length - 1 :][block] = values_W.reshape(windows_TBL.shape[:2])
     return values
-
-
-def trend_word(slope: float, tolerance: float = 0.0) -> str:
-    """``up``, ``down`` or ``flat`` for a trend; up to ``tolerance`` (price per step) in size it is flat.
-
-    Raises:
-        ValueError: the slope is NaN, or the tolerance negative.
-    """
-    if np.isnan(slope) or not tolerance >= 0:
-        raise ValueError(
-            f"slope {slope} with tolerance {tolerance}: a known slope and a tolerance of 0 or more are needed"
-        )
-    return "flat" if abs(slope) <= tolerance else "up" if slope > 0 else "down"
