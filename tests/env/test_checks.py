@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_canary_floor(level: str, agent: Saying) -> None:
 
 
 @EACH_LEVEL
-def test_numbers_that_are_none_earn_the_floor(level: str) -> None:
+def test_canary_floor_of_numbers(level: str) -> None:
+    """Numbers that are none, or not allowed, earn the floor too."""
     for nonsense in (np.nan, 2.0, -1.0, np.inf):
         records = play(Constant(nonsense), env_of(level), 12)
         assert totals(records).tolist() == totals(played(NOTHING, level)[:12]).tolist()
@@ -185,7 +187,7 @@ def test_adversarial_floor(level: str) -> None:
 
 
 @EACH_LEVEL
-def test_no_churning_of_the_market_pays(level: str) -> None:
+def test_adversarial_floor_of_the_invested(level: str) -> None:
     """Selling what buy and hold holds and buying it back only costs, in the total and in the activity part."""
     for fraction in (0.06, 0.5, 1.0):
         for on, off in ((1, 1), (9, 1), (5, 5)):
@@ -196,7 +198,8 @@ def test_no_churning_of_the_market_pays(level: str) -> None:
 
 
 @EACH_LEVEL
-def test_constants_do_not_exceed_the_market(level: str) -> None:
+def test_adversarial_floor_of_constants(level: str) -> None:
+    """Nobody who knows nothing is above the market; tests/env/test_gaming.py has those who watch how they stand."""
     for value in (-1.0, 0.1, 0.4, 1.0):
         assert mean(Constant(value), level) <= MARKET_TOTAL + 1e-9
     lottery = Churner(1.0, 1000, stocks=1, name="all in one stock")
@@ -237,7 +240,8 @@ def test_no_solution_leakage(level: str, observation: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
-def test_the_state_of_an_agent_holds_no_future() -> None:
+def test_no_solution_leakage_to_agents() -> None:
+    """What the harness tells an agent beside its observation holds no later row, no ticker and no date."""
     told: list[State] = []
 
     class Looks(Constant):
@@ -257,15 +261,15 @@ def test_the_state_of_an_agent_holds_no_future() -> None:
 def test_difficulty_separation() -> None:
     """The same day's worth of information, spread over more stocks for longer, earns less: Easy > Medium > Hard."""
     for skill in (0.3, 0.6):
-        totals_L = [totals(played(Expert(skill), level)) for level in LEVELS]
-        for easier, harder in itertools.pairwise(totals_L):
-            gap = easier.mean() - harder.mean()
-            error = np.sqrt(easier.var(ddof=1) / SEEDS + harder.var(ddof=1) / SEEDS)
-            assert gap > 1.96 * error, f"skill {skill}: {[one.mean() for one in totals_L]}"
+        found = [grade_interval(played(Expert(skill), level)) for level in LEVELS]
+        for easier, harder in itertools.pairwise(found):
+            reach = np.hypot(easier.value - easier.low, harder.value - harder.low)
+            assert easier.value - harder.value > reach, f"skill {skill}: {found}"
 
 
 @EACH_LEVEL
-def test_stronger_agents_are_told_from_weaker(level: str) -> None:
+def test_difficulty_separation_of_agents(level: str) -> None:
+    """Stronger agents are told from weaker ones on the same episodes."""
     stronger: list[Any] = [Expert(0.9), Expert(0.6), Expert(0.3), Random()]
     for better, worse in itertools.pairwise(stronger):
         assert paired_interval(played(better, level), played(worse, level)).low > 0
@@ -293,7 +297,7 @@ def test_gameability_gap(level: str) -> None:
 
 @EACH_LEVEL
 def test_immutable_versioning(level: str) -> None:
-    """Every record says its versions and its data, and the grader is among the rules that are hashed."""
+    """Every record says its versions and data, and the rules are those that its versions are locked with."""
     record = played(NOTHING, level)[0]
     assert record.versions == {
         "env_version": versions.ENV_VERSION,
@@ -301,5 +305,23 @@ def test_immutable_versioning(level: str) -> None:
         "level_version": versions.LEVEL_VERSIONS[level],
         "data_hash": data().data_hash,
     }
-    assert {"grading.py", "market_portfolio.py"} <= {path.name for path in versions.rules()}
-    # That a version's rules stay what its lock says: tests/env/test_versions.py.
+    other = MarketData(scrambled_after(data().panel, 990))
+    assert play(NOTHING, TradingEnv(other, **LEVELS[level], observation="numeric"), 1)[0].versions != record.versions
+    assert versions.changed(versions.read_lock(), versions.present()) == []
+
+
+def test_immutable_versioning_of_every_rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One more statement in any module of rules is another environment than the one that the version is locked with."""
+    rules, locked = versions.rules(), versions.read_lock()
+    copies = [tmp_path / path.relative_to(versions.PACKAGE) for path in rules]
+    for rule, copy in zip(rules, copies, strict=True):
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(rule.read_bytes())
+    monkeypatch.setattr(versions, "PACKAGE", tmp_path)
+    monkeypatch.setattr(versions, "LOCK", tmp_path / "env" / "versions.lock.json")
+    assert versions.changed(locked, versions.present()) == []
+    assert {"grading.py", "market_portfolio.py", "broker.py", "kernel.py", "orders.py"} <= {one.name for one in copies}
+    for rule, copy in zip(rules, copies, strict=True):
+        copy.write_bytes(rule.read_bytes() + b"\nMORE = 1\n")
+        assert any("environment" in fault for fault in versions.changed(locked, versions.present())), copy.name
+        copy.write_bytes(rule.read_bytes())

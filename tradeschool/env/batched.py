@@ -125,6 +125,22 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
         self._over_B = terminated_B | truncated_B
         return vectors_BK, self._accounts_B6[:, REWARD].copy(), terminated_B, truncated_B, self._info()
 
+    def begin_next(self) -> NDArray[np.float32]:
+        """Begin the next episode at once where one is over, as Gymnasium's ``SAME_STEP`` does; no day passes.
+
+        Returns:
+            The observations of all, [B, F]: first ones where an episode was over, else those of the last step.
+
+        Raises:
+            EnvError: nothing was begun.
+        """
+        if self._over_B is None:
+            raise EnvError("nothing was begun: call reset() before begin_next().")
+        self._begin(np.flatnonzero(self._over_B), {})
+        self._over_B = np.zeros(self.num_envs, np.bool_)
+        self._clocks_B3[:, TRADES] = 0
+        return self._run(np.zeros((self.num_envs, self.config.tickers)))
+
     def _run(self, wanted_BN: NDArray[np.float64]) -> NDArray[np.float32]:
         vectors_BK = np.empty((self.num_envs, self.config.tickers * PER_STOCK + G), np.float32)
         days(

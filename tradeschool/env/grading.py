@@ -8,18 +8,20 @@ import numpy as np
 
 from tradeschool.env.config import EnvError
 from tradeschool.env.harness import Record
-from tradeschool.env.market_portfolio import markets
+from tradeschool.env.market_portfolio import Market, markets
 from tradeschool.market.panel import Floats
 
 WEIGHTS = {"risk": 0.40, "pnl": 0.30, "drawdown": 0.15, "activity": 0.15}
 LEAST_EQUITY = 1e-6
 """Of the start: what a smaller equity counts as, so that logarithms stay finite."""
 TRACKING = 0.5
-"""In units of the market's volatility: how far a portfolio that is invested half of the time strays from the market."""
+"""In units of the stocks' own volatility: how far half of a portfolio strays that is in cash, or in another stock."""
 STILL = 0.1
-"""In the same units: what moves less counts as moving this much, so that no ratio is taken of nothing."""
+"""In units of the market's volatility: what moves less counts as moving this much, so that no ratio is of nothing."""
+STEADY = 0.25
+"""In the same units, the least that a Sharpe ratio divides by: that of a few days in the market is luck."""
 AT_WORK = 3.0
-"""A third of the market's mean square move is a portfolio at work: half of the days invested are a half of it."""
+"""A third of the market's variance is a portfolio at work: it may be out of the market on two days of three."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,25 @@ def grade(played: Any) -> Grade:
     days, missing = env.config.days, env.config.days + 1 - len(equities)
     if missing and equities[-1] > env.config.ruin * env.config.cash:
         raise EnvError(f"the episode is at day {len(equities) - 1} of {days}: grade it when it is over.")
-    market = markets([env.episode])[0]
     equity_D = np.array(equities + [equities[-1]] * missing)
     traded = np.array([sum(env.turnovers) / equity_D[0]])
-    scale = np.array([market.volatility])
-    return _grades(grade_paths(equity_D[:, None], market.equity_D[:, None], scale, traded))[0]
+    return _grades(grade_paths(equity_D[:, None], markets([env.episode]), traded))[0]
 
 
 def grades(records: Sequence[Record]) -> list[Grade]:
-    """The grade of each record. All have the same number of days."""
+    """The grade of each record.
+
+    Raises:
+        EnvError: they are not all of the same number of days.
+    """
     if not records:
         return []
-    return _grades(
-        grade_paths(
-            np.stack([record.equity_D for record in records], axis=1),
-            np.stack([record.market.equity_D for record in records], axis=1),
-            np.array([record.market.volatility for record in records]),
-            np.array([record.turnover_D.sum() / record.equity_D[0] for record in records]),
-        )
-    )
+    lengths = sorted({len(record.turnover_D) for record in records})
+    if len(lengths) > 1:
+        raise EnvError(f"episodes of {lengths} days in one list: grade those of each length by themselves.")
+    equity_DB = np.stack([record.equity_D for record in records], axis=1)
+    traded_B = np.array([record.turnover_D.sum() / record.equity_D[0] for record in records])
+    return _grades(grade_paths(equity_DB, [record.market for record in records], traded_B))
 
 
 def totals(records: Sequence[Record]) -> Floats:
@@ -78,23 +80,26 @@ def totals(records: Sequence[Record]) -> Floats:
     return np.array([one.total for one in grades(records)])
 
 
-def grade_paths(equity_DB: Floats, market_DB: Floats, volatility_B: Floats, traded_B: Floats) -> Floats:
+def grade_paths(equity_DB: Floats, market: Sequence[Market], traded_B: Floats) -> Floats:
     """[4, B] risk, pnl, drawdown and activity of B episodes of D days.
 
     Args:
         equity_DB: [D + 1, B] the agent's, at the closes.
-        market_DB: [D + 1, B] of buy and hold.
-        volatility_B: daily standard deviation of the market, known at the start.
+        market: B times buy and hold, with what is known of its volatility.
         traded_B: value traded in the episode over the equity at its start.
     """
     from scipy.special import ndtr
 
-    agent_DB, market_DB = _log_path(equity_DB), _log_path(market_DB)
+    volatility_B = np.array([one.volatility for one in market])
+    stocks_B = np.array([one.stock_volatility for one in market])
+    cash_B = np.array([one.cash_growth for one in market])
+    agent_DB, market_DB = _log_path(equity_DB), _log_path(np.stack([one.equity_D for one in market], axis=1))
     root_days = np.sqrt(len(agent_DB) - 1)
-    scale_B = volatility_B * root_days
-    pnl_B = ndtr((agent_DB[-1] - market_DB[-1]) / (TRACKING * scale_B))
-    risk_B = ndtr((_sharpe(agent_DB, volatility_B) - _sharpe(market_DB, volatility_B)) * root_days)
-    fall_B, market_fall_B = (_largest_fall(path_DB) + STILL * scale_B for path_DB in (agent_DB, market_DB))
+    pnl_B = ndtr((agent_DB[-1] - market_DB[-1]) / (TRACKING * stocks_B * root_days))
+    sharpe_B, market_sharpe_B = (_sharpe(path_DB, cash_B, volatility_B) for path_DB in (agent_DB, market_DB))
+    risk_B = ndtr((sharpe_B - market_sharpe_B) * root_days)
+    still_B = STILL * volatility_B * root_days
+    fall_B, market_fall_B = (_largest_fall(path_DB) + still_B for path_DB in (agent_DB, market_DB))
     drawdown_B = market_fall_B**2 / (market_fall_B**2 + fall_B**2)
     return np.stack([risk_B, pnl_B, drawdown_B, _activity(agent_DB, market_DB, volatility_B, pnl_B, traded_B)])
 
@@ -109,10 +114,11 @@ def _log_path(equity_DB: Floats) -> Floats:
     return path_DB
 
 
-def _sharpe(path_DB: Floats, volatility_B: Floats) -> Floats:
-    """Daily Sharpe ratio of log returns; that of a portfolio that never moves is 0."""
+def _sharpe(path_DB: Floats, cash_B: Floats, volatility_B: Floats) -> Floats:
+    """Daily Sharpe ratio of log returns over those of cash, so that a portfolio in cash has 0."""
     change_DB = np.diff(path_DB, axis=0)
-    sharpe_B: Floats = change_DB.mean(axis=0) / np.sqrt(change_DB.var(axis=0) + (STILL * volatility_B) ** 2)
+    moved_B = np.sqrt(change_DB.var(axis=0) + (STEADY * volatility_B) ** 2)
+    sharpe_B: Floats = (change_DB.mean(axis=0) - cash_B) / moved_B
     return sharpe_B
 
 
@@ -124,7 +130,7 @@ def _largest_fall(path_DB: Floats) -> Floats:
 
 def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: Floats, traded_B: Floats) -> Floats:
     """Capital at work, as the market's is or by trades that earned; times what it earned, up to the market's."""
-    moved_B, market_B = (np.mean(np.diff(path_DB, axis=0) ** 2, axis=0) for path_DB in (agent_DB, market_DB))
+    moved_B, market_B = (np.diff(path_DB, axis=0).var(axis=0) for path_DB in (agent_DB, market_DB))
     moved_B = moved_B / np.maximum(market_B, (STILL * volatility_B) ** 2)
     invested_B = np.minimum(moved_B, 1.0) ** 2
     earned_B = np.maximum(2 * pnl_B - 1, 0.0) ** 2 * -np.expm1(-traded_B) * np.minimum(AT_WORK * moved_B, 1.0)

@@ -89,7 +89,9 @@ class Record:
 VERSIONS = ("env_version", "level", "level_version", "data_hash")
 
 
-def play(agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: bool = False) -> list[Record]:
+def play(
+    agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: bool = False, batch: int = BATCH
+) -> list[Record]:
     """Play the episodes of ``reset(seed=seed)``, ``seed + 1`` and so on: the same for every agent, to be paired.
 
     Numeric episodes are played in batches, texts by single environments side by side, so that an agent always answers
@@ -101,6 +103,7 @@ def play(agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: boo
         episodes: how many.
         seed: of the first.
         foresight: hand the agent the episodes' future, for references such as an oracle.
+        batch: episodes played side by side; a large language model may have memory for a few alone.
 
     Raises:
         EnvError: there are no episodes to play, or the answers are not as many as the episodes.
@@ -109,8 +112,8 @@ def play(agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: boo
     if episodes < 1:
         raise EnvError(f"episodes is {episodes}: play at least one.")
     records: list[Record] = []
-    for first in range(seed, seed + episodes, BATCH):
-        seeds = range(first, min(first + BATCH, seed + episodes))
+    for first in range(seed, seed + episodes, batch):
+        seeds = range(first, min(first + batch, seed + episodes))
         records += _batch(agent, env, seeds, foresight)
     return records
 

@@ -1,11 +1,13 @@
 """The market that an episode is graded against: its stocks, bought in equal parts on the first day and held."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tradeschool.env.batched import BatchedTradingEnv
+from tradeschool.env.broker import Terms
 from tradeschool.env.episode import Episode
 from tradeschool.market.panel import Floats
 
@@ -23,10 +25,14 @@ class Market:
     Attributes:
         equity_D: [D + 1] at the closes, the start first.
         volatility: standard deviation of the daily log return of the stocks in equal parts, known at the start.
+        stock_volatility: the mean of the stocks' own; the same with one stock.
+        cash_growth: daily log return of cash.
     """
 
     equity_D: Floats
     volatility: float
+    stock_volatility: float
+    cash_growth: float = 0.0
 
 
 def markets(episodes: Sequence[Episode]) -> list[Market]:
@@ -45,7 +51,8 @@ def markets(episodes: Sequence[Episode]) -> list[Market]:
         equity_DB[day] = np.where(gone_B, equity_DB[day - 1], info["equity"])
         gone_B |= terminated_B
         orders_BN = np.zeros_like(orders_BN)
-    return [Market(equity_DB[:, b].copy(), market_volatility(episode)) for b, episode in enumerate(episodes)]
+    cash_growth = math.log(Terms.of(first.config).growth)
+    return [Market(equity_DB[:, b].copy(), *volatilities(one), cash_growth) for b, one in enumerate(episodes)]
 
 
 def options(episodes: Sequence[Episode]) -> dict[str, list[object]]:
@@ -56,13 +63,21 @@ def options(episodes: Sequence[Episode]) -> dict[str, list[object]]:
     }
 
 
-def market_volatility(episode: Episode) -> float:
-    """Standard deviation of the daily log return of the episode's stocks in equal parts, from rows up to its start."""
+def volatilities(episode: Episode) -> tuple[float, float]:
+    """Standard deviation of the daily log return of the episode's stocks in equal parts, and the mean of their own.
+
+    Both are from rows up to the episode's start alone.
+    """
     rows = slice(max(0, episode.start - VOLATILITY_DAYS), episode.start + 1)
     change_TN = np.diff(np.log(episode.data.close_TN[rows].take(episode.columns, axis=1)), axis=0)
     known_TN = np.isfinite(change_TN)
     some_T = known_TN.any(axis=1)
-    if some_T.sum() < 2:
-        return USUAL_VOLATILITY
     mean_T = np.where(known_TN, change_TN, 0.0).sum(axis=1)[some_T] / known_TN.sum(axis=1)[some_T]
-    return max(float(mean_T.std(ddof=1)), LEAST_VOLATILITY)
+    own = [_deviation(change_TN[known_TN[:, n], n]) for n in range(len(episode.columns))]
+    return _deviation(mean_T), float(np.mean(own))
+
+
+def _deviation(change_T: Floats) -> float:
+    if len(change_T) < 2:
+        return USUAL_VOLATILITY
+    return max(float(change_T.std(ddof=1)), LEAST_VOLATILITY)

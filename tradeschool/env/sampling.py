@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from tradeschool.env.config import EnvError
 from tradeschool.env.grading import totals
@@ -24,7 +24,9 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(values: ArrayLike, starts: ArrayLike, days: int, level: float = 0.95) -> Interval:
+def mean_interval(
+    values: Sequence[float] | Floats, starts: Sequence[int] | NDArray[Any], days: int, level: float = 0.95
+) -> Interval:
     """The mean of values of episodes, with a t-interval over blocks of dates.
 
     Episodes that share dates share their luck: a hundred seeds over one year are not a hundred years. Values are
@@ -37,8 +39,17 @@ def mean_interval(values: ArrayLike, starts: ArrayLike, days: int, level: float 
         starts: [B] the row each began at.
         days: of an episode.
         level: share of intervals that hold the true mean.
+
+    Raises:
+        EnvError: there are no values, or not a start for each, or the level is not between 0 and 1.
     """
     from scipy.stats import t
+
+    if not len(values) == len(starts) > 0 or not 0 < level < 1:
+        raise EnvError(
+            f"{len(values)} values, {len(starts)} starts, level {level}: give a start for each of at least one value, "
+            "and a level between 0 and 1."
+        )
 
     values_B, block_B = np.asarray(values, float), np.asarray(starts, np.int64) // (BLOCK_EPISODES * days)
     mean = float(values_B.mean())
@@ -53,7 +64,11 @@ def mean_interval(values: ArrayLike, starts: ArrayLike, days: int, level: float 
 
 
 def grade_interval(records: Sequence[Record], level: float = 0.95) -> Interval:
-    """The mean total grade of one agent's records."""
+    """The mean total grade of one agent's records.
+
+    Raises:
+        EnvError: there are none, or not all have the same number of days.
+    """
     return mean_interval(totals(records), *_where(records), level)
 
 
@@ -114,4 +129,6 @@ def episodes_needed(
 
 
 def _where(records: Sequence[Record]) -> tuple[list[int], int]:
+    if not records:
+        raise EnvError("there is no episode to take a mean of: play at least one.")
     return [record.start for record in records], len(records[0].turnover_D)

@@ -115,6 +115,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
         self.level = level_of(self.config)
         self.observation_space = observation_space(self.config, self.data.panel.tickers)
         self.action_space = action_space(self.config)
+        self.rows = rows
         self._starts = self.data.start_rows(self.config, rows)
         self._versions = {
             "env_version": ENV_VERSION,

@@ -22,7 +22,7 @@ LEVEL_VERSIONS = {"Easy": "1.0.0", "Medium": "1.0.0", "Hard": "1.0.0"}
 
 LOCK = Path(__file__).with_name("versions.lock.json")
 PACKAGE = Path(__file__).parents[1]
-NO_RULES = frozenset({"__init__.py", "versions.py", "harness.py", "reference.py"})
+NO_RULES = frozenset({"traders.py", "__init__.py", "versions.py", "harness.py", "reference.py", "vec.py"})
 """Modules of this folder that play episodes, or agents to compare with, but decide nothing in them."""
 ELSEWHERE = ("text/orders.py", "text/grammar.py")
 """Modules outside this folder that decide what an action means."""
