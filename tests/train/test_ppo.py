@@ -1,0 +1,337 @@
+"""The ppo stage: the same seed, cut off or not, gives the same agent; what cannot be trained is said before."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from env_markets import hostile
+from rich.console import Console
+from stable_baselines3 import PPO
+
+from tradeschool import pipeline, run_folder
+from tradeschool.env.data import MarketData
+from tradeschool.env.harness import play
+from tradeschool.env.trading import TradingEnv
+from tradeschool.errors import RecipeError
+from tradeschool.policies.sb3 import load_agent
+from tradeschool.recipe import of
+from tradeschool.train import ppo_learner
+from tradeschool.train.logging import read_metrics
+from tradeschool.train.ppo import train_ppo
+from tradeschool.train.ppo_learner import UNIT, learn, new_model
+
+MARKET = MarketData(hostile(0))
+QUICK = {"n_epochs": 2}
+TIMES = {"steps_per_second"}
+
+
+def env(**rules: Any) -> TradingEnv:
+    return TradingEnv(MARKET, **{"observation": "numeric", "tickers": 2, "days": 5, **rules})
+
+
+def weights(model: Any) -> list[torch.Tensor]:
+    return [value.clone() for value in model.policy.state_dict().values()]
+
+
+def same(one: Any, other: Any) -> bool:
+    return all(torch.equal(*pair) for pair in zip(weights(one), weights(other), strict=True))
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def document(**stage: Any) -> dict[str, Any]:
+    return {
+        "name": "numbers",
+        "market": {"source": "practice", "tickers": 3, "days": 300},
+        "split": {"train": 0.5, "validation": 0.2, "test": 0.3, "warmup": 60},
+        "task": {"name": "trade", "level": "Easy", "env": {"tickers": 2, "days": 5}},
+        "model": {"base": "tiny"},
+        "stages": [{"stage": "ppo", "steps": 200, "envs": 10, "sb3": dict(QUICK), **stage}],
+    }
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(record=True, width=300)
+
+
+# training ----------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_the_same_agent_again_and_another_seed_another() -> None:
+    agents = [train_ppo(env(), steps=150, seed=seed, sb3=dict(QUICK), envs=10) for seed in (4, 4, 5)]
+    assert same(agents[0], agents[1])
+    assert not same(agents[0], agents[2])
+    records = [play(agent, env(), 5) for agent in agents[:2]]
+    for one, other in zip(*records, strict=True):
+        np.testing.assert_array_equal(one.equity_D, other.equity_D)
+
+
+def test_it_trains_on_one_thread_and_puts_their_number_back() -> None:
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        train_ppo(
+            env(), steps=50, seed=0, sb3=dict(QUICK), envs=10, progress=lambda _: seen.append(torch.get_num_threads())
+        )
+        with pytest.raises(RecipeError):
+            train_ppo(env(), steps=50, seed=0, sb3={"batch_size": 1})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
+def test_it_learns_to_hold_what_rises() -> None:
+    """A market that rises 3 % a day: whoever has learned anything holds it all; untrained, it holds."""
+    close = 10 * 1.03 ** np.arange(140.0)
+    from env_markets import by_hand
+
+    market = MarketData(by_hand(close, close))
+    one = TradingEnv(market, observation="numeric", days=5)
+    agent = train_ppo(one, steps=1_500, seed=0, envs=20, sb3={"learning_rate": 3e-3})
+    earned = [math.log(record.equity_D[-1] / record.equity_D[0]) for record in play(agent, one, 20)]
+    held = [math.log(record.market.equity_D[-1] / record.market.equity_D[0]) for record in play(agent, one, 20)]
+    assert np.mean(earned) > 0.8 * np.mean(held)
+
+
+def test_every_round_tells_its_figures() -> None:
+    rows: list[dict[str, Any]] = []
+    train_ppo(env(), steps=101, seed=0, sb3=dict(QUICK), envs=10, progress=rows.append)
+    assert [row["step"] for row in rows] == [50, 100, 150]
+    for row in rows:
+        assert {"loss", "value_loss", "entropy", "approx_kl", "episode_return", "steps_per_second"} <= row.keys()
+        assert row["steps_per_second"] > 0
+        assert row["episode_days"] == 5
+    # Of untrained agents with costs of .1 % a trade: a log return, not one in units of the training.
+    assert 1e-5 < abs(rows[0]["episode_return"]) < 0.5
+
+
+def test_the_mean_return_is_that_of_the_episodes() -> None:
+    """Do-nothing weights earn nothing; the reward that is learned from is the log return in units."""
+    model = new_model(env(), 0, 10, {})
+    vec = model.env.venv
+    vec.seed(0)
+    vec.reset()
+    _, rewards, _, _ = vec.step(np.ones((10, 2), np.float32))
+    equity_B = vec.batch._info()["equity"]
+    np.testing.assert_allclose(rewards, np.log(equity_B / 100_000) / UNIT, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("days", "sb3", "together"), [(5, {}, 1), (5, {"n_steps": 2, "batch_size": 20}, 5), (6, {"n_steps": 4}, 3)]
+)
+def test_a_cut_off_training_goes_on_to_the_same_weights(
+    days: int, sb3: dict[str, Any], together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds that begin within an episode keep a checkpoint only where episodes end together."""
+    monkeypatch.setattr(ppo_learner, "CHECKPOINT_SECONDS", 0.0)
+    given: dict[str, Any] = {"steps": 400, "seed": 3, "envs": 10, "sb3": {**QUICK, **sb3}}
+    whole: list[dict[str, Any]] = []
+    unbroken = learn(env(days=days), **given, tell=whole.append)
+
+    class Killed(Exception):
+        pass
+
+    def kill(figures: dict[str, Any]) -> None:
+        if figures["step"] >= 300:
+            raise Killed
+
+    checkpoint = tmp_path / "kept" / "ppo.zip"
+    with pytest.raises(Killed):
+        learn(env(days=days), **given, tell=kill, checkpoint=checkpoint)
+    kept = json.loads(_data(checkpoint))["num_timesteps"]
+    assert 0 < kept < 300
+    assert kept % (10 * together * unbroken.n_steps) == 0
+    rest: list[dict[str, Any]] = []
+    resumed = learn(env(days=days), **given, tell=rest.append, checkpoint=checkpoint)
+    assert same(unbroken, resumed)
+    assert timeless(rest) == timeless([row for row in whole if row["step"] > kept])
+    assert resumed.num_timesteps == unbroken.num_timesteps
+
+
+def _data(path: Path) -> bytes:
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("data")
+
+
+def test_state_dependent_exploration_is_resumed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppo_learner, "CHECKPOINT_SECONDS", 0.0)
+    given: dict[str, Any] = {
+        "seed": 1,
+        "envs": 10,
+        "sb3": {**QUICK, "use_sde": True},
+        "checkpoint": tmp_path / "ppo.zip",
+    }
+    unbroken = learn(env(), steps=200, **{**given, "checkpoint": None})
+    learn(env(), steps=100, **given)
+    resumed = learn(env(), steps=200, **given)
+    assert resumed.num_timesteps == 200
+    assert same(unbroken, resumed)
+
+
+# refusals ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sb3", "said"),
+    [
+        (
+            {"lerning_rate": 1},
+            r"sb3\.lerning_rate: 'lerning_rate' is not a field of PPO\. Did you mean 'learning_rate'",
+        ),
+        ({"env": "CartPole-v1"}, r"sb3\.env: 'env' is not a field of PPO"),
+        ({"policy": "CnnPolicy"}, r"sb3\.policy: 'policy' is not a field"),
+        ({"batch_size": 1}, "PPO refuses it: .*batch_size"),
+        ({"learning_rate": "fast"}, "PPO refuses it"),
+        ({"n_steps": "many"}, "PPO refuses it"),
+        ({"policy_kwargs": {"layers": 3}}, "PPO refuses it: .*layers"),
+        ({"learning_rate": 1e30}, "diverged.*learning_rate, which is 1e"),
+    ],
+)
+def test_what_ppo_cannot_do_is_said_in_plain_words(sb3: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        train_ppo(env(), steps=100, seed=0, sb3=sb3, envs=10)
+
+
+def test_texts_are_refused() -> None:
+    with pytest.raises(RecipeError, match="observation='numeric'"):
+        train_ppo(env(observation="text"), steps=100, seed=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_minibatches_are_of_one_size() -> None:
+    for days, envs in ((20, 50), (30, 50), (40, 50), (5, 10), (7, 13)):
+        model = new_model(env(tickers=1, days=days), 0, envs, {})
+        assert model.n_steps == days
+        assert model.batch_size <= days * envs
+    assert new_model(env(days=80, tickers=1), 0, 10, {}).n_steps == 64
+    assert new_model(env(), 0, 50, {"batch_size": 25, "gamma": 0.5}).batch_size == 25
+
+
+def test_a_misspelt_key_and_a_task_without_episodes_are_refused_before_any_stage(
+    console: Console, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(
+        RecipeError, match=r"stages\.ppo\.sb3\.gama: 'gama' is not a field of PPO\. Did you mean 'gamma'"
+    ):
+        pipeline.run(of(document(sb3={"gama": 1})), out, console)
+    with pytest.raises(RecipeError, match=r"stages\.ppo\.trl: the stage 'ppo' hands nothing to TRL"):
+        pipeline.run(of(document(trl={"beta": 1})), out, console)
+    rating = {**document(), "task": {"name": "rating"}}
+    with pytest.raises(RecipeError, match=r"stages\.ppo: the task 'rating' has no environment"):
+        pipeline.run(of(rating), out, console)
+    assert not out.exists()
+    with pytest.raises(RecipeError, match=r"sb3.*is not a key here"):
+        of({**document(), "stages": [{"stage": "sft", "sb3": {"gamma": 1}}]})
+
+
+# the stage ---------------------------------------------------------------------------------------
+
+
+def test_the_stage_leaves_an_agent_that_anyone_can_load(console: Console, tmp_path: Path) -> None:
+    recipe = of(document())
+    folder = pipeline.run(recipe, tmp_path / "run", console)
+    stage = folder / "1-ppo"
+    done = run_folder.read_done(stage)
+    assert done is not None
+    assert (done.kind, done.weights) == ("numeric", stage / "weights")
+    assert done.summary["step"] == 200
+    assert "episode_return" in done.summary
+    rows = read_metrics(stage / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [50, 100, 150, 200]
+    assert not (stage / "checkpoints").exists()
+    task = pipeline.make_task(recipe, pipeline.load_panel(recipe, console))
+    own = train_ppo(task.env("train", "numeric"), steps=200, seed=0, envs=10, sb3=dict(QUICK))  # type: ignore[attr-defined]
+    agent = load_agent(stage / "weights", env=task.env("test", "numeric"))  # type: ignore[attr-defined]
+    assert same(agent, own)
+    assert same(PPO.load(stage / "weights" / "ppo.zip"), own)
+    pipeline.resume(folder, None, console)
+    assert "was finished before" in console.export_text()
+
+
+def test_a_later_stage_does_not_take_the_agent_for_a_language_model(
+    console: Console, tmp_path: Path, fake_stage: None
+) -> None:
+    stages = [{"stage": "ppo", "steps": 50, "envs": 10, "sb3": dict(QUICK)}, {"stage": "fake"}, {"stage": "fake"}]
+    folder = pipeline.run(of({**document(), "stages": stages}), tmp_path / "run", console)
+    seen = [json.loads((folder / name / "metrics.jsonl").read_text()) for name in ("2-fake", "3-fake-2")]
+    assert [figures["models"] for figures in seen] == [[], ["fake"]]
+    (folder / "3-fake-2" / "done.json").unlink()
+    pipeline.resume(folder, None, console)
+    again = json.loads((folder / "3-fake-2" / "metrics.jsonl").read_text())
+    assert again["models"] == ["fake"]
+
+
+def test_naming_the_agent_as_a_model_to_start_from_is_refused(tmp_path: Path, console: Console) -> None:
+    from tradeschool.train.stage import Context
+    from tradeschool.train.trainer import start
+
+    fields = {field.name: None for field in dataclasses.fields(Context)}
+    context = Context(**{**fields, "models": {"sft": tmp_path}, "agents": {"ppo": tmp_path}})  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"the stage 'ppo' trains an agent on numbers.*Choose from: base, sft"):
+        start("ppo", context)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from rich.console import Console
+from tradeschool import pipeline
+from tradeschool.recipe import read
+from tradeschool.train import ppo, ppo_learner
+ppo_learner.CHECKPOINT_SECONDS = 0.0
+tell = ppo._Diary.__call__
+def slow(self, figures):
+    tell(self, figures)
+    if figures["step"] >= 150:
+        Path(sys.argv[3]).touch()
+        time.sleep(300)
+ppo._Diary.__call__ = slow
+pipeline.run(read(Path(sys.argv[1])), Path(sys.argv[2]), Console())
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_agent_of_an_unbroken_one(console: Console, tmp_path: Path) -> None:
+    import yaml
+
+    recipe, out, mark = tmp_path / "numbers.yaml", tmp_path / "killed", tmp_path / "mark"
+    recipe.write_text(yaml.safe_dump(document()))
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(recipe), str(out), str(mark)], env={**os.environ, "PYTHONPATH": path}
+    )
+    deadline = time.monotonic() + 240
+    while not mark.exists():
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline, "the run never came to its third round"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stage = out / "1-ppo"
+    assert [row["step"] for row in read_metrics(stage / "metrics.jsonl")] == [50, 100, 150]
+    assert json.loads(_data(stage / "checkpoints" / "ppo.zip"))["num_timesteps"] == 100
+    assert run_folder.read_done(stage) is None
+
+    pipeline.resume(out, None, console)
+    unbroken = pipeline.run(of(document()), tmp_path / "unbroken", console) / "1-ppo"
+    assert same(load_agent(stage / "weights"), load_agent(unbroken / "weights"))
+    rows = [timeless(read_metrics(folder / "metrics.jsonl")) for folder in (stage, unbroken)]
+    assert rows[0] == rows[1]
