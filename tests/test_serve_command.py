@@ -1,0 +1,82 @@
+"""tradeschool serve: a server as a user starts it, and what is said where it cannot be started."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tradeschool.cli import app
+from tradeschool.env.versions import LEVEL_VERSIONS
+
+START = [sys.executable, "-c", "from tradeschool.cli import main; main()", "serve", "--env", "--port", "0"]
+
+
+def test_a_server_is_started_played_and_stopped() -> None:
+    pytest.importorskip("openenv", reason="openenv is not installed: pip install 'tradeschool[openenv]'")
+    from tradeschool.apps.env_client import connect
+
+    with subprocess.Popen(
+        [*START, "--level", "medium", "--observation", "numeric", "--sessions", "3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "400"},
+    ) as process:
+        try:
+            assert process.stdout
+            said = process.stdout.readline()
+            assert f"Serving Medium {LEVEL_VERSIONS['Medium']}" in said
+            assert "3 sessions at most" in said
+            address = re.search(r"http://[\d.:]+", said)
+            assert address, said
+            with connect(address[0].rstrip(":"), connect_timeout_s=60) as session:
+                assert len(session.reset(seed=1).observation.numbers or []) == 10 * 11 + 4
+                assert session.step([0.1] * 10).observation.day == 1
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+            assert not errors
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "tradeschool serve --env serves the trading environment"),
+        (["--env", "--level", "Hrd"], "There is no level 'Hrd'. Did you mean 'Hard'?"),
+    ],
+)
+def test_what_cannot_be_served_is_told_with_the_cure(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(app, ["serve", *options])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_a_market_that_is_not_there_or_too_small_is_told_with_the_cure(tmp_path: Path) -> None:
+    pytest.importorskip("openenv", reason="openenv is not installed: pip install 'tradeschool[openenv]'")
+    for options, words in {
+        ("--market", "practise"): "Did you mean 'practice'?",
+        ("--market", str(tmp_path / "nowhere")): "there is no such file or folder",
+        ("--level", "Medium", "--market", "sample"): "sample has 5 stocks, and Medium is played with 10",
+        ("--host", "203.0.113.1"): "Cannot serve at 203.0.113.1, port 8000: Cannot assign requested address",
+    }.items():
+        if "sample" in options:
+            pytest.importorskip("bokeh_sampledata")
+        result = CliRunner().invoke(app, ["serve", "--env", *options])
+        assert result.exit_code == 2, result.output
+        assert words in result.output
+
+
+def test_without_openenv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("tradeschool.apps.env_", "openenv"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "openenv", None)
+    result = CliRunner().invoke(app, ["serve", "--env"])
+    assert result.exit_code == 2
+    assert "pip install 'tradeschool[openenv]'" in result.output

@@ -1,0 +1,73 @@
+"""The command ``tradeschool serve``: what was built, for others to reach over the wire."""
+
+import contextlib
+import ipaddress
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tradeschool.errors import TradeschoolError
+
+
+def serve(
+    env: Annotated[bool, typer.Option("--env", help="Serve the trading environment, by OpenEnv's protocol.")] = False,
+    level: Annotated[str, typer.Option(help="Easy, Medium or Hard.")] = "Easy",
+    market: Annotated[
+        str, typer.Option(help="practice, sample, or a file or folder of prices; one market for all sessions.")
+    ] = "practice",
+    observation: Annotated[
+        Literal["text", "numeric"], typer.Option(help="What a session sees, and what its orders are written in.")
+    ] = "text",
+    host: Annotated[str, typer.Option(help="The address to serve at. 0.0.0.0: to everyone who can reach it.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    sessions: Annotated[int, typer.Option(min=1, max=10_000, help="The most at a time.")] = 64,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds without reset or step after which a session is dropped.")
+    ] = 600.0,
+) -> None:
+    """Serve the trading environment to any client of OpenEnv, over a WebSocket. Formats: docs/serving.md.
+
+    Examples:
+
+      tradeschool serve --env
+
+      tradeschool serve --env --level Medium --market prices/ --port 9000 --sessions 128
+    """
+    if not env:
+        raise TradeschoolError("Say what to serve: tradeschool serve --env serves the trading environment.")
+    from tradeschool.apps.offered import level_named, market_named
+
+    console, level = Console(), level_named(level)
+    with console.status("Reading the market ..."):
+        # First: it says plainly where OpenEnv is not installed.
+        import tradeschool.apps.env_messages  # noqa: F401
+        from tradeschool.apps.env_server.app import create, listen, server
+        from tradeschool.apps.env_server.offer import Offer
+        from tradeschool.env.levels import level_config
+
+        offer = Offer(market_named(market, level, console), level_config(level, observation=observation))
+        app = create(offer, sessions, timeout)
+    listening = listen(host, port)
+    address, bound = listening.getsockname()[:2]
+    _say(
+        console,
+        f"Serving {offer.versions['level']} {offer.versions['task_version']} of environment "
+        f"{offer.versions['env_version']} on {offer.data.panel.name} at http://{_in_url(host)}:{bound}: {sessions} "
+        f"sessions at most, each dropped after {timeout:g} s without a step. Stop with Ctrl-C.",
+    )
+    if not ipaddress.ip_address(address).is_loopback:
+        _say(console, "Note: whoever can reach this address can play; there is no password and no encryption.")
+    with contextlib.suppress(KeyboardInterrupt):
+        server(app).run(sockets=[listening])
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True)
