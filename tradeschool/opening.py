@@ -1,7 +1,8 @@
 """A recipe opened: its market read, its notes attached, its task with the dates split in time."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,10 +10,12 @@ from rich.markup import escape
 from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.recipe import Recipe
+from tradeschool.recipe_sections import SplitConfig
 from tradeschool.tasks.base import Task
 
 if TYPE_CHECKING:
     from tradeschool.market.notes.note import Notes
+    from tradeschool.market.splits import Split
 
 SHOWN_MESSAGES = 5
 
@@ -23,18 +26,27 @@ def load_panel(recipe: Recipe, console: Console) -> Panel:
     Raises:
         DataError: a file of prices, notes or names breaks a rule.
     """
-    if recipe.source == "practice":
+    return load_market(recipe.resolved["market"], console, masked=getattr(recipe.task, "mask", False))
+
+
+def load_market(market: dict[str, Any], console: Console, masked: bool = False) -> Panel:
+    """The market that a resolved section of a recipe describes; ``masked``: names in its texts are to be hidden.
+
+    Raises:
+        DataError: a file of prices, notes or names breaks a rule.
+    """
+    if market["source"] == "practice":
         from tradeschool.market.practice import PracticeConfig, practice
 
-        return practice(PracticeConfig.model_validate(recipe.market.model_dump()))
+        return practice(PracticeConfig.model_validate({k: v for k, v in market.items() if k != "source"}))
     messages: list[str] = []
-    panel = _with_notes(recipe, messages)
-    if getattr(recipe.task, "mask", False):
+    panel = _with_notes(market, messages)
+    if masked:
         messages[:0] = _nameless(panel)
     for message in messages[:SHOWN_MESSAGES]:
         console.print(f"Note: {escape(message)}", highlight=False)
     if len(messages) > SHOWN_MESSAGES:
-        path = escape(recipe.resolved["market"].get("path", "PATH"))
+        path = escape(market.get("path", "PATH"))
         more = f"Note: {len(messages) - SHOWN_MESSAGES} more. See them all: tradeschool data check {path}"
         console.print(more, highlight=False)
     return panel
@@ -51,31 +63,29 @@ def _nameless(panel: Panel) -> list[str]:
     ]
 
 
-def _prices(recipe: Recipe, messages: list[str]) -> tuple[Panel, list["Notes"]]:
+def _prices(market: dict[str, Any], messages: list[str]) -> tuple[Panel, list["Notes"]]:
     """The prices, and the notes that stand in the same file."""
     from tradeschool.market import sources
 
-    if recipe.source == "sample":
+    if market["source"] == "sample":
         return sources.sample(), []
-    market = recipe.resolved["market"]
-    if recipe.source == "deepstock":
+    if market["source"] == "deepstock":
         from tradeschool.market.notes.deepstock import read_panel
 
         same_day = market["dated_notes"] == "same_day"
         panel, own = read_panel(market["path"], same_day=same_day, exchange=market["exchange"])
         return panel, [own]
-    read_source = sources.from_folder if recipe.source == "folder" else sources.from_parquet
+    read_source = sources.from_folder if market["source"] == "folder" else sources.from_parquet
     return read_source(market["path"], messages, adjust=market["adjust"], splits=market["splits"]), []
 
 
-def _with_notes(recipe: Recipe, messages: list[str]) -> Panel:
+def _with_notes(market: dict[str, Any], messages: list[str]) -> Panel:
     from tradeschool.market.notes.names import read_names
     from tradeschool.market.notes.note import Notes
     from tradeschool.market.notes.read import attach, read_notes
 
-    market = recipe.resolved["market"]
     names = Notes([], [], read_names(market["names"]) if market["names"] else {})
-    panel, own = _prices(recipe, messages)
+    panel, own = _prices(market, messages)
     panel = dataclasses.replace(panel, exchange=market["exchange"])
     files = [read_notes(path, same_day=market["dated_notes"] == "same_day") for path in market["notes"]]
     return attach(panel, [*own, names, *files], messages)
@@ -84,17 +94,27 @@ def _with_notes(recipe: Recipe, messages: list[str]) -> Panel:
 def make_task(recipe: Recipe, panel: Panel) -> Task:
     """The task of a recipe on a panel, with the dates split in time.
 
-    The embargo of ``auto`` is one row more than the task looks ahead (its config's ``horizons``, and
-    the labels' longest horizon), because a decision is filled on the day after it is taken.
+    Raises:
+        RecipeError: the recipe's embargo is shorter than the task looks ahead.
+    """
+    rows = split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
+    task: Task = recipe.task_class(recipe.task, panel, rows)
+    return task
+
+
+def split_panel(split: SplitConfig, panel: Panel, horizons: Sequence[int] = ()) -> "Split":
+    """A panel's rows split in time, as a recipe's section says.
+
+    The embargo of ``auto`` is one row more than is looked ahead (``horizons``, and the labels' longest
+    horizon), because a decision is filled on the day after it is taken.
 
     Raises:
-        RecipeError: the recipe's embargo is shorter than that.
+        RecipeError: the embargo is shorter than that.
     """
     from tradeschool.market.outcomes import LONGEST_LABEL_HORIZON
     from tradeschool.market.splits import walk_forward
 
-    split = recipe.split
-    needed = 1 + max([LONGEST_LABEL_HORIZON, *getattr(recipe.task, "horizons", [])])
+    needed = 1 + max([LONGEST_LABEL_HORIZON, *horizons])
     embargo = needed if split.embargo == "auto" else split.embargo
     if embargo < needed:
         raise RecipeError(
@@ -104,5 +124,4 @@ def make_task(recipe: Recipe, panel: Panel) -> Task:
     dates = (split.validation_from, split.test_from) if split.validation_from and split.test_from else None
     shares = (split.train or 0.0, split.validation or 0.0, split.test or 0.0)
     folds = walk_forward(panel, split.folds, shares, dates, embargo=embargo, warmup=split.warmup)
-    task: Task = recipe.task_class(recipe.task, panel, folds[split.fold])
-    return task
+    return folds[split.fold]

@@ -4,30 +4,28 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from tradeschool import yaml_text
-from tradeschool.checking import Problem, check, unknown_key
-from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.overrides import lay_over, parse_set
-from tradeschool.recipe_sections import DeepStockMarket, FilesMarket, SampleMarket, SplitConfig
+from tradeschool.checking import Problem, check
+from tradeschool.errors import did_you_mean
+from tradeschool.recipe_document import NAME, Draft, read_draft
+from tradeschool.recipe_market import imply_source, market_section, resolved_market
+from tradeschool.recipe_sections import SplitConfig
 from tradeschool.tasks import TASKS
 from tradeschool.train import STAGES
 from tradeschool.yaml_text import Keys
 
-SOURCES = ("practice", "folder", "parquet", "deepstock", "sample")
 SECTIONS = ("name", "seed", "market", "split", "task", "model", "stages")
-_PLAIN_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 
 
 class _Head(BaseModel):
-    name: str = Field(pattern=f"^{_PLAIN_NAME}$")
+    name: str = Field(pattern=f"^{NAME}$")
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
@@ -56,26 +54,13 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.resolved, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass
-class _Draft:
-    """A recipe on its way: the document, where each key was written, and what is wrong so far."""
-
-    document: dict[str, Any]
-    origin: Callable[[Keys], str]
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, with ``key=value`` options laid over it.
 
     Raises:
         RecipeError: the file, a key or a value is wrong; one line for every problem.
     """
-    if not path.is_file():
-        raise RecipeError(_no_such_recipe(path))
-    document, lines = yaml_text.read_mapping(path)
-    return _assemble(document, lines, str(path), sets)
+    return _assemble(read_draft(path), sets)
 
 
 def of(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe") -> Recipe:
@@ -84,7 +69,7 @@ def of(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe"
     Raises:
         RecipeError: a key or a value is wrong; one line for every problem.
     """
-    return _assemble(document, {}, where, sets)
+    return _assemble(Draft(document, {}, where), sets)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -113,80 +98,44 @@ def _flat(value: Any, keys: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(below, f"{keys}.{key}" if keys else str(key))
 
 
-def _no_such_recipe(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder. Give a recipe file, such as recipes/demo.yaml."
-    nearby = sorted(file.name for folder in (path.parent, Path("recipes")) for file in folder.glob("*.yaml"))
-    listed = f" There are: {', '.join(dict.fromkeys(nearby))}." if nearby else ""
-    return f"There is no recipe {path}.{did_you_mean(path.name, nearby)}{listed}"
-
-
-def _assemble(document: dict[str, Any], lines: dict[Keys, int], where: str, sets: Sequence[str]) -> Recipe:
-    _name_stages(document)
-    given: dict[Keys, str] = {}
-    for option in sets:
-        given[lay_over(document, *parse_set(option), option)] = f"--set {option}"
-    draft = _Draft(document, lambda keys: _written_at(keys, lines, given, where))
-    _imply_source(draft, given)
+def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
+    _name_stages(draft.document)
+    draft.lay(sets)
+    imply_source(draft, draft.document.get("market"), ("market",))
     recipe = _checked(draft)
     if recipe is None:
-        raise RecipeError("\n".join(_said(problem, draft) for problem in draft.problems))
+        raise draft.error()
     return recipe
 
 
-def _checked(draft: _Draft) -> Recipe | None:
+def _checked(draft: Draft) -> Recipe | None:
     document, problems = draft.document, draft.problems
-    for key in document:
-        if key not in SECTIONS:
-            problems.append(Problem((str(key),), unknown_key(str(key), list(SECTIONS))))
-    for key in ("name", "task", "model", "stages"):
-        if key not in document:
-            problems.append(Problem((key,), "is missing. Add it; recipes/demo.yaml shows the shape"))
+    draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
     head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)
     seed = head.seed if head else 0
-    source, market = _market(draft, seed)
-    split = _section(draft, "split", SplitConfig)
+    section = document.get("market", {"source": "practice"})
+    market = market_section(draft, section, ("market",), seed)
+    split = draft.section("split", SplitConfig)
     task_class, task = _task(draft)
-    model = _section(draft, "model", _imported("tradeschool.models.load").ModelConfig)
+    model = draft.section("model", _imported("tradeschool.models.load").ModelConfig)
     modules, stages = _stages(draft)
     if problems or head is None or market is None or split is None or task is None or model is None:
         return None
     resolved = {
         "name": head.name,
         "seed": head.seed,
-        "market": {"source": source, **_plain(market)},
+        "market": resolved_market(section, market),
         "split": _plain(split),
         "task": {"name": document["task"]["name"], **_plain(task)},
         "model": _plain(model),
         "stages": [_plain(stage) for stage in stages],
     }
     notes = tuple(draft.notes)
+    source = section["source"]
     return Recipe(head.name, seed, source, market, split, task_class, task, model, stages, modules, resolved, notes)
 
 
-def _market(draft: _Draft, seed: int) -> tuple[str, BaseModel | None]:
-    section = draft.document.get("market", {"source": "practice"})
-    if not isinstance(section, dict):
-        draft.problems.append(Problem(("market",), f"is {section!r}, but must be a mapping like {{source: practice}}"))
-        return "", None
-    source = section.get("source")
-    if source == "practice":
-        practice = {"seed": seed, **{key: value for key, value in section.items() if key != "source"}}
-        return source, check(
-            _imported("tradeschool.market.practice").PracticeConfig, practice, ("market",), draft.problems
-        )
-    if source in ("folder", "parquet"):
-        return source, check(FilesMarket, section, ("market",), draft.problems)
-    if source == "deepstock":
-        return source, check(DeepStockMarket, section, ("market",), draft.problems)
-    if source == "sample":
-        return source, check(SampleMarket, section, ("market",), draft.problems)
-    text = f"is {source!r}, but must be one of {', '.join(SOURCES)}.{did_you_mean(str(source), SOURCES)}"
-    draft.problems.append(Problem(("market", "source"), text))
-    return "", None
-
-
-def _task(draft: _Draft) -> tuple[Any, BaseModel | None]:
+def _task(draft: Draft) -> tuple[Any, BaseModel | None]:
     section = draft.document.get("task")
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or name not in TASKS:
@@ -195,10 +144,10 @@ def _task(draft: _Draft) -> tuple[Any, BaseModel | None]:
         return None, None
     module, _, attribute = TASKS[name].partition(":")
     task_class = getattr(_imported(module), attribute)
-    return task_class, _section(draft, "task", task_class.config_class, drop="name")
+    return task_class, draft.section("task", task_class.config_class, drop="name")
 
 
-def _stages(draft: _Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
+def _stages(draft: Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
     section, problems = draft.document.get("stages", []), draft.problems
     if not isinstance(section, list) or not section:
         problems.append(Problem(("stages",), "must be a list of at least one stage, each like {stage: sft}"))
@@ -215,7 +164,7 @@ def _stages(draft: _Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
         stage = check(module.Config, given, keys, problems)
         modules.append(module)
         stages.append(stage)
-        if stage is not None and not re.fullmatch(_PLAIN_NAME, stage.name):
+        if stage is not None and not re.fullmatch(NAME, stage.name):
             problems.append(
                 Problem((*keys, "name"), f"is {stage.name!r}, but must be letters, digits, - and _, a letter first")
             )
@@ -224,13 +173,6 @@ def _stages(draft: _Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
                 Problem((*keys, "name"), f"is {stage.name!r}, as an earlier stage's. Give each its own name")
             )
     return tuple(modules), tuple(stages)
-
-
-def _section(draft: _Draft, name: str, cls: type[BaseModel], drop: str = "") -> Any:
-    section = draft.document.get(name, {})
-    if isinstance(section, dict) and drop not in cls.model_fields:
-        section = {key: value for key, value in section.items() if key != drop}
-    return check(cls, section, (name,), draft.problems)
 
 
 def _name_stages(document: dict[str, Any]) -> None:
@@ -246,77 +188,6 @@ def _name_stages(document: dict[str, Any]) -> None:
                 name, number = f"{kind}-{number}", number + 1
             stage["name"] = name
             taken.append(name)
-
-
-def _imply_source(draft: _Draft, given: dict[Keys, str]) -> None:
-    """``market.path`` says by what it holds which source it is; the practice market's own dials then don't apply."""
-    market = draft.document.get("market")
-    if not isinstance(market, dict):
-        return
-    path, by_option = market.get("path"), ("market", "path") in given
-    if path is not None and ("market", "source") not in given and (by_option or "source" not in market):
-        market["source"] = _source_of(Path(str(path)).expanduser())
-        cls = DeepStockMarket if market["source"] == "deepstock" else FilesMarket
-        unused = [key for key in market if key not in cls.model_fields and ("market", key) not in given]
-        for key in unused if by_option else []:
-            del market[key]
-        if by_option:
-            left = f"; not used there: {', '.join(f'market.{key}' for key in unused)}" if unused else ""
-            draft.notes.append(f"market.path is given, so market.source is {market['source']}{left}")
-    market.setdefault("source", "practice")
-    if isinstance(path, str):
-        market["path"] = str(Path(path).expanduser().absolute())
-
-
-def _source_of(path: Path) -> str:
-    if not path.exists():
-        raise RecipeError(
-            f"market.path: {path} does not exist. Give a folder of CSV files, or of parquet, or a parquet file."
-        )
-    if path.is_file() and _imported("tradeschool.market.notes.deepstock").holds_rows(path):
-        return "deepstock"
-    if path.suffix.casefold() == ".jsonl":
-        raise RecipeError(
-            f"market.path: {path} holds no prices: its rows have no company_info, as DeepStock's have. Give a file "
-            "of notes as market.notes, beside market.path."
-        )
-    files = [path] if path.is_file() else list(path.iterdir())
-    found = {file.suffix.lower() for file in files} & {".csv", ".parquet"}
-    if len(found) != 1:
-        held = "both CSV and parquet files" if found else "no CSV and no parquet file"
-        raise RecipeError(
-            f"market.path: {path} holds {held}. Give market.source=folder or market.source=parquet as well."
-        )
-    return "parquet" if found == {".parquet"} else "folder"
-
-
-def _said(problem: Problem, draft: _Draft) -> str:
-    text = problem.text if problem.text.startswith(("is ", "must ", "has ")) else f": {problem.text}"
-    key = _dotted(problem.keys, draft.document)
-    # Some checks of the sections name their own key.
-    line = text[2:] if text.startswith(f": {key}") else f"{key}{'' if text.startswith(':') else ' '}{text}"
-    return f"{draft.origin(problem.keys)}: {line.rstrip('.')}."
-
-
-def _written_at(keys: Keys, lines: dict[Keys, int], given: dict[Keys, str], where: str) -> str:
-    for length in range(len(keys), 0, -1):
-        if keys[:length] in given:
-            return given[keys[:length]]
-        if keys[:length] in lines:
-            return f"{where}, line {lines[keys[:length]]}"
-        for option_keys, option in given.items():
-            if option_keys[:length] == keys[:length]:
-                return option
-    return where
-
-
-def _dotted(keys: Keys, document: dict[str, Any]) -> str:
-    """The path as ``--set`` takes it: stages by name."""
-    words = [str(key) for key in keys]
-    if len(keys) > 1 and keys[0] == "stages" and isinstance(keys[1], int):
-        stage = document["stages"][keys[1]]
-        words[1] = str(stage.get("name", keys[1])) if isinstance(stage, dict) else words[1]
-    return ".".join(words)
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tradeschool.errors import RecipeError, RunError, did_you_mean
 from tradeschool.policies.base import Kind, Policy
-from tradeschool.tasks.base import Example
+from tradeschool.tasks.base import Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
 from tradeschool.train.stage import Context, Result, StageConfig
 
@@ -46,6 +46,19 @@ class Config(StageConfig):
     costs: CostsConfig = CostsConfig()
     draws: int = Field(default=2000, ge=200)
     level: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+def check_task(config: Config, task: Task) -> None:
+    """Refuse a task whose answers are not scored one by one before any stage has run.
+
+    Raises:
+        RecipeError: it plays episodes.
+    """
+    if task.episodic:
+        raise RecipeError(
+            f"stages.{config.name}: the task '{task.name}' plays episodes, which are graded as a whole. Take the stage "
+            "'leaderboard' instead of 'evaluate'."
+        )
 
 
 def run(config: Config, context: Context) -> Result:

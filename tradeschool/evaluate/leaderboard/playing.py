@@ -1,0 +1,132 @@
+"""Rivals through their episodes: a row each, and the conversations of language models as traces."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+import tradeschool
+from tradeschool.env.conversation import Form, opening, turn
+from tradeschool.env.grading import grades
+from tradeschool.env.harness import Agent, Record, State, play
+from tradeschool.evaluate.leaderboard.book import Book
+from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, Tell
+from tradeschool.evaluate.leaderboard.row import PARTS, Edition, Row, row_of
+from tradeschool.tasks.base import SplitName
+from tradeschool.trace import Trace
+
+Messages = list[dict[str, str]]
+
+
+@dataclass
+class Recorded:
+    """An agent on texts, with all that it was told and answered; ``conversations`` are by seed."""
+
+    agent: Agent
+    form: Form = "text"
+    conversations: dict[int, Messages] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The agent's."""
+        return self.agent.name
+
+    def act(self, observations: Sequence[str], state: State) -> Any:
+        """The agent's answers."""
+        answers = self.agent.act(observations, state)
+        for b in np.flatnonzero(state.live_B).tolist():
+            if state.day == 0:
+                self.conversations[state.seeds[b]] = [{"role": "system", "content": opening(state.config, self.form)}]
+            self.conversations[state.seeds[b]] += [
+                {"role": "user", "content": turn(observations[b], self.form)},
+                {"role": "assistant", "content": answers[b]},
+            ]
+        return answers
+
+
+@dataclass(frozen=True)
+class Match:
+    """What every rival plays: the episodes of ``edition`` on a part of an arena; rows go into ``book``.
+
+    ``bar`` shows the answers of who reads texts, and the steps of who learns. ``keep`` is given names and traces of
+    the former.
+    """
+
+    arena: Arena
+    split: SplitName
+    edition: Edition
+    episodes: int
+    book: Book
+    bar: Progress
+    keep: Callable[[str, list[Trace]], None]
+
+    def play(self, rival: Rival, again: bool = False) -> Row:
+        """The rival's row: the one in the book, unless it is missing, of other settings or ``again`` is asked for.
+
+        Raises:
+            TradeschoolError: the agent cannot be had, or cannot play.
+        """
+        episodes = min(rival.episodes or self.episodes, self.episodes)
+        settings = rival.settings_in(self.arena)
+        kept = self.book.find(rival.name, self.edition)
+        if kept and kept.covers(settings, episodes) and not again:
+            return kept
+        with self._told(rival, episodes) as tell:
+            row = self._played(rival, settings, episodes, tell)
+        self.book.put(row)
+        return row
+
+    def _played(self, rival: Rival, settings: dict[str, Any], episodes: int, tell: Tell) -> Row:
+        began = time.monotonic()
+        agent = rival.make(self.arena, tell)
+        player = Recorded(agent, rival.settings.get("form", "text")) if rival.observation == "text" else None
+        env = self.arena.env(self.split, rival.observation)
+        records = play(player or agent, env, episodes, self.edition.seed, batch=rival.batch)
+        if player:
+            self.keep(rival.name, traces_of(records, player.conversations))
+        return row_of(records, settings, self.edition, time.monotonic() - began, _figures(agent))
+
+    @contextmanager
+    def _told(self, rival: Rival, episodes: int) -> Iterator[Tell]:
+        total = self.edition.days * episodes if rival.observation == "text" else rival.settings.get("steps", 0)
+        if not total:  # done at once
+            yield lambda count: None
+            return
+        shown = self.bar.add_task(rival.name, total=total, figures="")
+        try:
+            yield lambda count: self.bar.advance(shown, count)
+        finally:
+            self.bar.remove_task(shown)
+
+
+def _figures(agent: Any) -> dict[str, Any]:
+    """What asking a remote model took; nothing for other agents."""
+    meter = getattr(getattr(agent, "client", None), "meter", None)
+    return dict(meter.summary()) if meter else {}
+
+
+def traces_of(records: Sequence[Record], conversations: dict[int, Messages]) -> list[Trace]:
+    """A trace per episode with its whole conversation, its grade's parts as rewards, and its versions."""
+    return [
+        Trace(
+            key=f"{record.versions['level']}#{record.seed}",
+            task="trade",
+            policy=record.agent,
+            messages=conversations[record.seed],
+            rewards={name: float(getattr(graded, name)) for name in PARTS},
+            stop="bankrupt" if record.terminated else "answered",
+            metrics={
+                "grade": graded.total,
+                "return": float(record.equity_D[-1] / record.equity_D[0]) - 1,
+                "market_return": float(record.market.equity_D[-1] / record.market.equity_D[0]) - 1,
+                "refused": float(record.refused),
+                "start": float(record.start),
+            },
+            versions={"tradeschool": tradeschool.__version__, **record.versions},
+        )
+        for record, graded in zip(records, grades(records), strict=True)
+    ]
