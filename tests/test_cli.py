@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "compare", "report", "data"])
+@pytest.mark.parametrize("command", ["run", "resume", "compare", "report", "leaderboard", "data"])
 def test_help_names_every_command_and_shows_examples(command: str) -> None:
     assert command in call("--help")[1]
     code, said = call(command, *(["check"] if command == "data" else []), "--help")

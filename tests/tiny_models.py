@@ -27,6 +27,7 @@ def model(
 
     torch.manual_seed(seed)
     options = {"pad_token_id": 0, "eos_token_id": None, "bos_token_id": None, "tie_word_embeddings": False, **options}
+    options.setdefault("max_position_embeddings", 256)
     if family == "Qwen3":
         options["head_dim"] = 8
     config = getattr(transformers, f"{family}Config")(
@@ -36,7 +37,6 @@ def model(
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
         # Wide enough that the likeliest token is no toss-up.
         initializer_range=0.3,
         **options,

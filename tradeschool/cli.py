@@ -13,7 +13,10 @@ from rich.text import Text
 import tradeschool
 from tradeschool.data_commands import data
 from tradeschool.errors import TradeschoolError
+from tradeschool.leaderboard_command import leaderboard
+from tradeschool.play_command import play
 from tradeschool.prepare_command import prepare
+from tradeschool.serve_command import serve
 
 EXIT_PROBLEM = 2
 EXIT_INTERRUPTED = 130
@@ -51,6 +54,9 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command()(prepare)
+app.command()(play)
+app.command()(serve)
+app.command()(leaderboard)
 
 RunArgument = Annotated[
     str,

@@ -18,7 +18,7 @@ from tradeschool.errors import RunError
 FILE = "manifest.json"
 PACKAGES = (
     "torch", "transformers", "trl", "peft", "datasets", "accelerate", "tokenizers", "safetensors",
-    "gymnasium", "numpy", "pandas", "pyarrow", "TA-Lib", "arch", "empyrical-reloaded", "pydantic",
+    "gymnasium", "stable-baselines3", "numpy", "pandas", "pyarrow", "TA-Lib", "arch", "empyrical-reloaded", "pydantic",
 )  # fmt: skip
 Status = Literal["running", "interrupted", "failed", "done"]
 
@@ -71,11 +71,15 @@ def read(folder: Path) -> Manifest:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one, even after a power cut."""
+    """Write JSON as :func:`replace_text` writes text."""
+    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

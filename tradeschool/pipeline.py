@@ -1,8 +1,6 @@
 """Runs a recipe's stages in a run folder, and goes on with a run that was cut off."""
 
 import contextlib
-import dataclasses
-import importlib
 import os
 import resource
 import time
@@ -18,13 +16,17 @@ from rich.markup import escape
 
 from tradeschool import manifest as manifests
 from tradeschool import run_folder, yaml_text
-from tradeschool.errors import RecipeError, RunError, TradeschoolError, did_you_mean
+from tradeschool.checking import unknown_field
+from tradeschool.errors import RecipeError, RunError, TradeschoolError
 from tradeschool.manifest import Manifest, Status
 from tradeschool.market.panel import Panel
 from tradeschool.opening import load_panel, make_task
 from tradeschool.recipe import Recipe, differences, read
 from tradeschool.tasks.base import Task
 from tradeschool.train.stage import Context, Result
+
+VERBATIM = ("trl", "sb3")
+"""Mappings of a stage that go to a library as they are; a module that takes one names the class in TRL or SB3."""
 
 
 @dataclass
@@ -48,9 +50,10 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
     _prepare_environment()
     for note in recipe.notes:
         console.print(f"Note: {escape(note)}.", highlight=False)
-    _check_trl(recipe)
+    _check_verbatim(recipe)
     panel = load_panel(recipe, console)
     task = make_task(recipe, panel)
+    _check_task(recipe, task)
     _check_slices(recipe, task, panel)
     folder = run_folder.create(recipe.name, out)
     with run_folder.locked(folder):
@@ -80,7 +83,7 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
         recipe = recipe or read(folder / run_folder.RECIPE)
         _refuse_changed_recipe(manifest, recipe, folder)
         _tell_changed_versions(manifest, console)
-        _check_trl(recipe)
+        _check_verbatim(recipe)
         panel = load_panel(recipe, console)
         if panel.data_hash() != manifest.data_hash:
             raise RunError(
@@ -101,22 +104,24 @@ def _prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _check_trl(recipe: Recipe) -> None:
-    """Refuse a misspelt ``trl:`` key now, not after the stages before it have run."""
+def _check_verbatim(recipe: Recipe) -> None:
+    """Refuse a misspelt key that goes verbatim to a library now, not after the stages before it have run."""
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
-        target: str | None = getattr(module, "TRL", None)
-        if not stage.trl:
-            continue
-        if target is None:
-            raise RecipeError(f"stages.{stage.name}.trl: the stage '{stage.stage}' hands nothing to TRL. Remove it.")
-        library, _, name = target.partition(":")
-        valid = [field.name for field in dataclasses.fields(getattr(importlib.import_module(library), name))]
-        for key in stage.trl:
-            if key not in valid:
-                raise RecipeError(
-                    f"stages.{stage.name}.trl.{key}: '{key}' is not a field of {name}.{did_you_mean(key, valid)} "
-                    f"Valid keys are the fields of {library}.{name}: {', '.join(sorted(valid))}."
-                )
+        for mapping in VERBATIM:
+            given, target = getattr(stage, mapping, {}), getattr(module, mapping.upper(), None)
+            where = f"stages.{stage.name}.{mapping}"
+            if given and target is None:
+                raise RecipeError(f"{where}: the stage '{stage.stage}' hands nothing to {mapping.upper()}. Remove it.")
+            for key in given:
+                if fault := unknown_field(key, target):
+                    raise RecipeError(f"{where}.{key}: {fault}")
+
+
+def _check_task(recipe: Recipe, task: Task) -> None:
+    """Refuse a task that a stage cannot train on now, not after the stages before it have run."""
+    for stage, module in zip(recipe.stages, recipe.modules, strict=True):
+        if hasattr(module, "check_task"):
+            module.check_task(stage, task)
 
 
 def _check_slices(recipe: Recipe, task: Task, panel: Panel) -> None:
@@ -140,24 +145,27 @@ def _run_stages(this: _Run) -> None:
     total, started = len(this.recipe.stages), time.monotonic()
     _refuse_gaps(this)
     models: dict[str, Path] = {}
+    agents: dict[str, Path] = {}
     for number, (config, module) in enumerate(zip(this.recipe.stages, this.recipe.modules, strict=True), 1):
         folder = _stage_folder(this, number)
         title = f"Stage {number} of {total}: {config.name}"
         done = run_folder.read_done(folder)
         if done is None:
             this.console.rule(f"[bold]{title}[/bold]", align="left")
-            done = _run_stage(this, folder, config, module, models)
+            done = _run_stage(this, folder, config, module, models, agents)
             this.console.print(f"{title} took {_took(done.seconds)}, peak memory {done.peak_memory_bytes / 1e9:.2f} GB")
         else:
             this.console.print(f"{title} was finished before, in {_took(done.seconds)}: kept")
         if done.weights is not None:
-            models[config.name] = done.weights
+            (agents if done.kind == "numeric" else models)[config.name] = done.weights
     this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
     report = this.folder / run_folder.REPORT
     _print_path(this.console, "Report" if report.exists() else "Run folder", report if report.exists() else this.folder)
 
 
-def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType, models: dict[str, Path]) -> run_folder.Done:
+def _run_stage(
+    this: _Run, folder: Path, config: Any, module: ModuleType, models: dict[str, Path], agents: dict[str, Path]
+) -> run_folder.Done:
     folder.mkdir(exist_ok=True)
     _set_seed(this.recipe.seed)
     _reset_peak_memory()
@@ -169,6 +177,7 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType, models
         task=this.task,
         model=this.recipe.model,
         models=dict(models),
+        agents=dict(agents),
         seed=this.recipe.seed,
         console=this.console,
         versions={
@@ -185,7 +194,7 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType, models
     # A stage may have loaded torch since, which knows the GPU.
     this.manifest.machine = manifests.machine()
     this.manifest.write(this.folder)
-    return run_folder.Done(result.weights, result.summary, seconds, memory)
+    return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind)
 
 
 def _stage_folder(this: _Run, number: int) -> Path:

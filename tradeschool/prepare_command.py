@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SERIES_SPLIT = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """The published one of the CSV layout, where no recipe says otherwise."""
+ANSWERS = 7_000
+"""Answers to learn in expert episodes: as many as the system that published them had."""
 
 
 def prepare(
@@ -30,6 +32,8 @@ def prepare(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per processor.")] = None,
 ) -> None:
     """Write a task's prompts and answers as a dataset, or a market as CSV windows for forecasting.
+
+    Of a task of trading episodes the experts' conversations are written.
 
     The same recipe on the same data gives the same bytes. A run that was cut off goes on when it is given again.
 
@@ -62,6 +66,15 @@ def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None)
     panel = load_panel(recipe, console)
     task = make_task(recipe, panel)
     parts = {key: recipe.resolved[key] for key in ("seed", "market", "split", "task")}
+    if task.episodic:
+        from tradeschool.prepare.conversations import write_conversations
+
+        made_from = identity(
+            "conversations", {**parts, "answers": ANSWERS}, panel.name, panel.data_hash(), task.version
+        )
+        count = write_conversations(task, made_from, out, console, ANSWERS, recipe.seed)
+        _say(console, f"Wrote {count:,} expert episodes to {out}. Read them: datasets.load_dataset('{out}')")
+        return
     made_from = identity("prompts", parts, panel.name, panel.data_hash(), task.version)
     prompts = write_prompts(task, made_from, out, console, workers).prompts
     said = ", ".join(f"{count:,} {split}" for split, count in prompts.items())

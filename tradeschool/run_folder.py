@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tradeschool import manifest
 from tradeschool.errors import RunError, did_you_mean
-from tradeschool.train.stage import Result
+from tradeschool.train.stage import Kind, Result
 
 RUNS = Path("runs")
 RECIPE = "recipe.yaml"
@@ -35,6 +35,7 @@ class Done:
     summary: dict[str, float]
     seconds: float
     peak_memory_bytes: int
+    kind: Kind = "language"
 
 
 def create(recipe_name: str, out: Path | None) -> Path:
@@ -130,6 +131,7 @@ def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: 
         folder / DONE,
         {
             "weights": weights,
+            "kind": result.kind,
             "summary": result.summary,
             "seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory_bytes,
@@ -149,7 +151,8 @@ def read_done(folder: Path) -> Done | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         weights = None if content["weights"] is None else (folder / content["weights"]).resolve()
-        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"])
+        kind: Kind = "numeric" if content.get("kind") == "numeric" else "language"
+        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"], kind)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}). Remove it, and the stage runs again.") from error
     if weights is not None and not weights.exists():

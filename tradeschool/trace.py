@@ -17,7 +17,8 @@ class Trace:
     """What was asked, what was answered and what it was worth. A bad answer is data, not a crash.
 
     ``rewards`` holds one value per named component, None where it was not scored. ``versions``
-    holds the task's version, the data hash and the package's version.
+    holds the task's version, the data hash and the package's version; of an episode of the trading
+    environment ``env_version``, ``level``, ``level_version`` and ``data_hash``.
     """
 
     key: str

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,11 +24,8 @@ class TextTask:
 
     words = tiny_models.WORDS
 
-    def targets(self, split: str, count: int, seed: int) -> list[tuple[str, str]]:
-        return [(text, "<think>Up.</think>[[[BUY]]]") for text in tiny_models.TEXTS]
-
-    def prompt(self, example: str) -> Any:
-        return SimpleNamespace(messages=[{"role": "user", "content": example}])
+    def texts(self, count: int, seed: int) -> list[str]:
+        return [text + "\n<think>Up.</think>[[[BUY]]]" for text in tiny_models.TEXTS]
 
 
 TASK: Any = TextTask()

@@ -190,7 +190,7 @@ def test_sampling_fields_become_generates_own_warpers(field: dict[str, Any]) -> 
     )
     scores = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 3
     ids = torch.zeros(5, 3, dtype=torch.long)
-    expected, found = theirs(ids, scores), shared._warp(args)(ids, scores)
+    expected, found = theirs(ids, scores), shared.warp_of(args)(ids, scores)
     assert bool(torch.isinf(expected).any()) is bool(field)
     assert torch.equal(found, expected)
 

@@ -21,6 +21,7 @@ def context(folder: Path, **models: Path) -> Any:
         run_folder=folder,
         task=None,
         model=ModelConfig(base=str(folder / "base")),
+        agents={},
         models=models,
         seed=0,
         console=Console(quiet=True),

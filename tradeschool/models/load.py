@@ -54,11 +54,7 @@ def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) ->
         return config.base
     folder = run_folder / BASE_FOLDER
     if not folder.exists():
-        texts = [
-            task.prompt(example).messages[-1]["content"] + "\n" + target
-            for example, target in task.targets("train", TOKENIZER_EXAMPLES, seed)
-        ]
-        tokenizer = build_tokenizer(texts, task.words, config.tiny)
+        tokenizer = build_tokenizer(task.texts(TOKENIZER_EXAMPLES, seed), task.words, config.tiny)
         # Under its own name only once it is whole: a run may be killed while it writes.
         unfinished = run_folder / f"{BASE_FOLDER}.part"
         shutil.rmtree(unfinished, ignore_errors=True)

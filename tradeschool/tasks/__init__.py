@@ -5,4 +5,7 @@ A task is a class in this folder: a subclass of ``tasks.base.Task`` with an attr
 """
 
 # Task name -> "module:class", imported only when a recipe asks for it.
-TASKS: dict[str, str] = {"rating": "tradeschool.tasks.rating:RatingTask"}
+TASKS: dict[str, str] = {
+    "rating": "tradeschool.tasks.rating:RatingTask",
+    "trade": "tradeschool.tasks.trade:TradeTask",
+}

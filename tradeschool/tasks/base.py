@@ -8,8 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.market.window import Window
-
 SplitName = Literal["train", "validation", "test"]
 Message = dict[str, str]
 Rewards = dict[str, float | None]
@@ -30,11 +28,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a policy is given: chat messages for a language model, the Window behind them for rules."""
+    """What a policy is given: chat messages for a language model; for rules the Window, where there is one."""
 
     key: str
     messages: list[Message]
-    window: Window
+    window: Any = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation to imitate; ``learned`` says of each answer, in order, whether it bears loss."""
+
+    messages: list[Message]
+    learned: list[bool]
 
 
 class Task(ABC):
@@ -52,6 +58,8 @@ class Task(ABC):
     """Markers of an answer that a tokenizer made for this task keeps whole."""
     action_names: Sequence[str] = ()
     """The classes of answers whose distribution is watched; empty where actions are no classes."""
+    episodic: bool = False
+    """True where a question begins an episode of several answers, which are scored together (``tasks/trade.py``)."""
 
     @abstractmethod
     def examples(self, split: SplitName) -> list[Example]:
@@ -78,25 +86,39 @@ class Task(ABC):
         """The answer that states ``action``: ``parse(compose(a, r)) == a``."""
 
     @abstractmethod
-    def score(self, example: Example, text: str, action: Any | None) -> Rewards:
-        """The value of each component for an answer; ``action`` is None where it could not be parsed."""
-
-    @abstractmethod
-    def targets(
-        self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
-    ) -> Sequence[tuple[Example, str]]:
-        """``count`` (example, answer) pairs to imitate, balanced over classes.
-
-        ``pool`` are the examples to draw from: a slice of the split's, all of them where it is None.
-        """
-
-    @abstractmethod
     def rows(self, split: SplitName) -> NDArray[np.int64]:
         """The date rows of a split, consecutive."""
 
-    @abstractmethod
+    def score(self, example: Example, text: str, action: Any | None) -> Rewards:
+        """The value of each component for an answer; ``action`` is None where it could not be parsed.
+
+        Nothing where answers are not scored one by one.
+        """
+        return {}
+
     def measured(self, example: Example, action: Any | None) -> float | None:
         """The score that policies are compared by; None where the future needed for it is not in the data."""
+        return None
+
+    def targets(
+        self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
+    ) -> Sequence[tuple[Example, str]]:
+        """``count`` (example, answer) pairs to imitate, balanced over classes; none where answers come in episodes.
+
+        ``pool`` are the examples to draw from: a slice of the split's, all of them where it is None.
+        """
+        return []
+
+    def conversations(self, count: int, seed: int, pool: Sequence[Example] | None = None) -> list[Conversation]:
+        """Training episodes to imitate with ``count`` answers that bear loss, balanced over classes."""
+        return []
+
+    def texts(self, count: int, seed: int) -> list[str]:
+        """Prompts and answers of the training part, as a tokenizer made for this task is trained on."""
+        return [
+            self.prompt(example).messages[-1]["content"] + "\n" + target
+            for example, target in self.targets("train", count, seed)
+        ]
 
     def target(self, example: Example) -> str | None:
         """The answer that hindsight would give, as a model would write it; None where nobody knows."""

@@ -1,6 +1,7 @@
 """Group relative policy optimisation by TRL's GRPOTrainer, with the prompt computed once per group."""
 
 import math
+from functools import partial
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -19,6 +20,8 @@ class Config(SliceConfig, StageConfig):
     ``by_date`` keeps the questions of a date together, dates in random order: in a batch of whole
     dates what moves all stocks alike cancels, and cannot push all answers to one side. Otherwise
     questions are shuffled one by one.
+    A question of a task of episodes begins one; all its answers are the completion (``train/episodes.py``), and neither
+    ``by_date`` nor ``share_prefix`` means anything.
     ``share_prefix`` computes what the answers of a group share once (``train/prefix.py``); switch it
     off for a model that takes no 4-D attention mask, or to generate with vLLM.
     """
@@ -54,23 +57,33 @@ def run(config: Config, context: Context) -> Result:
     """Train on the task's rewards; weights go to ``weights/`` in the stage's folder."""
     from trl import GRPOConfig
 
-    from tradeschool.train.rewards import reward_functions
-    from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.trainer import finish, start, train
 
     model, tokenizer, peft = start(config.model, context)
     args = configured(GRPOConfig, config.name, _arguments(config, context))
-    functions = reward_functions(context.task, group=args.num_generations)
-    trainer = (SharedPrefixTrainer if config.share_prefix else ResumableTrainer)(
+    trainer = _trainer(config, context, args.num_generations)(
         model=model,
         args=args,
-        reward_funcs=functions,
         train_dataset=_questions(config, context),
         processing_class=tokenizer,
         peft_config=peft,
     )
     train(trainer, context, title=config.name, shown=("reward", "entropy", "kl"))
     return finish(trainer, tokenizer, context, summary=("reward", "entropy", "kl", "parse_errors"))
+
+
+def _trainer(config: Config, context: Context, group: int) -> Any:
+    """The trainer of the task's kind, which wants what all have in common."""
+    task: Any = context.task
+    if task.episodic:
+        from tradeschool.train.episodes import EpisodeTrainer
+
+        return partial(EpisodeTrainer, task=task)
+    from tradeschool.train.rewards import reward_functions
+    from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
+
+    trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
+    return partial(trainer, reward_funcs=reward_functions(task, group=group))
 
 
 def _arguments(config: Config, context: Context) -> dict[str, Any]:
@@ -87,6 +100,11 @@ def _questions(config: Config, context: Context) -> Any:
     with context.console.status("Writing questions"):
         tell = teller(context)
         pool = sliced(context.task, config, context.panel, count=config.questions, seed=context.seed, tell=tell)
+        task: Any = context.task
+        if task.episodic:
+            from tradeschool.train.episodes import questions
+
+            return Dataset.from_list(questions(task, pool, config.questions, context.seed))
         return Dataset.from_list(
             [
                 {"prompt": context.task.prompt(example).messages, "key": example.key, "t": example.t, "n": example.n}

@@ -18,10 +18,13 @@ class Config(SliceConfig, StageConfig):
     """``examples``: how many answers to imitate; ``model``: the stage whose weights to start from.
 
     By default the stage starts from the stage before it, or from the untrained model. ``slice`` says
-    which questions the answers are drawn for; which answers there are to them is the task's affair.
+    which questions the answers are drawn for; which answers there are to them is the task's affair. Of a task of
+    episodes whole conversations are imitated, until ``examples`` answers in them bear loss; ``turns`` cuts each after
+    so many answers, which is cheap and teaches how to read a day before long conversations teach the rest.
     """
 
     examples: int = Field(default=12_000, ge=1)
+    turns: int | None = Field(default=None, ge=1)
     model: str | None = None
 
 
@@ -34,16 +37,10 @@ def run(config: Config, context: Context) -> Result:
 
     model, tokenizer, peft = start(config.model, context)
     with context.console.status("Writing answers to imitate"):
-        rows = [
-            {
-                "prompt": context.task.prompt(example).messages,
-                "completion": [{"role": "assistant", "content": answer}],
-            }
-            for example, answer in _answers(config, context)
-        ]
+        rows = _episodes(config, context, model, tokenizer) if context.task.episodic else _rows(config, context)
     trainer = SFTTrainer(
         model=model,
-        args=configured(SFTConfig, config.name, arguments(config, context.folder, context.seed)),
+        args=configured(SFTConfig, config.name, _arguments(config, context)),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=peft,
@@ -52,9 +49,48 @@ def run(config: Config, context: Context) -> Result:
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
 
 
+def _arguments(config: Config, context: Context) -> dict[str, Any]:
+    # TRL cuts at 1,024 tokens by default, which would leave out the later days of an episode.
+    whole = {"max_length": None} if context.task.episodic else {}
+    return {**whole, **arguments(config, context.folder, context.seed)}
+
+
+def _rows(config: Config, context: Context) -> list[dict[str, Any]]:
+    """Prompts and answers, as TRL renders them itself."""
+    return [
+        {"prompt": context.task.prompt(example).messages, "completion": [{"role": "assistant", "content": answer}]}
+        for example, answer in _answers(config, context)
+    ]
+
+
 def _answers(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
-    pool = sliced(context.task, config, context.panel, seed=context.seed, tell=teller(context))
-    return context.task.targets("train", config.examples, context.seed, pool)
+    return context.task.targets("train", config.examples, context.seed, _pool(config, context))
+
+
+def _pool(config: Config, context: Context) -> list[Example]:
+    return sliced(context.task, config, context.panel, seed=context.seed, tell=teller(context))
+
+
+def _episodes(config: Config, context: Context, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
+    """Conversations as tokens, with 1 in ``assistant_masks`` where a token bears loss."""
+    from tradeschool.models.turns import Turns, end_tokens, transcribe
+
+    turns = Turns.of(tokenizer, end_tokens(model, tokenizer))
+    rows = []
+    for talk in context.task.conversations(config.examples, context.seed, _pool(config, context)):
+        script = transcribe(turns, talk.messages)
+        learned = [int(turn >= 0 and talk.learned[turn]) for turn in script.turns]
+        length = _end_of_turn(script.turns, config.turns)
+        if any(learned[:length]):
+            rows.append({"input_ids": script.ids[:length], "assistant_masks": learned[:length]})
+    return rows
+
+
+def _end_of_turn(turns: list[int], most: int | None) -> int:
+    """How many tokens there are up to the end of the last turn wanted."""
+    if most is None or most > max(turns):
+        return len(turns)
+    return turns.index(most - 1) + turns.count(most - 1)
 
 
 def teller(context: Context) -> Callable[[str], None]:

@@ -104,7 +104,7 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         groups,
         max_new_tokens=trainer.args.max_completion_length,
         ends=list(trainer.eos_token_ids),
-        warp=_warp(trainer.args),
+        warp=warp_of(trainer.args),
     )
     model.train(training)
     prompt_ids = [ids[mask.bool()].tolist() for ids, mask in zip(inputs.input_ids, inputs.attention_mask, strict=True)]
@@ -116,7 +116,7 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     }
 
 
-def _warp(args: Any) -> LogitsProcessorList:
+def warp_of(args: Any) -> LogitsProcessorList:
     """TRL's sampling fields as transformers' own warpers, in the order of ``generate``."""
     warp = LogitsProcessorList([TemperatureLogitsWarper(args.temperature)])
     if args.top_k:

@@ -53,6 +53,11 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
         source = str(context.models[model_name])
     else:
         known = ["base", *context.models]
+        if model_name in context.agents:
+            raise RecipeError(
+                f"model: the stage '{model_name}' trains an agent on numbers, not a language model. "
+                f"Choose from: {', '.join(known)}."
+            )
         raise RecipeError(
             f"model: '{model_name}' is no stage before this one.{did_you_mean(model_name, known)} "
             f"Choose from: {', '.join(known)}."

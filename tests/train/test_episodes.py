@@ -1,0 +1,226 @@
+"""GRPO on episodes: what is trained on, whom rewards credit, and that TRL's loss is left as it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from markets import market
+from rich.console import Console
+
+from tradeschool import pipeline
+from tradeschool.market.splits import split_rows
+from tradeschool.models.turns import Transcript
+from tradeschool.recipe import of
+from tradeschool.tasks.trade import TradeTask
+from tradeschool.tasks.trade_config import TradeConfig
+from tradeschool.train.episodes import EpisodeTrainer, Rollout, completion, day_advantages, questions
+
+PANEL = market(tickers=6, days=400)
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "market": {"source": "practice", "tickers": 6, "days": 400, "edge": 0.3},
+    "split": {"train": 0.6, "validation": 0.1, "test": 0.3, "warmup": 60},
+    "task": {"name": "trade", "env": {"days": 4}, "facts": ["macd_hist"], "figures": False},
+    "model": {
+        "base": "tiny",
+        "tiny": {"vocabulary": 330, "hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 64},
+    },
+    "stages": [
+        {
+            "stage": "sft",
+            "examples": 400,
+            "trl": {"max_steps": 120, "per_device_train_batch_size": 24, "learning_rate": 1e-2, "logging_steps": 40},
+        },
+        {
+            "stage": "grpo",
+            "questions": 40,
+            "trl": {
+                "max_steps": 4,
+                "num_generations": 4,
+                "per_device_train_batch_size": 8,
+                "max_completion_length": 20,
+                "learning_rate": 1e-3,
+                "scale_rewards": "batch",
+                "logging_steps": 1,
+                "save_steps": 2,
+            },
+        },
+    ],
+}
+
+
+def task_of(**config: Any) -> TradeTask:
+    settings = {"env": {"days": 4}, **config}
+    return TradeTask(TradeConfig(**settings), PANEL, split_rows(PANEL, (0.6, 0.1, 0.3), embargo=16, warmup=60))
+
+
+# credit ------------------------------------------------------------------------------------------
+
+
+def rewards(held: list[list[int]] | None = None, **days_DB: list[list[float]]) -> Rollout:
+    """Episodes of one stock, held where ``held`` says so, by default by nobody."""
+    found = {name: np.array(values, float) for name, values in days_DB.items()}
+    days, count = next(iter(found.values())).shape
+    held = held or [[0] * count] * days
+    return Rollout([], found, [[(bool(one),) for one in row] for row in held], [])
+
+
+def test_a_day_is_credited_with_what_came_after_it_and_compared_within_its_group() -> None:
+    task = task_of(discount=1.0, weights={"profit": 1.0})
+    # Two groups of two; in the second nothing differs.
+    found_DB = day_advantages(rewards(profit=[[1, 0, 5, 5], [0, 0, 7, 7], [0, 4, 9, 9]]), task, group=2)
+    assert found_DB[:, 2:] == pytest.approx(np.zeros((3, 2)))
+    # To go: 1, 0, 0 against 4, 4, 4.
+    assert found_DB[:, 0] / found_DB[0, 0] == pytest.approx([1, 4 / 3, 4 / 3])
+    assert found_DB[:, 0] == pytest.approx(-found_DB[:, 1])
+    assert (found_DB[:, 0] < 0).all()
+    assert found_DB.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_reward_before_a_day_does_not_credit_it() -> None:
+    task = task_of(discount=0.9, weights={"profit": 1.0})
+    found_DB = day_advantages(rewards(profit=[[3, 0], [0, 0]]), task, group=2)
+    assert found_DB[0, 0] > 0
+    assert found_DB[1] == pytest.approx([0, 0])
+
+
+def test_an_answer_is_compared_with_those_from_the_same_state() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    # The last two hold the stock, which rises: that they bought it is not today's doing.
+    found_DB = day_advantages(rewards(held=[[0, 0, 1, 1]], profit=[[0, 1, 5, 7]]), task, group=4)
+    assert found_DB[0, 1] == pytest.approx(-found_DB[0, 0])
+    assert found_DB[0, 3] == pytest.approx(2 * found_DB[0, 1])
+    assert found_DB[0, 2] < 0
+
+
+def test_one_alone_in_its_state_is_neither_praised_nor_blamed() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    found_DB = day_advantages(rewards(held=[[0, 0, 1, 0]], profit=[[0, 1, 9, 2]]), task, group=4)
+    assert found_DB[0, 2] == 0
+    assert found_DB[0, 3] > 0
+
+
+def test_without_a_discount_to_speak_of_only_the_next_day_counts() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    found_DB = day_advantages(rewards(profit=[[1, 0], [0, 9]]), task, group=2)
+    assert found_DB[0, 0] > 0 > found_DB[1, 0]
+
+
+def test_components_count_by_their_weights() -> None:
+    task = task_of(discount=0.5, weights={"profit": 1.0, "risk": 0.5})
+    found_DB = day_advantages(rewards(profit=[[1, 0]], risk=[[-2, 0]], grade=[[9, 0]], legal=[[5, 0]]), task, group=2)
+    assert found_DB == pytest.approx(np.zeros((1, 2)))
+
+
+def test_the_grade_credits_all_days_alike() -> None:
+    task = task_of(discount=0.1, weights={"grade": 2.0})
+    found_DB = day_advantages(rewards(grade=[[0, 0], [0, 0], [0.7, 0.5]]), task, group=2)
+    assert found_DB[0] == pytest.approx(found_DB[2])
+    assert found_DB[0, 0] > 0
+
+
+def test_a_completion_begins_with_the_first_answer() -> None:
+    script = Transcript([7, 8, 1, 2, 9, 3], [-1, -1, 0, 0, -1, 1])
+    assert completion(script) == ([1, 2, 9, 3], [0, 0, -1, 1])
+
+
+# the trainer -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, Any]:
+    """What the trainer made of one batch: TRL's inputs of the loss, and the episodes behind them."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, seen: dict[str, Any]) -> Path:
+    theirs = EpisodeTrainer._generate_and_score_completions
+
+    def kept(self: Any, inputs: Any) -> Any:
+        output = theirs(self, inputs)
+        seen.setdefault("batches", []).append((output, self._played, self._turns, [dict(row) for row in inputs]))
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpisodeTrainer, "_generate_and_score_completions", kept)
+        return pipeline.run(of(RECIPE), tmp_path_factory.mktemp("runs") / "small", Console(quiet=True))
+
+
+def test_the_whole_job_leaves_weights_and_figures(run: Path) -> None:
+    assert (run / "2-grpo" / "weights" / "model.safetensors").exists()
+    rows = [json.loads(line) for line in (run / "2-grpo" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows[:4]] == [1, 2, 3, 4]
+    for name in ("profit", "risk", "grade", "legal"):
+        assert f"rewards/{name}/mean" in rows[0]
+    shares = [rows[0][f"answers/{name}"] for name in ("BUY", "SELL", "HOLD")]
+    assert sum(shares) + rows[0]["parse_errors"] == pytest.approx(1)
+
+
+def test_what_the_market_says_bears_no_loss_and_no_credit(run: Path, seen: dict[str, Any]) -> None:
+    for output, played, turns, _ in seen["batches"]:
+        for b, script in enumerate(played.transcripts):
+            ids, days = completion(script)
+            width = len(ids)
+            assert output["completion_ids"][b, :width].tolist() == ids
+            said = [day >= 0 for day in days]
+            assert output["tool_mask"][b, :width].bool().tolist() == said
+            assert not output["advantages"][b][
+                ~torch.tensor(said + [False] * (output["advantages"].shape[1] - width))
+            ].any()
+            text = turns.tokenizer.decode([token for token, own in zip(ids, said, strict=True) if not own])
+            assert text.count("day ") == 3
+
+
+def test_the_completions_of_a_group_begin_alike_and_end_apart(run: Path, seen: dict[str, Any]) -> None:
+    apart = 0
+    for _, played, _, rows in seen["batches"]:
+        for first in range(0, len(rows), 4):
+            assert len({(row["t"], row["variant"]) for row in rows[first : first + 4]}) == 1
+            own = range(first, first + 4)
+            starts = {tuple(script.ids[: script.turns.index(0)]) for script in (played.transcripts[b] for b in own)}
+            assert len(starts) == 1
+            apart += len({played.rewards["profit"][:, b].sum().round(9) for b in own}) > 1
+    assert apart > 0
+
+
+def test_the_prompt_is_the_datasets_own(run: Path, seen: dict[str, Any]) -> None:
+    for output, played, turns, rows in seen["batches"]:
+        for b, script in enumerate(played.transcripts):
+            prompt = turns.opening(rows[b]["prompt"])
+            assert script.ids[: len(prompt)] == prompt
+            assert output["prompt_ids"][b, -len(prompt) :].tolist() == prompt
+
+
+def test_the_sums_that_trl_logs_are_those_of_the_days(run: Path, seen: dict[str, Any]) -> None:
+    rows = [json.loads(line) for line in (run / "2-grpo" / "metrics.jsonl").read_text().splitlines()]
+    for (_, played, _, _), row in zip(seen["batches"], rows, strict=False):
+        assert row["rewards/profit/mean"] == pytest.approx(played.rewards["profit"].sum(axis=0).mean(), abs=1e-4)
+
+
+def test_credit_by_episode_is_trls_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[torch.Tensor] = []
+    theirs = EpisodeTrainer._generate_and_score_completions
+
+    def kept(self: Any, inputs: Any) -> Any:
+        found.append(theirs(self, inputs)["advantages"])
+        raise KeyboardInterrupt
+
+    recipe = of({**RECIPE, "task": {**RECIPE["task"], "credit": "episode"}, "stages": RECIPE["stages"][1:]})
+    monkeypatch.setattr(EpisodeTrainer, "_generate_and_score_completions", kept)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe, tmp_path / "run", Console(quiet=True))
+    assert found[0].dim() == 1
+
+
+def test_questions_are_fixed_by_the_seed_and_spread_over_the_pool() -> None:
+    task = task_of()
+    pool = task.examples("train")
+    rows = questions(task, pool, 2 * len(pool), seed=0)
+    assert rows == questions(task, pool, 2 * len(pool), seed=0)
+    assert rows != questions(task, pool, 2 * len(pool), seed=1)
+    assert sorted(row["t"] for row in rows) == sorted([example.t for example in pool] * 2)
+    assert len({(row["t"], row["variant"]) for row in rows}) == len(rows)
