@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,sample,data
+EXTRAS ?= dev,sample,data,openenv
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Two workers, each with one thread: on two cores faster than one worker with two.
 WORKERS ?= 2

@@ -332,3 +332,15 @@ def test_the_docstring_has_gymnasiums_sections() -> None:
         "Version History",
     ]
     assert f"* {ENV_VERSION}:" in (TradingEnv.__doc__ or "")
+
+
+@pytest.mark.parametrize(("observation", "wrong"), [("numeric", [1.0, 2.0]), ("text", 3)])
+def test_an_action_of_the_wrong_kind_costs_no_day(observation: str, wrong: Any) -> None:
+    env = TradingEnv(observation=observation, days=3)
+    env.reset(seed=0)
+    with pytest.raises(EnvError):
+        env.step(wrong)
+    right = "HOLD" if observation == "text" else np.zeros(1, np.float32)
+    ends = [env.step(right)[3] for _ in range(3)]
+    assert ends == [False, False, True]
+    assert len(env.equities) == 4

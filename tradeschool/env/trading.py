@@ -153,8 +153,10 @@ class TradingEnv(gymnasium.Env[Any, Any]):
             raise EnvError("the episode is over, or was never begun: call reset() before step().")
         held = self.portfolio
         before = held.equity
-        self._day = day = self._day + 1
+        day = self._day + 1
         held.trade(action, day)
+        # Not before: an action of the wrong kind is refused, and costs no day.
+        self._day = day
         equity = held.equity
         self.equities.append(equity)
         self.turnovers.append(held.turnover)
