@@ -64,7 +64,7 @@ def test_a_grade_is_the_stated_formula() -> None:
 
     def sharpe(path: list[float]) -> float:
         moves = np.diff(np.log(path))
-        return float((moves.mean() - cash) / math.sqrt(moves.var() + (0.25 * sigma) ** 2))
+        return float((moves.mean() - cash) / math.sqrt(moves.var() + (0.3 * sigma) ** 2))
 
     pnl = cdf((math.log(1.06) - math.log(1.01)) / (0.5 * own * math.sqrt(days)))
     risk = cdf((sharpe(agent) - sharpe(bench)) * math.sqrt(days))
@@ -74,11 +74,11 @@ def test_a_grade_is_the_stated_formula() -> None:
     # The agent moved more than the market and earned more: it is at work in full.
     assert got == pytest.approx([risk, pnl, drawdown, 1.0], abs=1e-12)
 
-    still = [100.0, 100.0, 100.5, 102.5]
+    still = [100.0, 100.5, 101.3, 102.4]
     moved = np.diff(np.log(still)).var() / np.diff(np.log(bench)).var()
     got = parts(still, bench, sigma, 0.4, own, cash)
-    earned = (2 * got[1] - 1) ** 2 * (1 - math.exp(-0.4)) * min(1, 3 * moved)
-    assert 1 / 10 < moved < 1 / 3
+    earned = (2 * got[1] - 1) ** 2 * (1 - math.exp(-0.4)) * min(1, 10 * moved)
+    assert moved < 1 / 10
     assert got[1] > 0.6
     assert got[3] == pytest.approx(moved**2 + (1 - moved**2) * earned)
 
@@ -278,6 +278,12 @@ def test_episodes_of_different_lengths_are_not_graded_together() -> None:
         grades(records)
 
 
+@pytest.mark.parametrize("left", [0.2, 0.01, 1e-5, 1e-6, 1e-7])
+def test_a_loss_counts_in_full_down_to_a_millionth(left: float) -> None:
+    got = parts([1.0, left], [1.0, 1.0], volatility=10.0)
+    assert got[1] == pytest.approx(NormalDist().cdf(math.log(max(left, 1e-6)) / 5))
+
+
 @given(st.integers(1, DAYS), st.sampled_from([0.0, -50.0, 1e-300, 1e-7]))
 def test_what_is_left_of_a_ruin_does_not_matter_below_a_millionth(day: int, left: float) -> None:
     bench = np.linspace(1, 1.1, DAYS + 1)
@@ -296,6 +302,10 @@ def test_what_is_left_after_a_bankruptcy_is_graded_over_all_days() -> None:
         _, _, over, _, _ = env.step(np.ones(1, np.float32))
     assert len(env.equities) < 7
     assert grade(env).pnl < 0.01
+    path = [*env.equities, *[env.equities[-1]] * (7 - len(env.equities))]
+    found = markets([env.episode])[0]
+    whole = parts(path, found.equity_D, found.volatility, sum(env.turnovers) / env.equities[0])
+    assert list(asdict(grade(env)).values()) == pytest.approx(list(whole))
 
 
 # The market

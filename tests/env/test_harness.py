@@ -1,5 +1,6 @@
 """The harness that plays episodes for agents, and the references that it plays."""
 
+import itertools
 import math
 from typing import Any
 
@@ -54,6 +55,23 @@ def test_episodes_played_at_once_are_those_of_a_single_environment(rules: dict[s
         assert not record.costs_D[days:].any()
         assert (record.refused, record.terminated) == (refused, terminated)
         assert record.versions == {name: info[name] for name in harness.VERSIONS}
+
+
+def test_who_is_ruined_goes_on_seeing_the_last_day() -> None:
+    """And not the beginning of the batch's next episode."""
+    seen: list[Any] = []
+
+    class Spied(Random):
+        def act(self, observations: Any, state: State) -> Any:
+            seen.append((observations.copy(), state.live_B.copy()))
+            return super().act(observations, state)
+
+    records = play(Spied(), env_of(short=True, leverage=2.0, ruin=0.95), 25)
+    assert sum(record.terminated for record in records) > 0
+    for (before, was_live_B), (after, live_B) in itertools.pairwise(seen):
+        assert (was_live_B | ~live_B).all()
+        np.testing.assert_array_equal(after[~was_live_B], before[~was_live_B])
+        assert (after[live_B, -2] == before[live_B, -2] - 1).all()
 
 
 def test_texts_and_numbers_play_the_same_episodes() -> None:

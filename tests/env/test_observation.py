@@ -12,13 +12,21 @@ from markets import market
 from tradeschool.env import facts
 from tradeschool.env.data import MarketData
 from tradeschool.env.facts import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M
-from tradeschool.env.observation import HEADING, account_figures, holding_figures, market_words, read, say
+from tradeschool.env.observation import (
+    HEADING,
+    account_figures,
+    holding_figures,
+    holding_words,
+    market_words,
+    read,
+    say,
+)
 from tradeschool.env.trading import TradingEnv
 from tradeschool.errors import ParseError
 
 DECIMALS = {fact.name: fact.decimals for fact in (*MARKET, *HOLDING, *ACCOUNT)}
 LONGEST_EPISODE = 48_000
-"""Characters of all observations of a Hard episode: 12k tokens at four characters a token."""
+"""Characters of all observations of a Hard episode. Figures are one to two characters a token: benchmarks/tokens.py."""
 
 
 def half_a_place(stocks: int) -> np.ndarray:
@@ -107,6 +115,14 @@ def test_a_line_says_what_stands_in_the_heading() -> None:
     assert market_words([1.0, 0, 0, 71.0, -0.001, -0.3, 0, 0, 0]) == "0.0 0 71(overbought) 0.00 0 0 0.0 0.0"
     assert market_words([0.0, *[UNKNOWN] * 8]) == "not traded"
     assert HEADING == "stock 1d% 5d% RSI MACD% SMA50% band% vol% volume held% gain%"
+
+
+def test_a_holding_is_said_where_there_is_one() -> None:
+    assert holding_words(0.0, 0.0) == ""
+    assert holding_words(12.3, -0.2) == " 12 0"
+    # What is worth nothing against the equity is held all the same.
+    assert holding_words(0.0, -12.0) == " 0 -12"
+    assert holding_words(-3.0, 0.0) == " -3 0"
 
 
 def test_the_text_of_a_small_portfolio() -> None:

@@ -98,10 +98,12 @@ def classes(talk: Conversation) -> list[str]:
     return [answer.rpartition("\n")[2].split()[0] for answer in answers]
 
 
+@pytest.mark.parametrize("turns", [None, 3])
 @pytest.mark.parametrize("level", [{"level": "Easy"}, {"level": "Medium"}])
-def test_expert_episodes_are_balanced_over_what_is_learned(level: dict[str, Any]) -> None:
+def test_expert_episodes_are_balanced_over_what_is_learned(level: dict[str, Any], turns: int | None) -> None:
     task = task_of(**level)
-    talks = task.conversations(300, 0)
+    talks = task.conversations(300, 0, turns=turns)
+    assert {len(talk.learned) for talk in talks} == {turns or task.config.environment().days}
     learned = [
         (answer, flag)
         for talk in talks

@@ -60,12 +60,12 @@ def task_of(**config: Any) -> TradeTask:
 # credit ------------------------------------------------------------------------------------------
 
 
-def rewards(held: list[list[int]] | None = None, **days_DB: list[list[float]]) -> Rollout:
+def rewards(held: list[list[int | None]] | None = None, **days_DB: list[list[float]]) -> Rollout:
     """Episodes of one stock, held where ``held`` says so, by default by nobody."""
     found = {name: np.array(values, float) for name, values in days_DB.items()}
     days, count = next(iter(found.values())).shape
     held = held or [[0] * count] * days
-    return Rollout([], found, [[(bool(one),) for one in row] for row in held], [])
+    return Rollout([], found, held, [])
 
 
 def test_a_day_is_credited_with_what_came_after_it_and_compared_within_its_group() -> None:
@@ -96,11 +96,26 @@ def test_an_answer_is_compared_with_those_from_the_same_state() -> None:
     assert found_DB[0, 2] < 0
 
 
-def test_one_alone_in_its_state_is_neither_praised_nor_blamed() -> None:
+def test_one_alone_in_its_state_is_compared_with_its_group() -> None:
     task = task_of(discount=0.0, weights={"profit": 1.0})
-    found_DB = day_advantages(rewards(held=[[0, 0, 1, 0]], profit=[[0, 1, 9, 2]]), task, group=4)
-    assert found_DB[0, 2] == 0
-    assert found_DB[0, 3] > 0
+    found_DB = day_advantages(rewards(held=[[0, 0, 3, 0]], profit=[[0, 1, 9, 2]]), task, group=4, scale="none")
+    assert found_DB[0].tolist() == pytest.approx([-1, 0, 6, 1])
+
+
+def test_whose_episode_is_over_is_neither_credited_nor_compared_with() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    found_DB = day_advantages(rewards(held=[[1, None, 1, 1]], profit=[[1, 50, 2, 3]]), task, group=4, scale="none")
+    assert found_DB[0].tolist() == pytest.approx([-1, 0, 0, 1])
+
+
+def test_credit_is_scaled_as_trl_is_told() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    calm_and_wild = rewards(profit=[[0, 2, 0, 20]])
+    assert day_advantages(calm_and_wild, task, 2, "none")[0].tolist() == pytest.approx([-1, 1, -10, 10])
+    assert day_advantages(calm_and_wild, task, 2, "group")[0].tolist() == pytest.approx([-1, 1, -1, 1], abs=1e-3)
+    batch = day_advantages(calm_and_wild, task, 2, "batch")[0]
+    assert batch.std() == pytest.approx(1, abs=1e-3)
+    assert batch[3] == pytest.approx(10 * batch[1])
 
 
 def test_without_a_discount_to_speak_of_only_the_next_day_counts() -> None:

@@ -14,6 +14,7 @@ from tradeschool.errors import did_you_mean
 Form = Literal["text", "table", "numbers"]
 """``text`` puts its label before every figure, ``table`` gives labels once in the first message, ``numbers`` gives the
 same figures without labels and words: the numeric observation, written out."""
+_ACCOUNT = re.compile(r"day (\d+) of (\d+), cash (-?\d+)%, equity (-?[\d.]+)%(?:, (\d+) refused)?")
 FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message may hold, in their order."""
 
@@ -53,8 +54,11 @@ def turn(observation: str, form: Form = "text", facts: Sequence[str] = FACTS) ->
     heading = lines.index(HEADING)
     account, told, stocks = lines[0].replace(" of the start", ""), lines[1:heading], lines[heading + 1 :]
     if form == "numbers":
-        figures = re.findall(r"-?\d+(?:\.\d+)?", account.replace("day ", "", 1))
-        return "\n".join([" ".join(figures), *(_stock(line, form, facts) for line in stocks)])
+        figures = _ACCOUNT.search(account)
+        assert figures, account
+        return "\n".join(
+            [" ".join(figure or "0" for figure in figures.groups()), *(_stock(line, form, facts) for line in stocks)]
+        )
     return "\n".join([account, *told, *(_stock(line, form, facts) for line in stocks)])
 
 

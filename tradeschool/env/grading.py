@@ -18,10 +18,10 @@ TRACKING = 0.5
 """In units of the stocks' own volatility: how far half of a portfolio strays that is in cash, or in another stock."""
 STILL = 0.1
 """In units of the market's volatility: what moves less counts as moving this much, so that no ratio is of nothing."""
-STEADY = 0.25
+STEADY = 0.3
 """In the same units, the least that a Sharpe ratio divides by: that of a few days in the market is luck."""
-AT_WORK = 3.0
-"""A third of the market's variance is a portfolio at work: it may be out of the market on two days of three."""
+AT_WORK = 10.0
+"""A tenth of the market's variance is capital at work where trades earned: two days of twenty are enough."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Dialogue:
             self._turns_B[b] += [-1] * len(heard)
             self._waiting_B[b] += heard
 
+    @property
+    def full(self) -> list[bool]:
+        """Which conversations have no room for another turn."""
+        return list(self._full_B)
+
     def _is_too_long(self, length: int) -> bool:
         return self._limit is not None and length + self._max_new_tokens > self._limit
 

@@ -42,19 +42,19 @@ class LanguageTrader:
         self._on_day = on_day
 
     def act(self, observations: Sequence[str], state: State) -> list[str]:
-        """One answer an episode; "" where it is over."""
+        """One answer an episode; "" where it is over, or has no room left in the model's positions."""
         heard = [turn(text, self._form, self._facts) for text in observations]
         live = state.live_B.tolist()
         if state.day == 0:
             self._begin(heard, state)
         else:
             state.memory["dialogue"].hear([text if alive else None for text, alive in zip(heard, live, strict=True)])
-            for seed, text, alive in zip(state.seeds, heard, live, strict=True):
-                if alive:
-                    self.conversations[seed].append({"role": "user", "content": text})
         answers: list[str] = state.memory["dialogue"].answer(live)
-        for seed, answer, alive in zip(state.seeds, answers, live, strict=True):
-            if alive:
+        spoken = [alive and not full for alive, full in zip(live, state.memory["dialogue"].full, strict=True)]
+        for seed, text, answer, spoke in zip(state.seeds, heard, answers, spoken, strict=True):
+            if spoke and state.day:
+                self.conversations[seed].append({"role": "user", "content": text})
+            if spoke:
                 self.conversations[seed].append({"role": "assistant", "content": answer})
         self._on_day(len(answers))
         return answers

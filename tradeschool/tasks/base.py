@@ -109,8 +109,13 @@ class Task(ABC):
         """
         return []
 
-    def conversations(self, count: int, seed: int, pool: Sequence[Example] | None = None) -> list[Conversation]:
-        """Training episodes to imitate with ``count`` answers that bear loss, balanced over classes."""
+    def conversations(
+        self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
+    ) -> list[Conversation]:
+        """Training episodes to imitate with ``count`` answers that bear loss, balanced over classes.
+
+        ``turns`` ends each after so many answers.
+        """
         return []
 
     def texts(self, count: int, seed: int) -> list[str]:

@@ -110,9 +110,11 @@ class TradeTask(Task):
         sides = {order.side for order in action}
         return next((side for side in ("BUY", "SELL") if side in sides), "HOLD")
 
-    def conversations(self, count: int, seed: int, pool: Sequence[Example] | None = None) -> list[Conversation]:
-        """The expert's episodes; see ``trajectories.py``."""
-        return expert_conversations(self, count, seed, self.examples("train") if pool is None else pool)
+    def conversations(
+        self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
+    ) -> list[Conversation]:
+        """The experts' episodes; see ``trajectories.py``."""
+        return expert_conversations(self, count, seed, self.examples("train") if pool is None else pool, turns)
 
     def texts(self, count: int, seed: int) -> list[str]:
         """All messages of episodes of the expert's."""

@@ -22,8 +22,9 @@ class TradeConfig(BaseModel):
     ``detours`` (``tasks/trajectories.py``).
 
     ``credit: day`` gives every answer the rewards from its own day on, each day later counting ``discount`` times as
-    much; the other completions' from the same day are what it is compared with. ``credit: episode`` gives every answer
-    of an episode the episode's sum. ``weights`` are those of the components in ``tasks/trade_rewards.py``.
+    much, and compares it with those of the group's completions that hold as many stocks on that day. ``credit:
+    episode`` gives every answer of an episode the episode's sum. ``weights`` are those of the components in
+    ``tasks/trade_rewards.py``.
     """
 
     model_config = ConfigDict(extra="forbid")

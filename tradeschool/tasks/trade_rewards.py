@@ -33,9 +33,8 @@ def day_rewards(played: Played) -> dict[str, Floats]:
     days, cash = envs[0].config.days, envs[0].config.cash
     found = markets([env.episode for env in envs])
     scale_B = np.array([market.volatility for market in found])
-    equity_DB = np.stack(
-        [np.array(env.equities + [env.equities[-1]] * (days + 1 - len(env.equities))) for env in envs], 1
-    )
+    equity_DB = np.stack([_whole(env.equities, days) for env in envs], axis=1)
+    over_DB = np.arange(days)[:, None] >= np.array([len(env.equities) - 1 for env in envs])
     market_DB = np.stack([market.equity_D for market in found], axis=1)
     traded_B = np.array([sum(env.turnovers) / cash for env in envs])
     # As the environment's own reward: what is left of a ruin counts as a millionth of the start at least.
@@ -47,7 +46,8 @@ def day_rewards(played: Played) -> dict[str, Floats]:
     activity_DB = np.zeros_like(change_DB)
     activity_DB[-1] = parts_4B[list(WEIGHTS).index("activity")]
     return {
-        "profit": change_DB - market_change_DB,
+        # A ruin is charged on its day: that the market falls afterwards is no merit.
+        "profit": np.where(over_DB, 0.0, change_DB - market_change_DB),
         "risk": -0.5 * change_DB**2,
         "grade": grade_DB,
         "activity": activity_DB,

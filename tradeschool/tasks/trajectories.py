@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 BOTH, DETOUR = "BOTH", "DETOUR"
 
 
-def expert_conversations(task: "TradeTask", count: int, seed: int, pool: Sequence[Example]) -> list[Conversation]:
+def expert_conversations(
+    task: "TradeTask", count: int, seed: int, pool: Sequence[Example], turns: int | None = None
+) -> list[Conversation]:
     """Episodes of the task's experts until ``count`` answers bear loss, balanced: as many BUY, SELL and HOLD.
 
     Every day one of the experts is drawn to answer: where they disagree, the model that imitates them is left in doubt,
@@ -40,7 +42,7 @@ def expert_conversations(task: "TradeTask", count: int, seed: int, pool: Sequenc
     talks: list[tuple[list[Message], list[str]]] = []
     seen = dict.fromkeys((*SIDES, BOTH, DETOUR), 0)
     for example in _beginnings(task, pool, rng):
-        talks.append(_play(task, experts, example, rng))
+        talks.append(_play(task, experts, example, rng, turns))
         for side in talks[-1][1]:
             seen[side] += 1
         if len(SIDES) * _rarest(seen) + seen[BOTH] >= count or sum(seen.values()) >= MOST_ANSWERS * count:
@@ -72,7 +74,7 @@ def _rarest(seen: dict[str, int]) -> int:
 
 
 def _play(
-    task: "TradeTask", experts: Sequence[TradingRule], example: Example, rng: np.random.Generator
+    task: "TradeTask", experts: Sequence[TradingRule], example: Example, rng: np.random.Generator, turns: int | None
 ) -> tuple[list[Message], list[str]]:
     """One episode as messages, and the class of each answer."""
     env = TradingEnv(task.data, **task.config.environment().model_dump())
@@ -88,7 +90,7 @@ def _play(
         messages.append({"role": "assistant", "content": answer})
         sides.append(side)
         observation, _, terminated, truncated, _ = env.step(answer)
-        over = terminated or truncated
+        over = terminated or truncated or len(sides) == turns
         for state in states:
             state.day += 1
         if not over:

@@ -31,27 +31,36 @@ UNDISCOUNTED = {"grade": 1.0, "activity": 1.0}
 class Rollout:
     """B episodes of D days that a model has played.
 
-    ``rewards`` are [D, B] by component; ``held`` says day by day which stocks each held before it answered; ``answers``
-    are the texts it gave, day by day.
+    ``rewards`` are [D, B] by component; ``held`` says day by day how many stocks each held before it answered, None
+    where its episode was over; ``answers`` are the texts it gave, day by day.
     """
 
     transcripts: Sequence[Transcript]
     rewards: dict[str, Floats]
-    held: Sequence[Sequence[tuple[bool, ...]]]
+    held: Sequence[Sequence[int | None]]
     answers: Sequence[Sequence[str]]
 
 
 def play(task: TradeTask, envs: Sequence[TradingEnv], examples: Sequence[Example], dialogue: Dialogue) -> Rollout:
-    """Play the episodes of ``examples`` side by side, each in an environment of its own."""
+    """Play the episodes of ``examples`` side by side, each in an environment of its own.
+
+    Raises:
+        RecipeError: a first message does not fit into the model's positions.
+    """
     observations = [task.reset(env, example) for env, example in zip(envs, examples, strict=True)]
     dialogue.open([task.first_messages(env, text) for env, text in zip(envs, observations, strict=True)])
+    if any(dialogue.full):
+        raise RecipeError(
+            "The first day of an episode does not fit into the model's positions. Use fewer stocks or facts, form: "
+            "table, or a model with more positions (model.tiny.positions)."
+        )
     days, count = envs[0].config.days, len(envs)
     refused_DB = np.ones((days, count))
     live = [True] * count
     answers: list[list[str]] = []
-    held: list[list[tuple[bool, ...]]] = []
+    held: list[list[int | None]] = []
     for day in range(days):
-        held.append([tuple(shares != 0 for shares in env.portfolio.shares) for env in envs])
+        held.append([_held(env) if alive else None for env, alive in zip(envs, live, strict=True)])
         if day:
             dialogue.hear([task.heard(text) if alive else None for text, alive in zip(observations, live, strict=True)])
         answers.append(dialogue.answer(live))
@@ -64,14 +73,21 @@ def play(task: TradeTask, envs: Sequence[TradingEnv], examples: Sequence[Example
     return Rollout(dialogue.transcripts(), day_rewards(Played(envs, refused_DB)), held, answers)
 
 
-def day_advantages(played: Rollout, task: TradeTask, group: int) -> Floats:
-    """[D, B] what each day's rewards to go are above those from the same state, over their spread in the batch.
+def _held(env: TradingEnv) -> int:
+    return sum(shares != 0 for shares in env.portfolio.shares)
 
-    The completions of a group stand before the same market on the same day. Those that hold the same stocks then are in
-    the same state but for how much they have, and only their answers part them from there on: they are compared with
-    each other, as GiGPO does (Feng et al. 2025, arXiv 2505.10978). Compared with the whole group, an answer would be
-    credited with what was bought days before it. One alone in its state has nothing to be compared with: 0. The grade
-    and its part are of all days alike, and not discounted.
+
+def day_advantages(played: Rollout, task: TradeTask, group: int, scale: str = "batch") -> Floats:
+    """[D, B] what each day's rewards to go are above those from a like state, over their spread.
+
+    The completions of a group stand before the same market on the same day. Those that hold as many stocks then are
+    compared with each other, after GiGPO's anchor states (Feng et al. 2025, arXiv 2505.10978; with one stock the state
+    is theirs but for how much there is): compared with the whole group, an answer would be credited with what was
+    bought days before it. One alone in its state is compared with the group, for want of better. Days after a
+    bankruptcy are no one's. The grade and its part are of all days alike, and not discounted.
+
+    Args:
+        scale: as TRL's ``scale_rewards``: by the spread in the batch, in the group, or not at all ("none").
     """
     ahead = [
         task.weights[name] * to_go(value_DB, UNDISCOUNTED.get(name, task.config.discount))
@@ -80,25 +96,40 @@ def day_advantages(played: Rollout, task: TradeTask, group: int) -> Floats:
     ahead_DB = np.sum(ahead, axis=0)
     above_DB = np.zeros_like(ahead_DB)
     for day, held_B in enumerate(played.held):
-        alike: dict[tuple[int, tuple[bool, ...]], list[int]] = {}
-        for b, held in enumerate(held_B):
-            alike.setdefault((b // group, held), []).append(b)
-        for own in alike.values():
-            above_DB[day, own] = ahead_DB[day, own] - ahead_DB[day, own].mean()
-    advantages_DB: Floats = above_DB / (above_DB.std() + 1e-4)
+        for first in range(0, len(held_B), group):
+            _compare(above_DB[day], ahead_DB[day], {b: held_B[b] for b in range(first, first + group)})
+    spread = {"batch": above_DB.std(), "none": 1.0}.get(scale)
+    if spread is None:
+        by_group = above_DB.reshape(len(above_DB), -1, group).std(axis=(0, 2))
+        spread = np.repeat(by_group, group)
+    advantages_DB: Floats = above_DB / (spread + (0.0 if scale == "none" else 1e-4))
     return advantages_DB
+
+
+def _compare(above_B: Floats, ahead_B: Floats, held: dict[int, int | None]) -> None:
+    """Write one group's day into ``above_B``."""
+    alive = [b for b, count in held.items() if count is not None]
+    for b in alive:
+        alike = [other for other in alive if held[other] == held[b]]
+        others = alike if len(alike) > 1 else alive
+        above_B[b] = ahead_B[b] - ahead_B[others].mean()
 
 
 class EpisodeTrainer(ResumableTrainer):
     """GRPO as TRL does it, on episodes; only where completions come from and, by day, whom they credit is ours.
 
-    ``max_completion_length`` is that of one answer. TRL's loss, KL, clipping and logging are untouched.
+    ``max_completion_length`` is that of one answer. TRL's loss, KL, clipping and logging are its own.
     """
 
     def __init__(self, *, task: TradeTask, **options: Any) -> None:
         # TRL warns that rollout_func may change; its version is pinned and a contract test watches it.
         os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
         self.task = task
+        if options["args"].loss_type == "dr_grpo":
+            raise RecipeError(
+                "trl.loss_type: dr_grpo divides by max_completion_length, which is one answer's here and not the "
+                "episode's. Leave it out, or take dapo or grpo."
+            )
         super().__init__(rollout_func=_rollout, reward_funcs=component_functions(task), **options)
         env = task.env("train")
         self._envs = [env]
@@ -117,7 +148,7 @@ class EpisodeTrainer(ResumableTrainer):
     def _by_day(self, completion_ids_BC: torch.Tensor, group: int) -> torch.Tensor:
         """[B, C] the advantage of the day that each token was said on, 0 for what was heard."""
         assert self._played is not None
-        advantages_DB = day_advantages(self._played, self.task, group)
+        advantages_DB = day_advantages(self._played, self.task, group, self.scale_rewards)
         by_token_BC = np.zeros(tuple(completion_ids_BC.shape), np.float32)
         for b, (_, turns) in enumerate(map(completion, self._played.transcripts)):
             day_C = np.array(turns)

@@ -20,8 +20,8 @@ class Config(SliceConfig, StageConfig):
     ``by_date`` keeps the questions of a date together, dates in random order: in a batch of whole
     dates what moves all stocks alike cancels, and cannot push all answers to one side. Otherwise
     questions are shuffled one by one.
-    A question of a task of episodes begins one; all its answers are the completion (``train/episodes.py``), and neither
-    ``by_date`` nor ``share_prefix`` means anything.
+    A question of a task of episodes begins one; all its answers are the completion (``train/episodes.py``), which
+    ``share_prefix`` does not touch. Their order is random either way.
     ``share_prefix`` computes what the answers of a group share once (``train/prefix.py``); switch it
     off for a model that takes no 4-D attention mask, or to generate with vLLM.
     """

@@ -19,7 +19,7 @@ class Config(SliceConfig, StageConfig):
 
     By default the stage starts from the stage before it, or from the untrained model. ``slice`` says
     which questions the answers are drawn for; which answers there are to them is the task's affair. Of a task of
-    episodes whole conversations are imitated, until ``examples`` answers in them bear loss; ``turns`` cuts each after
+    episodes whole conversations are imitated, until ``examples`` answers in them bear loss; ``turns`` ends each after
     so many answers, which is cheap and teaches how to read a day before long conversations teach the rest.
     """
 
@@ -77,20 +77,12 @@ def _episodes(config: Config, context: Context, model: Any, tokenizer: Any) -> l
 
     turns = Turns.of(tokenizer, end_tokens(model, tokenizer))
     rows = []
-    for talk in context.task.conversations(config.examples, context.seed, _pool(config, context)):
+    for talk in context.task.conversations(config.examples, context.seed, _pool(config, context), config.turns):
         script = transcribe(turns, talk.messages)
         learned = [int(turn >= 0 and talk.learned[turn]) for turn in script.turns]
-        length = _end_of_turn(script.turns, config.turns)
-        if any(learned[:length]):
-            rows.append({"input_ids": script.ids[:length], "assistant_masks": learned[:length]})
+        if any(learned):
+            rows.append({"input_ids": script.ids, "assistant_masks": learned})
     return rows
-
-
-def _end_of_turn(turns: list[int], most: int | None) -> int:
-    """How many tokens there are up to the end of the last turn wanted."""
-    if most is None or most > max(turns):
-        return len(turns)
-    return turns.index(most - 1) + turns.count(most - 1)
 
 
 def teller(context: Context) -> Callable[[str], None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import tiny_models
+from boards import Says
 from markets import market, task_of
 from pydantic import ValidationError
 from rich.console import Console
@@ -36,14 +37,6 @@ def context(task: TradeTask, tmp_path: Path) -> Context:
     versions = {"task": task.version, "data": "d", "tradeschool": "0"}
     console = Console(record=True, width=160, quiet=False, file=(tmp_path / "out.txt").open("w"))
     return Context(folder, tmp_path, task.panel, task, ModelConfig(), {}, 3, console, versions)
-
-
-class Says:
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.text = name, text
-
-    def act(self, observations: list[str], state: Any) -> list[str]:
-        return [self.text] * len(observations)
 
 
 @pytest.fixture
@@ -164,7 +157,7 @@ def test_a_real_language_model_plays(context: Context, tmp_path: Path) -> None:
     """A model of random weights: what it says is nonsense, and all of it is recorded."""
     from dataclasses import replace
 
-    folder = tiny_models.folder(tmp_path / "tiny")
+    folder = tiny_models.folder(tmp_path / "tiny", max_position_embeddings=2048)
     real = replace(context, models={"sft": folder}, model=ModelConfig(base=str(folder)))
     run(config(rules=["hold"], episodes=3, max_new_tokens=5, batch_size=2), real)
     content = written(real)

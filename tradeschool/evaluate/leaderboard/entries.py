@@ -21,6 +21,7 @@ from tradeschool.evaluate.leaderboard.rivals import (
 )
 from tradeschool.models.load import ModelConfig
 from tradeschool.recipe_document import Draft
+from tradeschool.train.ppo import ENVS
 from tradeschool.yaml_text import Keys
 
 OTHERS = ("ppo", "zip", "model", "remote")
@@ -43,7 +44,7 @@ class PPOEntry(_Entry):
 
     steps: int = Field(default=20_000, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    envs: int = Field(default=50, ge=1, le=100_000)
+    envs: int = Field(default=ENVS, ge=1, le=100_000)
     sb3: dict[str, Any] = {}
 
 

@@ -3,16 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.progress import Progress
 
 import tradeschool
-from tradeschool.env.conversation import Form, opening, turn
 from tradeschool.env.grading import grades
-from tradeschool.env.harness import Agent, Record, State, play
+from tradeschool.env.harness import Record, play
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, Tell
 from tradeschool.evaluate.leaderboard.row import PARTS, Edition, Row, row_of
@@ -20,32 +18,6 @@ from tradeschool.tasks.base import SplitName
 from tradeschool.trace import Trace
 
 Messages = list[dict[str, str]]
-
-
-@dataclass
-class Recorded:
-    """An agent on texts, with all that it was told and answered; ``conversations`` are by seed."""
-
-    agent: Agent
-    form: Form = "text"
-    conversations: dict[int, Messages] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The agent's."""
-        return self.agent.name
-
-    def act(self, observations: Sequence[str], state: State) -> Any:
-        """The agent's answers."""
-        answers = self.agent.act(observations, state)
-        for b in np.flatnonzero(state.live_B).tolist():
-            if state.day == 0:
-                self.conversations[state.seeds[b]] = [{"role": "system", "content": opening(state.config, self.form)}]
-            self.conversations[state.seeds[b]] += [
-                {"role": "user", "content": turn(observations[b], self.form)},
-                {"role": "assistant", "content": answers[b]},
-            ]
-        return answers
 
 
 @dataclass(frozen=True)
@@ -83,11 +55,11 @@ class Match:
     def _played(self, rival: Rival, settings: dict[str, Any], episodes: int, tell: Tell) -> Row:
         began = time.monotonic()
         agent = rival.make(self.arena, tell)
-        player = Recorded(agent, rival.settings.get("form", "text")) if rival.observation == "text" else None
         env = self.arena.env(self.split, rival.observation)
-        records = play(player or agent, env, episodes, self.edition.seed, batch=rival.batch)
-        if player:
-            self.keep(rival.name, traces_of(records, player.conversations))
+        records = play(agent, env, episodes, self.edition.seed, batch=rival.batch)
+        if rival.observation == "text":
+            # Its own: what it was told, in its form and with its facts.
+            self.keep(rival.name, traces_of(records, getattr(agent, "conversations")))  # noqa: B009
         return row_of(records, settings, self.edition, time.monotonic() - began, _figures(agent))
 
     @contextmanager
