@@ -1,7 +1,7 @@
 """Tokens of whole episodes as conversations, by tokenizers that packages on PyPI bring along: nothing is downloaded.
 
-    .venv/bin/pip install --no-deps --target /tmp/tokenizers tiktoken dashscope litellm mistral-common
-    PYTHONPATH=/tmp/tokenizers .venv/bin/python benchmarks/tokens.py
+    .venv/bin/pip install --no-deps --target build/tokenizers tiktoken dashscope litellm mistral-common
+    PYTHONPATH=build/tokenizers .venv/bin/python benchmarks/tokens.py
 
 An episode is the opening, the message of every day and an answer of one order to each; what a chat template puts around
 messages (some four tokens each) is not counted. Prints characters, and tokens of the episode and of a day's message,
