@@ -83,6 +83,25 @@ def _same_steps(market: MarketData, rules: dict[str, Any], rng: np.random.Genera
     assert over.all()
 
 
+def test_orders_belong_to_the_caller() -> None:
+    """They are used up in place, and so in a copy, whatever the kind of number."""
+    batch = BatchedTradingEnv(MARKETS[0], 4, tickers=2, days=5)
+    batch.reset(seed=0)
+    for kind in (np.float32, np.float64):
+        orders = np.full((4, 2), -0.5, kind)
+        batch.step(orders)
+        assert (orders == -0.5).all()
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_stocks_stand_in_the_order_drawn_only_where_they_are_masked(mask: bool) -> None:
+    batch = BatchedTradingEnv(MARKETS[0], 100, tickers=3, days=5, mask=mask)
+    batch.reset(seed=0)
+    in_order = (np.diff(batch._columns_BN, axis=1) > 0).all(axis=1)
+    assert in_order.all() != mask
+    assert in_order.any()
+
+
 def test_an_episode_that_is_over_begins_anew_on_the_next_step() -> None:
     batch = BatchedTradingEnv(MARKETS[0], 5, tickers=2, days=4)
     assert batch.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP

@@ -30,6 +30,8 @@ def test_what_has_ended_is_what_has_no_later_bar_before_the_panel_ends() -> None
 def test_an_unknown_volume_is_no_limit() -> None:
     data = MarketData(by_hand([1.0, 1], [1.0, 1], volume=[NAN, 0]))
     assert data.volume_TN[:, 0].tolist() == [np.inf, 0]
+    # Nothing can be filled on a day without volume, but its bar is one.
+    assert data.traded_TN.all()
 
 
 def test_the_brokers_columns_are_those_arrays() -> None:

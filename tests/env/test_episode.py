@@ -33,6 +33,16 @@ def test_seeds_draw_different_episodes_over_the_whole_market() -> None:
     assert max(starts) > 220
 
 
+@pytest.mark.parametrize("tickers", [1, 3])
+def test_every_settled_stock_is_drawn(tickers: int) -> None:
+    env = env_of(PRACTICE, tickers=tickers)
+    drawn = set()
+    for seed in range(300):
+        env.reset(seed=seed)
+        drawn |= set(env.episode.tickers)
+    assert drawn == set(PRACTICE.panel.tickers)
+
+
 def test_the_draw_knows_nothing_of_later_rows() -> None:
     panel = hostile(1)
     cut = 90

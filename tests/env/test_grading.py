@@ -193,6 +193,9 @@ def test_a_market_that_never_moves_has_grades_and_is_not_beaten_by_standing_asid
         assert held[:3] == pytest.approx([0.5, 0.5, 0.5])
         assert 0.5 < still[1] < 1.0
         assert np.isfinite([*still, *held]).all()
+        # Where the market does not move, what hardly moves is hardly at work.
+        dust = parts(100 + 0.001 * (np.arange(DAYS + 1) % 2), [100.0] * (DAYS + 1), volatility, traded=5.0)
+        assert dust[3] < 0.01
 
 
 def test_an_episode_of_one_change_of_equity_is_graded() -> None:
