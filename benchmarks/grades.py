@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/grades.py
 
-Prints, by level: mean grade with its 95 % interval over blocks of dates, standard deviation over episodes, the four
-parts; and for pairs of policies the standard deviation of their differences on the same episodes, and how many
-episodes each needs to see a difference of .05 with a power of .8, on the same episodes and on others.
+Prints, by level: mean grade with its 95 % interval, standard deviation over episodes, the four parts; and for pairs of
+policies the standard deviation of their differences on the same episodes, and how many episodes each needs to see a
+difference of .05 with a power of .8, on the same episodes and on others.
 """
 
 import statistics

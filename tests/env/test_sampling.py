@@ -10,13 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import market
 from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 
 from tradeschool.env.config import EnvError
 from tradeschool.env.data import MarketData
 from tradeschool.env.grading import totals
 from tradeschool.env.harness import play
 from tradeschool.env.reference import Random
-from tradeschool.env.sampling import episodes_needed, grade_interval, mean_interval, paired, paired_interval
+from tradeschool.env.sampling import (
+    episodes_needed,
+    grade_interval,
+    mean_estimate,
+    mean_interval,
+    paired,
+    paired_interval,
+)
 from tradeschool.env.trading import TradingEnv
 
 PRACTICE = MarketData(market(tickers=12, days=260))
@@ -35,18 +43,113 @@ def test_the_interval_of_episodes_apart_is_students() -> None:
     assert math.isnan(mean_interval(values, np.zeros(40), 20).low)
 
 
+SIZES = ((500, 20, 100, 0.0), (500, 20, 400, 1.0), (600, 30, 150, 1.0), (700, 40, 300, 0.0))
+"""Rows, days of an episode, episodes, and the deviation of an episode's own luck, that of its days being 1."""
+
+
+def lucky(rng: np.random.Generator, rows: int, days: int, count: int, own: float) -> tuple[Any, Any]:
+    """Episodes at any rows, each with the sum of its days' luck and some of its own; the true mean is 0."""
+    starts = rng.integers(0, rows - days + 1, count)
+    total = np.concatenate([[0], np.cumsum(rng.normal(0, 1, rows))])
+    return (total[starts + days] - total[starts]) / days**0.5 + own * rng.normal(0, 1, count), starts
+
+
+def over_blocks(values: Any, starts: Any, days: int) -> tuple[float, float]:
+    """An interval that takes blocks of two episodes' dates as independent, which episodes across an edge are not."""
+    _, block = np.unique(starts // (2 * days), return_inverse=True)
+    count, sums = block.max() + 1, np.bincount(block, weights=values - values.mean())
+    reach = student.ppf(0.975, count - 1) * (count / (count - 1) * (sums @ sums)) ** 0.5 / len(values)
+    return values.mean() - reach, values.mean() + reach
+
+
 def test_the_interval_holds_the_truth_where_episodes_overlap() -> None:
-    """400 episodes of 20 days in 1,500 days of luck that they share."""
-    rng = np.random.default_rng(1)
-    held, naive = 0, 0
-    for _ in range(300):
-        starts = rng.integers(0, 1480, 400)
-        luck = np.convolve(rng.normal(0, 1, 1500), np.ones(20), "valid")[starts] + rng.normal(0, 2, 400)
-        _, low, high = mean_interval(luck, starts, 20)
-        held += low < 0 < high
-        naive += abs(luck.mean()) < 1.96 * luck.std() / 20
-    assert 0.91 <= held / 300 <= 0.985
-    assert naive / 300 < 0.75
+    """Of 3,200 intervals 95 % are to hold it, with a standard error of .4 %, and of the 800 of a size with one of .8 %.
+
+    What is made for the worst case may hold it a little more often. Blocks of dates hold it in 93 % of the same cases.
+    """
+    rng = np.random.default_rng(2)
+    held, blocks, widths = [], [], []
+    for size in SIZES:
+        for _ in range(800):
+            values, starts = lucky(rng, *size)
+            _, low, high = mean_interval(values, starts, size[1])
+            first, last = over_blocks(values, starts, size[1])
+            held.append(low < 0 < high)
+            blocks.append(first < 0 < last)
+            widths.append((high - low) / (last - first))
+    by_size = np.mean(np.reshape(held, (len(SIZES), -1)), axis=1)
+    assert 0.94 <= np.mean(held) <= 0.965
+    assert ((by_size >= 0.93) & (by_size <= 0.975)).all()
+    assert np.mean(blocks) < np.mean(held) - 0.01
+    assert 1 < np.mean(widths) < 1.2
+
+
+@given(
+    st.lists(st.integers(-50, 400), min_size=1, max_size=40),
+    st.integers(1, 40),
+    st.integers(0, 2**32),
+    st.floats(0.01, 100),
+)
+def test_an_interval_does_not_hang_on_order_scale_or_where_time_begins(
+    starts: list[int], days: int, seed: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    values, order = rng.normal(0, 1, len(starts)), rng.permutation(len(starts))
+    found = mean_interval(values, starts, days)
+    moved = mean_interval(scale * values[order] + 3, np.array(starts)[order] + 77, days)
+    assert np.subtract(moved, 3) == pytest.approx(scale * np.array(found), nan_ok=True, abs=1e-9 * scale + 1e-12)
+    assert math.isnan(found.low) or found.low < found.value < found.high
+
+
+def test_too_few_dates_have_no_interval() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 100)
+    # Two episodes without a common date are the fewest that say anything, and what they say has one degree of freedom.
+    for last, freedom in ((19, 0), (20, 1), (40, 2)):
+        found = mean_estimate(values, np.linspace(0, last, 100).astype(int), 20)
+        assert found.freedom <= freedom
+        assert math.isnan(found.error) == math.isnan(found.p_value) == math.isnan(found.interval().low) == (last == 19)
+
+
+def test_a_gap_without_episodes_is_no_evidence() -> None:
+    values = [0.0, 0.2, 1.0, 1.0]
+    near, far = mean_interval(values, [0, 0, 20, 20], 20), mean_interval(values, [0, 0, 9000, 9000], 20)
+    # All in each of two places is one observation: half of the difference is the error of their mean.
+    assert near == pytest.approx(far)
+    assert near.high - near.low == pytest.approx(2 * student.ppf(0.975, 1) * 0.45)
+    values = [0.0, 0.2, 1.0, 0.4, 0.1, 0.9]
+    near, far = (mean_interval(values, [0, 3, 20, 25, gap, gap + 10], 20) for gap in (45, 9000))
+    assert near == pytest.approx(far)
+
+
+def test_the_number_of_cosines_is_the_one_whose_interval_is_the_shortest() -> None:
+    """An episode at each of many rows: luck of D days has a spectrum of sinc(f D) squared, f = j / (2 rows)."""
+    number = np.arange(1, 50)
+    ratio = np.cumsum(np.sinc(number * 20 / 2000) ** 2) / number
+    shortest = number[np.argmin(student.ppf(0.975, number) / ratio**0.5)]
+    found = mean_estimate(np.random.default_rng(0).normal(0, 1, 981), np.arange(981), 20)
+    assert abs(found.freedom - shortest) <= 1
+
+
+def test_the_p_value_and_the_interval_say_the_same() -> None:
+    rng = np.random.default_rng(3)
+    values, starts = lucky(rng, 600, 20, 80, 1.0)
+    found = mean_estimate(values, starts, 20)
+    level = 1 - found.p_value
+    ends = found.interval(level)[1:]
+    assert min(abs(end) for end in ends) == pytest.approx(0, abs=1e-9)
+    assert mean_interval(values, starts, 20, level) == found.interval(level)
+    apart = mean_estimate(values, np.arange(80) * 100, 20)
+    assert apart.p_value == pytest.approx(ttest_1samp(values, 0).pvalue)
+    assert mean_estimate([0.0, 0.0], [0, 100], 20).p_value == 1.0
+    assert mean_estimate([1.0, 1.0], [0, 100], 20).p_value == 0.0
+
+
+def test_many_episodes_of_many_rows_take_no_time_and_no_room() -> None:
+    rng = np.random.default_rng(4)
+    values, starts = lucky(rng, 20_000, 20, 50_000, 1.0)
+    found = mean_estimate(values, starts, 20)
+    assert 100 <= found.freedom <= 200
+    assert found.error == pytest.approx((20 / 20_000) ** 0.5, rel=0.2)
 
 
 def test_a_paired_interval_is_of_the_differences() -> None:
@@ -70,19 +173,11 @@ def test_what_has_no_mean_is_said() -> None:
     for nothing in (lambda: grade_interval([]), lambda: paired_interval([], [])):
         with pytest.raises(EnvError, match="no episode to take a mean of"):
             nothing()
-    for values, starts, level in (([], [], 0.95), ([0.5], [1, 2], 0.95), ([0.5], [1], 1.0)):
+    for values, starts in (([], []), ([0.5], [1, 2])):
         with pytest.raises(EnvError, match="a start for each"):
-            mean_interval(values, starts, 20, level)
-
-
-def test_an_episode_belongs_to_the_block_of_its_start() -> None:
-    values = [0.0, 0.2, 1.0, 1.0]
-    # Blocks of 40 rows: two and two, or three and one.
-    for starts, sums in (([0, 39, 40, 79], (-0.9, 0.9)), ([0, 39, 39, 79], (-0.45, 0.45))):
-        value, low, high = mean_interval(values, starts, 20)
-        error = math.sqrt(2 / 1 * sum(one**2 for one in sums)) / 4
-        assert high - low == pytest.approx(2 * student.ppf(0.975, 1) * error)
-        assert value == pytest.approx(0.55)
+            mean_interval(values, starts, 20)
+    with pytest.raises(EnvError, match="a level between 0 and 1"):
+        mean_interval([0.5], [1], 20, 1.0)
 
 
 def test_episodes_needed_are_the_known_figures() -> None:

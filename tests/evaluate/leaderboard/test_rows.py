@@ -17,7 +17,8 @@ from tradeschool.env.trading import TradingEnv
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.row import Edition, Row, row_of
-from tradeschool.evaluate.leaderboard.standing import difference, needed, standings
+from tradeschool.evaluate.leaderboard.standing import agreed, difference, judged, needed, standings
+from tradeschool.evaluate.leaderboard.table import sentence
 
 EPISODES = 40
 
@@ -85,16 +86,22 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path, rows: dict[str, Row]
 def test_a_new_row_takes_the_place_of_the_same_agents_on_the_same_edition(tmp_path: Path, rows: dict[str, Row]) -> None:
     book = Book(tmp_path / "a.json")
     old = moved(rows["hold"], env_version="0.9.0")
-    for row in (old, rows["hold"], rows["random"], dataclasses.replace(rows["hold"], seconds=9.0)):
+    other = dataclasses.replace(rows["hold"], settings={"agent": "hold", "code": "x"})
+    for row in (old, rows["hold"], other, rows["random"], dataclasses.replace(rows["hold"], seconds=9.0)):
         book.put(row)
     kept = Book(tmp_path / "a.json")
     assert [(row.agent, row.edition.env_version, row.seconds) for row in kept.rows] == [
         ("hold", "0.9.0", 1.0),
+        ("hold", "1.0.0", 1.0),
         ("random", "1.0.0", 1.0),
         ("hold", "1.0.0", 9.0),
     ]
-    assert kept.find("hold", old.edition) == old
-    assert kept.find("momentum", old.edition) is None
+    assert kept.find("hold", old.edition, old.settings) == old
+    assert kept.find("hold", other.edition, other.settings) == other
+    assert kept.find("momentum", old.edition, old.settings) is None
+    assert kept.find("hold", old.edition, other.settings) is None
+    # Of rows of one name on one edition, the newest stands for it.
+    assert [(row.agent, row.seconds) for row in kept.on(other.edition)] == [("random", 1.0), ("hold", 9.0)]
     assert kept.editions() == [rows["hold"].edition, old.edition]
 
 
@@ -163,6 +170,66 @@ def test_a_difference_is_shown_where_its_interval_excludes_0(rows: dict[str, Row
     assert difference(base, base).verdict == "same"
     alike = dataclasses.replace(noisy, starts=[7] * EPISODES)
     assert difference(alike, dataclasses.replace(base, starts=[7] * EPISODES)).verdict == "too few dates"
+
+
+def test_verdicts_allow_for_the_number_of_agents(rows: dict[str, Row]) -> None:
+    """Of 40 agents that are buy and hold with noise, two alone would be said to differ; together none may."""
+    base, rng = rows["buy and hold"], np.random.default_rng(1)
+    market = dataclasses.replace(base, starts=[100 * number for number in range(EPISODES)])
+    noise = [rng.normal(0, 0.1, EPISODES) for _ in range(40)]
+    noisy = [
+        dataclasses.replace(market, agent=f"noise {n}", grades=(np.array(base.grades) + one).tolist())
+        for n, one in enumerate(noise)
+    ]
+    better = dataclasses.replace(market, agent="better", grades=(np.array(base.grades) + noise[0] + 0.2).tolist())
+    same = dataclasses.replace(market, agent="same")
+    alone = [difference(row, market) for row in noisy]
+    lucky = [one for one in alone if one.verdict != "not shown"]
+    assert len(lucky) > 1
+    assert all(one.excludes_zero == (one.p_value < 0.05) for one in alone)
+    found = {one.row.agent: one for one in standings([market, *noisy, better, same])}
+    assert found["better"].verdict == "above"
+    assert (found["same"].verdict, found["buy and hold"].verdict) == ("same", "reference")
+    assert {found[row.agent].verdict for row in noisy} == {"not shown"}
+    # The interval stays what it is; what it alone would say is told, and that it does not stand.
+    judged_one = found[lucky[0].first].difference
+    assert judged_one
+    assert judged_one.interval == lucky[0].interval
+    assert sentence(judged_one).endswith(
+        "not shown: the interval leaves 0 out, but not once the number of comparisons is allowed for"
+    )
+    assert sentence(lucky[0]).endswith(("shown to be above", "shown to be below"))
+
+
+def test_p_values_are_adjusted_by_holm_over_what_is_compared(rows: dict[str, Row]) -> None:
+    one = difference(rows["momentum"], rows["buy and hold"])
+    same, unknown = difference(rows["hold"], rows["hold"]), dataclasses.replace(one, p_value=np.nan)
+    values = [0.04, 0.011, 0.03, 0.5]
+    found = judged([*(dataclasses.replace(one, p_value=value) for value in values), same, unknown])
+    assert [each.p_value for each in found[:4]] == pytest.approx([0.09, 0.044, 0.09, 0.5])
+    assert [each.verdict for each in found[4:]] == ["same", "too few dates"]
+    side = "above" if one.interval.value > 0 else "below"
+    assert [each.verdict for each in found[:4]] == ["not shown", side, "not shown", "not shown"]
+    assert judged([]) == []
+
+
+def test_one_pair_has_one_verdict(rows: dict[str, Row]) -> None:
+    """Where it stands in two families, the one that allows for more."""
+    market, momentum, hold = rows["buy and hold"], rows["momentum"], rows["hold"]
+    one = dataclasses.replace(difference(momentum, market), p_value=0.001)
+    other = dataclasses.replace(difference(momentum, hold), p_value=0.3)
+    found = [dataclasses.replace(each, difference=None) for each in standings([market, momentum])]
+    found = [
+        dataclasses.replace(each, difference=dataclasses.replace(one, p_value=0.2))
+        if each.row.agent == "momentum"
+        else each
+        for each in found
+    ]
+    told, compared = agreed(found, [one, other])
+    assert [each.p_value for each in compared] == [0.2, 0.3]
+    assert {each.row.agent: each.verdict for each in told} == {"buy and hold": "reference", "momentum": "not shown"}
+    told, compared = agreed(told, [dataclasses.replace(one, p_value=0.7)])
+    assert [each.difference.p_value for each in told if each.difference] == [0.7]
 
 
 def test_fewer_episodes_are_compared_on_those_that_both_have(rows: dict[str, Row]) -> None:

@@ -2,38 +2,44 @@
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 from rich.text import Text
 
-from tradeschool.env.sampling import Interval
 from tradeschool.env.traders import RULES
 from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.evaluate.leaderboard.best_rule import Choice, choose
 from tradeschool.evaluate.leaderboard.board import file_name
 from tradeschool.evaluate.leaderboard.book import Book
+from tradeschool.evaluate.leaderboard.outcome import LEADERBOARD, READING, write_outcome
 from tradeschool.evaluate.leaderboard.playing import Match
 from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, model_rival, rule_rival, unload, zip_rival
 from tradeschool.evaluate.leaderboard.row import Edition, Row
-from tradeschool.evaluate.leaderboard.standing import REFERENCE, Difference, difference, standings
+from tradeschool.evaluate.leaderboard.standing import (
+    REFERENCE,
+    Difference,
+    Standing,
+    agreed,
+    difference,
+    judged,
+    standings,
+)
 from tradeschool.evaluate.stage import UNTRAINED
-from tradeschool.manifest import replace_text
 from tradeschool.tasks.base import Task
 from tradeschool.trace import Trace, write_traces
 from tradeschool.train.stage import Context, Result, StageConfig
 
 ROWS = "rows.json"
-LEADERBOARD = "leaderboard.json"
 
 
 class Config(StageConfig):
     """``episodes`` on ``split``, the same for all; ``rules`` by name, ``models`` by the stage that made them.
 
     All are the default; ``untrained`` adds the base model. Buy and hold is always there. Every model is compared with
-    the one before it and with the best rule.
+    the one before it and with the best rule, which is the one with the highest mean grade on rows of before: chosen on
+    the rows that are played it would be the luckiest, too.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -71,8 +77,9 @@ def run(config: Config, context: Context) -> Result:
 
     Raises:
         RecipeError: the task is not the trading one, or a model is named that no stage made.
+        EnvError: there is no part of the dates that the best rule could be chosen on.
     """
-    from tradeschool.evaluate.leaderboard.table import print_rows, sentence
+    from tradeschool.evaluate.leaderboard.table import print_standings
     from tradeschool.train.logging import progress
 
     check_task(config, context.task)
@@ -84,6 +91,7 @@ def run(config: Config, context: Context) -> Result:
     book = Book(context.folder / ROWS)
     with progress(context.console) as bar:
         match = Match(arena, config.split, edition, config.episodes, book, bar, _keeper(context))
+        choice = choose(match, rules, context.folder) if agents or models else None
         total = bar.add_task("agents", total=len(rules) + len(agents) + len(models), figures="")
         rows = {}
         for rival in (*rules, *agents, *models):
@@ -91,13 +99,39 @@ def run(config: Config, context: Context) -> Result:
             bar.advance(total)
     unload()
     of_models = [rows[rival.name] for rival in models]
-    of_rules = [rows[rival.name] for rival in rules]
-    differences = list(_differences(of_rules, [rows[rival.name] for rival in agents], of_models))
-    _write(context.folder / LEADERBOARD, list(rows.values()), differences)
-    print_rows(context.console, config.name or config.stage, list(rows.values()))
+    of_agents = [rows[rival.name] for rival in agents]
+    differences = judged(list(_differences(rows[choice.agent], of_agents, of_models))) if choice else []
+    found, differences = agreed(standings(list(rows.values())), differences)
+    write_outcome(context.folder / LEADERBOARD, found, differences, choice)
+    print_standings(context.console, config.name or config.stage, found)
+    _print_differences(context, differences, choice)
+    return Result(summary=_summary(found))
+
+
+def _print_differences(context: Context, differences: Sequence[Difference], choice: Choice | None) -> None:
+    from tradeschool.evaluate.leaderboard.table import interval, sentence
+
+    if choice:
+        context.console.print(
+            Text(
+                f"Best of {choice.among} rules, chosen on the {choice.split} rows: {choice.agent}, grade "
+                f"{interval(choice.grade)} on {choice.episodes:,} episodes there."
+            ),
+            soft_wrap=True,
+        )
     for one in differences:
         context.console.print(Text(sentence(one)), soft_wrap=True)
-    return Result(summary={f"grade/{one.row.agent}": one.grade.value for one in standings(list(rows.values()))})
+
+
+def _summary(found: Sequence[Standing]) -> dict[str, float]:
+    """Grades, and what of language models' answers was of no use."""
+    told = {f"grade/{one.row.agent}": one.grade.value for one in found}
+    return told | {
+        f"{name}/{one.row.agent}": float(one.row.figures[name])
+        for name in READING
+        for one in found
+        if name in one.row.figures
+    }
 
 
 def _trained(config: Config, context: Context) -> tuple[list[Rival], list[Rival]]:
@@ -139,46 +173,9 @@ def _keeper(context: Context) -> Any:
     return keep
 
 
-def _differences(rules: Sequence[Row], agents: Sequence[Row], models: Sequence[Row]) -> Iterator[Difference]:
-    """Every model against the model before it; everyone trained against the best rule on these episodes."""
+def _differences(rule: Row, agents: Sequence[Row], models: Sequence[Row]) -> Iterator[Difference]:
+    """Every model against the model before it; everyone trained against the rule."""
     for earlier, later in itertools.pairwise(models):
         yield difference(later, earlier)
-    best = standings(rules)[0].row
     for row in (*agents, *models):
-        yield difference(row, best)
-
-
-def _write(path: Path, rows: Sequence[Row], differences: Sequence[Difference]) -> None:
-    found = standings(rows)
-    content = {
-        "edition": dataclasses.asdict(rows[0].edition),
-        "standings": [
-            {
-                "agent": one.row.agent,
-                "grade": _ends(one.grade),
-                **one.parts,
-                "return": one.mean_return,
-                "refused": one.refused,
-                "episodes": one.row.episodes,
-                "verdict": one.verdict,
-            }
-            for one in found
-        ],
-        "differences": [
-            {
-                "first": one.first,
-                "second": one.second,
-                **_ends(one.interval),
-                "verdict": one.verdict,
-                "episodes": one.episodes,
-            }
-            for one in differences
-        ],
-    }
-    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _ends(interval: Interval) -> dict[str, float | None]:
-    """JSON knows no NaN."""
-    low, high = (None if end != end else end for end in (interval.low, interval.high))
-    return {"mean": interval.value, "low": low, "high": high}
+        yield difference(row, rule)

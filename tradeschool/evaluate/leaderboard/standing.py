@@ -1,5 +1,6 @@
-"""What rows say: means with intervals, paired differences, and how many episodes a difference needs."""
+"""What rows say: means with intervals, paired differences, what they show, and how many episodes they need."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from tradeschool.env.sampling import Interval, episodes_needed, mean_interval
+from tradeschool.env.sampling import LEVEL, Interval, episodes_needed, mean_estimate, mean_interval
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard.row import Row
+from tradeschool.evaluate.verdict import holm
 
 REFERENCE = "buy and hold"
 CLAIMS = (0.02, 0.05)
@@ -21,27 +23,52 @@ Verdict = Literal["above", "below", "not shown", "same", "reference", "too few d
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean paired difference of total grades, first less second; ``deviation`` is that of the single ones."""
+    """The mean paired difference of total grades, first less second.
+
+    Attributes:
+        first, second: agents.
+        interval: the 95 % one, which knows of no other comparison.
+        deviation: of the episodes' differences.
+        episodes: that both have played.
+        p_value: two-sided, of no difference; after :func:`judged` it allows for the number of comparisons. NaN where
+            there are too few dates.
+    """
 
     first: str
     second: str
     interval: Interval
     deviation: float
     episodes: int
+    p_value: float
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the interval excludes 0, and to which side."""
-        if self.deviation < NO_DIFFERENCE and abs(self.interval.value) < NO_DIFFERENCE:
+        """Whether there is a difference at 5 %, and to which side."""
+        if self.is_same:
             return "same"
-        if math.isnan(self.interval.low):
+        if math.isnan(self.p_value):
             return "too few dates"
-        return "above" if self.interval.low > 0 else "below" if self.interval.high < 0 else "not shown"
+        if self.p_value >= 1 - LEVEL:
+            return "not shown"
+        return "above" if self.interval.value > 0 else "below"
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the grades are the same in every episode."""
+        return self.deviation < NO_DIFFERENCE and abs(self.interval.value) < NO_DIFFERENCE
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval does; the verdict may still be that nothing is shown."""
+        return self.interval.low > 0 or self.interval.high < 0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A row with what follows from it. ``difference`` is that to the reference; None for the reference itself."""
+    """A row with what follows from it.
+
+    ``difference`` is that to the reference, judged among those of all rows; None for the reference itself.
+    """
 
     row: Row
     grade: Interval
@@ -70,13 +97,32 @@ def difference(first: Row, second: Row) -> Difference:
         )
     gain_B = np.subtract(first.grades[:count], second.grades[:count])
     deviation = float(gain_B.std(ddof=1)) if count > 1 else math.nan
-    interval = mean_interval(gain_B, first.starts[:count], first.edition.days)
-    return Difference(first.agent, second.agent, interval, deviation, count)
+    mean = mean_estimate(gain_B, first.starts[:count], first.edition.days)
+    return Difference(first.agent, second.agent, mean.interval(), deviation, count, mean.p_value)
+
+
+def judged(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences with p-values that allow for their number, by Holm (1979).
+
+    However many agents there are, the chance that one of them is said to differ and does not is at most 5 % then. What
+    is the same in every episode, or has too few dates, claims nothing and does not count.
+    """
+    tests = {str(place): one.p_value for place, one in enumerate(differences) if _is_test(one)}
+    adjusted = holm(tests)
+    return [
+        dataclasses.replace(one, p_value=adjusted.get(str(place), one.p_value)) for place, one in enumerate(differences)
+    ]
+
+
+def _is_test(one: Difference) -> bool:
+    return not one.is_same and not math.isnan(one.p_value)
 
 
 def standings(rows: Sequence[Row], reference: str = REFERENCE) -> list[Standing]:
-    """The rows of one edition, the highest mean grade first."""
+    """The rows of one edition, the highest mean grade first; all differences to the reference are judged together."""
     base = next((row for row in rows if row.agent == reference), None)
+    others = [row for row in rows if row is not base] if base else []
+    gaps = {one.first: one for one in judged([difference(row, base) for row in others if base])}
     found = [
         Standing(
             row=row,
@@ -84,11 +130,26 @@ def standings(rows: Sequence[Row], reference: str = REFERENCE) -> list[Standing]
             parts={name: float(np.mean(values)) for name, values in row.parts.items()},
             mean_return=float(np.mean(row.returns)),
             refused=float(np.mean(row.refused)),
-            difference=None if base is None or row is base else difference(row, base),
+            difference=None if row is base else gaps.get(row.agent),
         )
         for row in rows
     ]
     return sorted(found, key=lambda standing: -standing.grade.value)
+
+
+def agreed(found: Sequence[Standing], compared: Sequence[Difference]) -> tuple[list[Standing], list[Difference]]:
+    """Both, with the larger p-value where a difference stands in both: two things must not be said of one pair."""
+    both = [*compared, *(one.difference for one in found if one.difference)]
+    largest: dict[tuple[str, str], float] = {}
+    for one in both:
+        pair = one.first, one.second
+        largest[pair] = max(one.p_value, largest.get(pair, one.p_value))
+
+    def with_largest(one: Difference) -> Difference:
+        return dataclasses.replace(one, p_value=largest[one.first, one.second])
+
+    standing = [dataclasses.replace(one, difference=one.difference and with_largest(one.difference)) for one in found]
+    return standing, [with_largest(one) for one in compared]
 
 
 def needed(found: Sequence[Standing], claim: float) -> tuple[int, int] | None:

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tradeschool.env.sampling import Interval
+from tradeschool.env.sampling import BLOCK_EPISODES, Interval
 from tradeschool.evaluate.leaderboard.board import Played
-from tradeschool.evaluate.leaderboard.row import PARTS, Edition, Row
+from tradeschool.evaluate.leaderboard.row import PARTS, Edition
 from tradeschool.evaluate.leaderboard.standing import CLAIMS, REFERENCE, Difference, Standing, needed, standings
 
-COLUMNS = ("grade", f"less {REFERENCE}", "verdict", "return", "episodes", "refused", *PARTS)
+READING = {"unread": "unread", "out_of_room": "cut short"}
+"""Figures of language models that have a column, where a row has them."""
+COLUMNS = ("grade", f"less {REFERENCE}", "verdict", "return", "episodes", *READING.values(), "refused", *PARTS)
 """In the order in which a narrow console leaves them out, last first."""
-SHOWN = ("grade", *PARTS, "return", f"less {REFERENCE}", "verdict", "refused", "episodes")
+SHOWN = ("grade", *PARTS, "return", f"less {REFERENCE}", "verdict", "refused", *READING.values(), "episodes")
 STYLES = {"above": "bold green", "below": "red", "not shown": "yellow", "reference": "cyan"}
 
 
@@ -24,17 +26,18 @@ def print_played(console: Console, played: Played) -> None:
     if played.book is None or played.edition is None:
         console.print(Text.assemble((f"{played.market}, {played.level}: not played. ", "bold yellow"), played.reason))
         return
-    rows = [row for row in played.book.on(played.edition) if row.agent in played.rivals]
-    print_rows(console, f"{played.market}, {played.level}", rows)
+    print_standings(console, f"{played.market}, {played.level}", standings(played.rows))
+    dates = {row.agent: row.date for row in played.rows}
     for name, reason in (played.missing or {}).items():
-        console.print(Text.assemble((f"{name}: not played. ", "bold yellow"), reason))
+        said = f"{name}: not played{f' now; its row is of {dates[name]}' if name in dates else ''}. "
+        console.print(Text.assemble((said, "bold yellow"), reason))
     for edition in played.book.editions():
         if edition != played.edition:
             heading = f"{played.market}, {played.level}, another edition, not to be compared with the one above"
-            print_rows(console, heading, played.book.on(edition), _changes(edition, played.edition))
+            print_standings(console, heading, standings(played.book.on(edition)), changes(edition, played.edition))
 
 
-def _changes(old: Edition, new: Edition) -> str:
+def changes(old: Edition, new: Edition) -> str:
     """In what an edition is not the present one."""
     words = {
         "environment": (old.env_version, old.rules_hash) != (new.env_version, new.rules_hash),
@@ -46,14 +49,14 @@ def _changes(old: Edition, new: Edition) -> str:
     return f"differs in: {', '.join(word for word, differs in words.items() if differs)}"
 
 
-def print_rows(console: Console, heading: str, rows: Sequence[Row], note: str = "") -> None:
+def print_standings(console: Console, heading: str, found: Sequence[Standing], note: str = "") -> None:
     """The table of one edition, and what its number of episodes can show."""
-    if not rows:
+    if not found:
         return
-    found = standings(rows)
-    edition = rows[0].edition
+    edition = found[0].row.edition
     title = "\n".join(filter(None, (f"{heading}: {_what(edition)}", _version(edition), note)))
-    columns = list(COLUMNS)
+    told = {READING[name] for one in found for name in READING if name in one.row.figures}
+    columns = [column for column in COLUMNS if column in told or column not in READING.values()]
     table = _table(title, found, columns)
     unbounded = console.options.update(max_width=10_000)  # else what is measured is cut to the console's width
     while len(columns) > 1 and console.measure(table, options=unbounded).maximum > console.width:
@@ -77,10 +80,9 @@ def _version(edition: Edition) -> str:
 
 
 def _table(title: str, found: Sequence[Standing], columns: Sequence[str]) -> Table:
-    caption = "[low, high]: 95% interval over blocks of dates"
     table = Table(
         title=Text(title),
-        caption=Text(caption),
+        caption=Text("\n".join(_notes(columns))),
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
         pad_edge=False,
@@ -96,8 +98,20 @@ def _table(title: str, found: Sequence[Standing], columns: Sequence[str]) -> Tab
     return table
 
 
+def _notes(columns: Sequence[str]) -> list[str]:
+    """What the columns' names do not say."""
+    notes = ["[low, high]: 95% interval, each on its own"]
+    if "verdict" in columns:
+        notes.append("verdict: 5% for all rows together (Holm)")
+    if READING["unread"] in columns:
+        notes.append(f"{READING['unread']}: answers that could not be read")
+    if READING["out_of_room"] in columns:
+        notes.append(f"{READING['out_of_room']}: episodes that a model had no room for")
+    return notes
+
+
 def _cells(standing: Standing) -> dict[str, Text]:
-    difference = standing.difference
+    difference, figures = standing.difference, standing.row.figures
     return {
         "grade": Text(interval(standing.grade)),
         **{name: Text(f"{value:.2f}") for name, value in standing.parts.items()},
@@ -106,6 +120,7 @@ def _cells(standing: Standing) -> dict[str, Text]:
         "verdict": Text(standing.verdict, style=STYLES.get(standing.verdict, "")),
         "refused": Text(f"{standing.refused:.1f}"),
         "episodes": Text(f"{standing.row.episodes:,}"),
+        **{column: Text(f"{figures[name]:.1%}" if name in figures else "-") for name, column in READING.items()},
     }
 
 
@@ -121,12 +136,14 @@ def interval(found: Interval, sign: bool = False) -> str:
 def sentence(difference: Difference) -> str:
     """A paired difference in words."""
     said = {
-        "above": "the interval excludes 0",
-        "below": "the interval excludes 0",
+        "above": "shown to be above",
+        "below": "shown to be below",
         "not shown": "the interval holds 0: no difference is shown",
         "too few dates": "too few dates for an interval",
         "same": "the same in every episode",
     }[difference.verdict]
+    if difference.verdict == "not shown" and difference.excludes_zero:
+        said = "not shown: the interval leaves 0 out, but not once the number of comparisons is allowed for"
     return (
         f"{difference.first} less {difference.second}: {interval(difference.interval, sign=True)} on "
         f"{difference.episodes:,} episodes; {said}"
@@ -141,10 +158,11 @@ def _claims(found: Sequence[Standing], days: int) -> list[str]:
             return []
         fewest, most = counts
         told.append(f"{claim:.2f}: {fewest:,}" if fewest == most else f"{claim:.2f}: {fewest:,} to {most:,}")
-    starts = {start // (2 * days) for standing in found for start in standing.row.starts}
+    block = BLOCK_EPISODES * days
+    starts = {start // block for standing in found for start in standing.row.starts}
     return [
         f"Episodes that a difference to {REFERENCE} would need, by agent's spread: {'; '.join(told)} "
-        f"(power 80%, episodes without common dates; these begin in {len(starts)} blocks of {2 * days} days)."
+        f"(power 80%, episodes without common dates; these begin in {len(starts)} blocks of {block} days)."
     ]
 
 
@@ -155,13 +173,12 @@ def print_overview(console: Console, all_played: Sequence[Played]) -> None:
         return
     means: dict[str, dict[int, Standing]] = {}
     for place, played in enumerate(boards):
-        assert played.book
-        assert played.edition
-        rows = [row for row in played.book.on(played.edition) if row.agent in played.rivals]
-        for standing in standings(rows):
+        for standing in standings(played.rows):
             means.setdefault(standing.row.agent, {})[place] = standing
     table = Table(title=Text("Mean grades"), box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, title_justify="left")
-    table.caption = Text(f"green: above {REFERENCE}, red: below it, both with an interval that excludes 0")
+    table.caption = Text(
+        f"green: shown to be above {REFERENCE}, red: below it, at 5% for a board's rows together (Holm)"
+    )
     table.add_column("agent", no_wrap=True)
     for played in boards:
         table.add_column(Text(f"{played.market}\n{played.level}"), justify="right", no_wrap=True)
