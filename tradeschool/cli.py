@@ -181,11 +181,11 @@ def report(run: RunArgument) -> None:
 
     folder, console = run_folder.find(run), Console()
 
-    from tradeschool.evaluate.stage import rebuild_report
+    from tradeschool.evaluate.run_report import report_run
 
     with run_folder.locked(folder):
-        rebuild_report(folder, console)
-    console.print(Text(f"Report: {folder / run_folder.REPORT}"), soft_wrap=True)
+        path = report_run(folder, console)
+    console.print(Text(f"Report: {path}"), soft_wrap=True)
 
 
 def _say(console: Console, text: str, style: str) -> None:

@@ -26,7 +26,7 @@ def leaderboard(
     """Grade every agent on the present version of the environment, each on the same episodes.
 
     Every row is kept in the folder of the results. What has a row on the present version, data and seeds is not played
-    again; rows of other versions or data are kept and shown apart.
+    again; rows of other versions or data are kept and shown apart. A page, index.html, lies beside them.
 
     Examples:
 
@@ -38,6 +38,7 @@ def leaderboard(
     """
     from tradeschool.evaluate.leaderboard import board, table
     from tradeschool.evaluate.leaderboard.recipe import read
+    from tradeschool.evaluate.leaderboard.reporting import write_index
 
     read_recipe, console = read(recipe, sets or ()), Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -52,4 +53,6 @@ def leaderboard(
     for one in played:
         table.print_played(console, one)
     table.print_overview(console, played)
+    page = write_index(folder, f"Leaderboard: {read_recipe.name}", played)
     console.print(Text(f"Rows: {folder}"), soft_wrap=True)
+    console.print(Text(f"Page: {page}"), soft_wrap=True)

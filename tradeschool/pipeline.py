@@ -158,9 +158,18 @@ def _run_stages(this: _Run) -> None:
             this.console.print(f"{title} was finished before, in {_took(done.seconds)}: kept")
         if done.weights is not None:
             (agents if done.kind == "numeric" else models)[config.name] = done.weights
+    _report(this)
     this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
     report = this.folder / run_folder.REPORT
     _print_path(this.console, "Report" if report.exists() else "Run folder", report if report.exists() else this.folder)
+
+
+def _report(this: _Run) -> None:
+    """A leaderboard's report tells of the whole run, so it is written at its end; an evaluation has written its own."""
+    if any(stage.stage == "leaderboard" for stage in this.recipe.stages):
+        from tradeschool.evaluate.run_report import report_leaderboard
+
+        report_leaderboard(this.folder, this.console)
 
 
 def _run_stage(

@@ -120,7 +120,7 @@ def answers_chart(row: Row, dates: Sequence[str]) -> str:
     def paint(axes: "Axes") -> None:
         parts = np.array_split(np.array(dates, dtype="datetime64[D]"), len(row.shares_over_time))
         shares = np.array([[period[name] for name in SHARES] for period in row.shares_over_time])
-        _stack(axes, np.array([part[0] for part in parts]), shares)
+        stack(axes, np.array([part[0] for part in parts]), shares, _words(SHARES), ANSWER_COLOURS)
         date_axis(axes)
 
     return draw(paint, f"Answers of {row.policy} over the exam")
@@ -133,8 +133,8 @@ def training_answers_chart(stage: str, steps: Steps) -> str:
         return ""
 
     def paint(axes: "Axes") -> None:
-        shares = np.array([[_number(step.get(f"answers/{name}", 0.0)) for name in SHARES] for step in found])
-        _stack(axes, _step_numbers(found), shares)
+        shares = np.array([[number(step.get(f"answers/{name}", 0.0)) for name in SHARES] for step in found])
+        stack(axes, step_numbers(found), shares, _words(SHARES), ANSWER_COLOURS)
         axes.set_xlabel("step")
 
     return draw(paint, f"Answers during {stage}")
@@ -144,9 +144,9 @@ def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: st
     """Lines over steps for those of ``keys`` (key -> label) that the stage recorded; empty where none."""
     series = {}
     for key, label in keys.items():
-        found = [step for step in steps if math.isfinite(_number(step.get(key)))]
+        found = [step for step in steps if math.isfinite(number(step.get(key)))]
         if len(found) > 1:
-            series[label] = (_step_numbers(found), [_number(step[key]) for step in found])
+            series[label] = (step_numbers(found), [number(step[key]) for step in found])
     if not series:
         return ""
 
@@ -155,13 +155,15 @@ def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: st
             axes.plot(x, y, label=label, color=colour, linewidth=1.4, marker="o" if len(x) < 8 else None, markersize=3)
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
+        axes.ticklabel_format(axis="y", useOffset=False)
         legend_below(axes, 3)
 
     return draw(paint, f"{ylabel} during {stage}")
 
 
-def _stack(axes: "Axes", x: Any, shares_PK: Any) -> None:
-    axes.stackplot(x, 100 * np.nan_to_num(shares_PK).T, colors=ANSWER_COLOURS, labels=_words(SHARES), linewidth=0)
+def stack(axes: "Axes", x: Any, shares_PK: Any, labels: Sequence[str], colours: Sequence[str]) -> None:
+    """Shares of K answers at P points, stacked."""
+    axes.stackplot(x, 100 * np.nan_to_num(shares_PK).T, colors=colours, labels=labels, linewidth=0)
     axes.set_ylim(0, 100)
     axes.set_ylabel("% of answers")
     axes.margins(x=0)
@@ -192,12 +194,14 @@ def _cycle(colours: Sequence[str], count: int) -> list[str]:
     return [colours[i % len(colours)] for i in range(count)]
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A figure of a step; NaN where it is none."""
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _step_numbers(steps: Steps) -> list[float]:
-    return [_number(step.get("step", at)) for at, step in enumerate(steps)]
+def step_numbers(steps: Steps) -> list[float]:
+    """The steps' own numbers, or their places."""
+    return [number(step.get("step", at)) for at, step in enumerate(steps)]
 
 
 def date_axis(axes: "Axes") -> None:

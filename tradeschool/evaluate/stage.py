@@ -243,13 +243,19 @@ def _number(folder: Path) -> int:
     return int(folder.name.split("-")[0])
 
 
-def _training(run_folder: Path) -> _Training:
-    from tradeschool.evaluate.diagnose import training_warnings
-    from tradeschool.manifest import read
+def training_metrics(run_folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What every stage of a run recorded of its training, by the stage's name, in their order."""
     from tradeschool.train.logging import METRICS, read_metrics
 
     folders = sorted((path.parent for path in run_folder.glob(f"*/{METRICS}")), key=_number)
-    metrics = {folder.name.partition("-")[2]: read_metrics(folder / METRICS) for folder in folders}
+    return {folder.name.partition("-")[2]: read_metrics(folder / METRICS) for folder in folders}
+
+
+def _training(run_folder: Path) -> _Training:
+    from tradeschool.evaluate.diagnose import training_warnings
+    from tradeschool.manifest import read
+
+    metrics = training_metrics(run_folder)
     weights = read(run_folder).recipe.get("task", {}).get("weights", {})
     return _Training(metrics, training_warnings(metrics, weights))
 
