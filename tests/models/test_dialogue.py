@@ -1,14 +1,16 @@
 """Many conversations on one cache give what each would alone."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_models
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, LogitsProcessorList, TemperatureLogitsWarper
 
 from tradeschool.models.cache import growing_cache
-from tradeschool.models.dialogue import Dialogue
+from tradeschool.models.dialogue import Dialogue, _at
 from tradeschool.models.turns import Turns
 
 OPENINGS = [
@@ -63,8 +65,43 @@ def test_rows_that_are_over_say_nothing_and_change_nobody() -> None:
     both.hear([HEARD[0][0], None])
     first.hear([HEARD[0][0]])
     answers = both.answer([True, False])
-    assert answers == [first.answer()[0], ""]
+    assert answers == [first.answer()[0], None]
     assert both.transcripts()[0] == first.transcripts()[0]
+
+
+def drawn(model: Any, turns: Turns, rows: list[int], temperature: float = 1.0) -> list[list[str | None]]:
+    """What the rows of OPENINGS say when tokens are drawn, turn by turn; row b has the seed (7, b)."""
+    dialogue = Dialogue(
+        model, turns, max_new_tokens=6, warp=LogitsProcessorList([TemperatureLogitsWarper(temperature)])
+    )
+    dialogue.open([OPENINGS[b] for b in rows], [(7, b) for b in rows])
+    said = [dialogue.answer()]
+    for heard in HEARD:
+        dialogue.hear([heard[b] for b in rows])
+        said.append(dialogue.answer())
+    return [[day[place] for day in said] for place in range(len(rows))]
+
+
+def test_what_is_drawn_in_a_conversation_does_not_hang_on_those_beside_it() -> None:
+    model, turns = made()
+    # Every fifth token ends an answer, so that some go on while others have ended.
+    turns = replace(turns, ends=tuple(range(0, len(turns.tokenizer), 5)))
+    together = drawn(model, turns, [0, 1, 2])
+    assert len({len(text or "") for own in together for text in own}) > 2
+    torch.manual_seed(99)
+    assert drawn(model, turns, [0, 1, 2]) == together
+    assert [drawn(model, turns, [b])[0] for b in range(3)] == together
+    assert drawn(model, turns, [2, 0]) == [together[2], together[0]]
+    assert drawn(model, turns, [0, 1, 2], temperature=1e-4) != together
+
+
+def test_tokens_are_drawn_by_their_chances() -> None:
+    chances_V = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+    thrown_B = (np.arange(1000) / 1000).tolist()
+    counts = torch.bincount(_at(chances_V.repeat(1000, 1), thrown_B), minlength=6)
+    assert counts.tolist() == pytest.approx([0, 500, 0, 300, 200, 0], abs=1)
+    assert counts[[0, 2, 5]].tolist() == [0, 0, 0]
+    assert _at(chances_V[None], [np.nextafter(1.0, 0.0)]).tolist() == [4]
 
 
 def test_turns_are_counted_by_day() -> None:
@@ -86,10 +123,11 @@ def test_a_conversation_without_room_is_over_and_the_others_go_on() -> None:
     dialogue.answer()
     dialogue.hear(["RSI 28.41 " * 8, "y"])
     answers = dialogue.answer()
-    assert answers[0] == ""
+    assert answers[0] is None
     assert answers[1]
+    assert dialogue.full == [True, False]
     dialogue.hear(["y", "y"])
-    assert dialogue.answer()[0] == ""
+    assert dialogue.answer()[0] is None
     assert all(len(script.ids) <= 64 for script in dialogue.transcripts())
 
 

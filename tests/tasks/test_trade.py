@@ -9,15 +9,16 @@ import pytest
 from markets import market
 from pydantic import ValidationError
 
+from tradeschool.env.config import EnvError
 from tradeschool.env.grading import grade
 from tradeschool.env.trading import TradingEnv
-from tradeschool.errors import RecipeError
+from tradeschool.errors import ParseError, RecipeError
 from tradeschool.market.splits import split_rows
 from tradeschool.tasks.base import Conversation
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.tasks.trade_rewards import Played, day_rewards, to_go
-from tradeschool.text.orders import parse_orders
+from tradeschool.text.orders import Order, parse_orders
 
 PANEL = market(tickers=12, days=500)
 
@@ -66,6 +67,19 @@ def test_answers_are_read_as_the_environment_reads_them(task: TradeTask) -> None
     orders = task.parse("<think>RSI up</think>\nBUY 0.5")
     assert task.parse(task.compose(orders, "why")) == orders
     assert [task.action_name(task.parse(text)) for text in ("BUY 1", "SELL", "HOLD")] == ["BUY", "SELL", "HOLD"]
+
+
+def test_without_masks_only_the_stocks_of_the_episode_can_be_named() -> None:
+    task = task_of(env={"days": 8, "mask": False})
+    env = task.env("train")
+    task.reset(env, task.example(100))
+    (name,) = env.names
+    other = next(ticker for ticker in PANEL.tickers if ticker != name)
+    assert task.parse("BUY 0.5", env.names) == task.parse(f"BUY {name} 0.5", env.names) == [Order("BUY", name, 0.5)]
+    with pytest.raises(ParseError, match="there is no stock"):
+        task.parse(f"BUY {other} 0.5", env.names)
+    with pytest.raises(EnvError, match="give parse"):
+        task.parse("BUY 0.5")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,16 @@ from tradeschool.models.turns import Transcript
 from tradeschool.recipe import of
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
-from tradeschool.train.episodes import EpisodeTrainer, Rollout, completion, day_advantages, questions
+from tradeschool.train.episodes import (
+    EpisodeTrainer,
+    Rollout,
+    _shares,
+    alone,
+    completion,
+    day_advantages,
+    play,
+    questions,
+)
 
 PANEL = market(tickers=6, days=400)
 RECIPE: dict[str, Any] = {
@@ -65,7 +74,8 @@ def rewards(held: list[list[int | None]] | None = None, **days_DB: list[list[flo
     found = {name: np.array(values, float) for name, values in days_DB.items()}
     days, count = next(iter(found.values())).shape
     held = held or [[0] * count] * days
-    return Rollout([], found, held, [])
+    answers = [[None if one is None else "HOLD" for one in held_B] for held_B in held]
+    return Rollout([], found, held, answers, [False] * count)
 
 
 def test_a_day_is_credited_with_what_came_after_it_and_compared_within_its_group() -> None:
@@ -137,6 +147,75 @@ def test_the_grade_credits_all_days_alike() -> None:
     assert found_DB[0, 0] > 0
 
 
+# what is logged ----------------------------------------------------------------------------------
+
+
+def test_answers_alone_in_their_state_and_those_without_credit_are_counted() -> None:
+    task = task_of(discount=0.0, weights={"profit": 1.0})
+    # Two groups of four. Day 0: one alone of the first four; in the second group nobody gains on anybody. Day 1: the
+    # last four are over but for one, whose group is itself.
+    held: list[list[int | None]] = [[0, 0, 3, 0, 1, 1, 1, 1], [1, 1, 1, 1, 0, None, None, None]]
+    played = rewards(held, profit=[[0, 1, 9, 2, 0.1, 0.1, 0.1, 0.1], [1, 2, 3, 4, 5, 0, 0, 0]])
+    assert alone(held, 4).tolist() == [
+        [False, False, True, False, False, False, False, False],
+        [False, False, False, False, True, False, False, False],
+    ]
+    shares = _shares(played, task, 4, day_advantages(played, task, 4))
+    assert shares["credit/alone"] == pytest.approx(2 / 13)
+    # The four that are equal, the one whose group is itself, and nobody else: the mean of 0, 1, 2 is 1.
+    assert shares["credit/none"] == pytest.approx(6 / 13)
+    assert not {"credit/alone", "credit/none"} & set(_shares(played, task, 4, None))
+
+
+def test_who_is_over_is_alone_in_no_state() -> None:
+    assert alone([[None, 0, 1, 1]], 4).tolist() == [[False, True, False, False]]
+
+
+def test_what_cannot_be_read_is_a_share_of_the_answers_that_were_given() -> None:
+    answers = [["BUY", "", "SELL", None], ["HOLD", "", None, None]]
+    shares = _shares(Rollout([], {}, [[0] * 4] * 2, answers, [False, False, True, True]), task_of(), 4, None)
+    assert shares == {
+        "parse_errors": 2 / 5, "answers/BUY": 1 / 5, "answers/SELL": 1 / 5, "answers/HOLD": 1 / 5, "out_of_room": 1 / 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_episodes_are_read_by_their_own_names_and_cut_where_room_ends(mask: bool) -> None:
+    task = task_of(env={"days": 4, "tickers": 2, "mask": mask})
+    envs, examples = [task.env("train") for _ in range(2)], [task.example(100), task.example(101)]
+    for env, example in zip(envs, examples, strict=True):
+        task.reset(env, example)
+    names = envs[0].names
+    other = "S3" if mask else next(name for name in PANEL.tickers if name not in names)
+    dialogue: Any = Scripted([[f"BUY {names[0]} 0.5", ""], [f"SELL {other}", "HOLD"], ["HOLD", None], ["HOLD", None]])
+    played = play(task, envs, examples, dialogue)
+    assert [list(day) for day in played.answers] == [["BUY", ""], ["", "HOLD"], ["HOLD", None], ["HOLD", None]]
+    assert played.out_of_room == [False, True]
+    assert played.answered_DB.tolist() == [[True, True], [True, True], [True, False], [True, False]]
+    # An answer that was not given is refused as an empty one is.
+    assert played.rewards["legal"].T.tolist() == [[1, 0, 1, 1], [0, 1, 0, 0]]
+
+
+class Scripted:
+    """A dialogue whose answers are known; who gives none any more has no room left."""
+
+    def __init__(self, days: list[list[str | None]]) -> None:
+        self._days, self.full = iter(days), [False] * len(days[0])
+
+    def open(self, messages: Any) -> None:
+        """Nothing is kept."""
+
+    hear = open
+
+    def answer(self, live: Any) -> list[str | None]:
+        day = next(self._days)
+        self.full = [text is None for text in day]
+        return day
+
+    def transcripts(self) -> list[Transcript]:
+        return []
+
+
 def test_a_completion_begins_with_the_first_answer() -> None:
     script = Transcript([7, 8, 1, 2, 9, 3], [-1, -1, 0, 0, -1, 1])
     assert completion(script) == ([1, 2, 9, 3], [0, 0, -1, 1])
@@ -173,6 +252,14 @@ def test_the_whole_job_leaves_weights_and_figures(run: Path) -> None:
         assert f"rewards/{name}/mean" in rows[0]
     shares = [rows[0][f"answers/{name}"] for name in ("BUY", "SELL", "HOLD")]
     assert sum(shares) + rows[0]["parse_errors"] == pytest.approx(1)
+    assert [row["out_of_room"] for row in rows[:4]] == [0, 0, 0, 0]
+
+
+def test_the_shares_of_every_batch_are_logged(run: Path, seen: dict[str, Any]) -> None:
+    rows = [json.loads(line) for line in (run / "2-grpo" / "metrics.jsonl").read_text().splitlines()]
+    for (_, played, _, _), row in zip(seen["batches"], rows, strict=False):
+        shares = _shares(played, task_of(**RECIPE["task"]), 4, day_advantages(played, task_of(**RECIPE["task"]), 4))
+        assert {name: row[name] for name in shares} == pytest.approx(shares)
 
 
 def test_what_the_market_says_bears_no_loss_and_no_credit(run: Path, seen: dict[str, Any]) -> None:

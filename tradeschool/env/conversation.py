@@ -45,6 +45,16 @@ def opening(config: EnvConfig, form: Form = "text", facts: Sequence[str] = FACTS
     return "\n".join([rules, " ".join(["stock", *(fact.label for fact in (*_shown(facts), *HOLDING))])])
 
 
+def first_messages(
+    config: EnvConfig, observation: str, form: Form = "text", facts: Sequence[str] = FACTS
+) -> list[dict[str, str]]:
+    """What every episode begins with: the rules and the first day."""
+    return [
+        {"role": "system", "content": opening(config, form, facts)},
+        {"role": "user", "content": turn(observation, form, facts)},
+    ]
+
+
 def turn(observation: str, form: Form = "text", facts: Sequence[str] = FACTS) -> str:
     """The message of a day, written from the text observation: account, what the broker told, a line per stock.
 

@@ -54,9 +54,14 @@ def grade(played: Any) -> Grade:
     days, missing = env.config.days, env.config.days + 1 - len(equities)
     if missing and equities[-1] > env.config.ruin * env.config.cash:
         raise EnvError(f"the episode is at day {len(equities) - 1} of {days}: grade it when it is over.")
-    equity_D = np.array(equities + [equities[-1]] * missing)
+    equity_D = whole_path(equities, days)
     traded = np.array([sum(env.turnovers) / equity_D[0]])
     return _grades(grade_paths(equity_D[:, None], markets([env.episode]), traded))[0]
+
+
+def whole_path(equities: Sequence[float], days: int) -> Floats:
+    """[D + 1] equity to the last day; what a bankruptcy has left stays as it is."""
+    return np.array([*equities, *[equities[-1]] * (days + 1 - len(equities))])
 
 
 def grades(records: Sequence[Record]) -> list[Grade]:

@@ -14,9 +14,6 @@ from tradeschool.env.portfolio_arrays import PortfolioArrays
 from tradeschool.env.tell import tell
 from tradeschool.market.panel import Floats
 
-ARRAYS_FROM = 1
-"""Stocks from which numeric environments run the compiled law."""
-
 
 class Portfolio:
     """A book in plain floats, after the law of ``broker.settle``.
@@ -88,6 +85,6 @@ class Portfolio:
 
 def portfolio(episode: Episode, terms: Terms, numbers: Floats) -> Portfolio | PortfolioArrays:
     """The portfolio of an episode that begins; ``numbers`` are the terms as ``kernel.terms_array`` has them."""
-    if episode.config.observation == "numeric" and len(episode.columns) >= ARRAYS_FROM:
+    if episode.config.observation == "numeric":
         return PortfolioArrays(episode, numbers)
     return Portfolio(episode, terms)

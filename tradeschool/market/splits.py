@@ -2,6 +2,7 @@
 
 import datetime
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from tradeschool.market.panel import Panel
 
 Rows = NDArray[np.int64]
 Day = str | datetime.date | np.datetime64
-PARTS = ("train", "validation", "test")
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,15 @@ class Split:
     train_T: Rows
     validation_T: Rows
     test_T: Rows
+
+    def rows(self, part: Part) -> Rows:
+        """The rows of a part by its name."""
+        return {"train": self.train_T, "validation": self.validation_T, "test": self.test_T}[part]
+
+    def ends(self, part: Part) -> tuple[int, int]:
+        """The first and the last row of a part."""
+        rows = self.rows(part)
+        return int(rows[0]), int(rows[-1])
 
 
 def split_rows(

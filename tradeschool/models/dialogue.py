@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,10 @@ from tradeschool.models.turns import Message, Transcript, Turns
 class Dialogue:
     """B conversations: :meth:`open` or :meth:`hear`, then :meth:`answer`, and so on.
 
-    A conversation that has no room left in the model's positions is over: its further answers are "". Every token is
+    A conversation that has no room left in the model's positions is over: its further answers are None. Every token is
     computed once. Rows whose turn is shorter than another's have a gap there, which nothing attends to
     and no position counts. ``warp`` shapes the distribution that tokens are drawn from (transformers' logits
-    processors); None takes the likeliest.
+    processors); None takes the likeliest. They are drawn from torch's own generator, or from one of each conversation.
     """
 
     def __init__(self, model: Any, turns: Turns, *, max_new_tokens: int, warp: Any | None = None) -> None:
@@ -25,8 +26,13 @@ class Dialogue:
         self._ends = torch.tensor(turns.ends, device=model.device)
         self._limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
-    def open(self, messages_B: Sequence[Sequence[Message]]) -> None:
-        """Begin: the messages up to the first answer."""
+    def open(self, messages_B: Sequence[Sequence[Message]], seeds_B: Sequence[Sequence[int]] | None = None) -> None:
+        """Begin: the messages up to the first answer.
+
+        ``seeds_B`` gives each conversation a generator of its own, so that what is drawn in it is the same whoever is
+        beside it.
+        """
+        self._dice_B = None if seeds_B is None else [np.random.default_rng(seed) for seed in seeds_B]
         self._cache = growing_cache(self._model.config)
         self._mask_BS = torch.zeros(len(messages_B), 0, dtype=torch.long, device=self._model.device)
         self._ids_B: list[list[int]] = [self._turns.opening(messages) for messages in messages_B]
@@ -56,19 +62,20 @@ class Dialogue:
         return self._limit is not None and length + self._max_new_tokens > self._limit
 
     @torch.no_grad()
-    def answer(self, live_B: Sequence[bool] | None = None) -> list[str]:
-        """An answer from each, at most ``max_new_tokens`` long; "" from those that are not live or have no room."""
+    def answer(self, live_B: Sequence[bool] | None = None) -> list[str | None]:
+        """An answer from each, at most ``max_new_tokens`` long; None from those that are not live or have no room."""
         count = len(self._ids_B)
         asked_B = [True] * count if live_B is None else live_B
         open_B = torch.tensor([ask and not full for ask, full in zip(asked_B, self._full_B, strict=True)])
         open_B = open_B.to(self._mask_BS.device)
+        speaks_B = open_B.tolist()
         said_B: list[list[int]] = [[] for _ in range(count)]
         if not bool(open_B.any()):
             self._turn += 1
-            return [""] * count
+            return [None] * count
         logits_BV = self._forward(*self._pack())
         for step in range(self._max_new_tokens):
-            token_B = _draw(logits_BV, self._warp)
+            token_B = self._draw(logits_BV, open_B)
             for b, (token, is_open) in enumerate(zip(token_B.tolist(), open_B.tolist(), strict=True)):
                 if is_open:
                     said_B[b].append(token)
@@ -87,7 +94,7 @@ class Dialogue:
             self._ids_B[b] += said
             self._turns_B[b] += [self._turn] * len(said)
         self._turn += 1
-        return [self._turns.decode(said) for said in said_B]
+        return [self._turns.decode(said) if speaks else None for said, speaks in zip(said_B, speaks_B, strict=True)]
 
     def transcripts(self) -> list[Transcript]:
         """All that was said and heard so far."""
@@ -118,10 +125,24 @@ class Dialogue:
         logits_BV: Tensor = output.logits[:, -1]
         return logits_BV
 
+    def _draw(self, logits_BV: Tensor, open_B: Tensor) -> Tensor:
+        """The next token of each, [B]; where a conversation is not open, any, and its generator is left alone."""
+        if self._warp is None:
+            return logits_BV.argmax(-1)
+        # The warpers look at scores alone; the token ids are part of their signature.
+        scores_BV = self._warp(torch.empty(len(logits_BV), 0, dtype=torch.long), logits_BV.float())
+        chances_BV = torch.softmax(scores_BV, dim=-1)
+        if self._dice_B is None:
+            return torch.multinomial(chances_BV, 1).squeeze(1)
+        return _at(
+            chances_BV,
+            [rng.random() if is_open else 0.0 for rng, is_open in zip(self._dice_B, open_B.tolist(), strict=True)],
+        )
 
-def _draw(logits_BV: Tensor, warp: Any | None) -> Tensor:
-    if warp is None:
-        return logits_BV.argmax(-1)
-    # The warpers look at scores alone; the token ids are part of their signature.
-    scores_BV = warp(torch.empty(len(logits_BV), 0, dtype=torch.long), logits_BV.float())
-    return torch.multinomial(torch.softmax(scores_BV, dim=-1), 1).squeeze(1)
+
+def _at(chances_BV: Tensor, thrown_B: Sequence[float]) -> Tensor:
+    """The token of each row at which the chances so far pass a number in [0, 1): a draw by inverting the sum."""
+    upto_BV = chances_BV.double().cumsum(-1)
+    upto_BV /= upto_BV[:, -1:].clone()
+    thrown_B1 = torch.tensor(thrown_B, dtype=torch.float64, device=chances_BV.device)[:, None]
+    return torch.searchsorted(upto_BV, thrown_B1, right=True).squeeze(1)

@@ -3,8 +3,12 @@
 Chat templates may render a conversation's past differently once it goes on (Qwen3's drop old thinking), which would
 change tokens that a model has generated and been trained on. So a template is asked once for what stands between an
 answer and the next one, and the tokens of every turn are those that were seen when it was said.
+
+A message is text, whatever it says: only the template's own markers become the tokens that begin and end turns.
 """
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +17,24 @@ from tradeschool.errors import RecipeError
 
 Message = dict[str, str]
 ANSWER, HEARD = "@@answer@@", "@@heard@@"
+THINK = "<think>"
+_OPENED = re.compile(THINK + r"\s*\Z")
 
 
 @dataclass(frozen=True)
 class Turns:
     """What a tokenizer's chat template writes around the turns of a conversation.
 
-    ``between`` stands after an answer and before the next user message, ``after`` behind that message.
+    ``between`` stands after an answer and before the next user message, ``after`` behind that message. ``opened`` is
+    the end of ``after`` where that opens a ``<think>`` block for the model: its tokens are heard and bear no loss,
+    its text belongs to the answer that is read.
     """
 
     tokenizer: Any
     ends: tuple[int, ...]
     between: str
     after: str
+    opened: str = ""
 
     @classmethod
     def of(cls, tokenizer: Any, ends: Sequence[int]) -> "Turns":
@@ -46,35 +55,50 @@ class Turns:
                 "to this model. Give a model with a chat template for several turns."
             )
         between, after = text.split(ANSWER)[1].split(HEARD)
-        return cls(tokenizer, tuple(ends), between, after)
+        found = _OPENED.search(after)
+        return cls(tokenizer, tuple(ends), between, after, found[0] if found else "")
 
     def opening(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the first messages, up to where the first answer begins."""
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return self.encode(text)
+        return self._render(messages, add_generation_prompt=True)
 
     def heard(self, text: str, said: Sequence[int]) -> list[int]:
         """The tokens from the end of the answer ``said`` to where the next one begins, ``text`` between them.
 
         The end token that the template writes is left out where the answer has ended with one itself.
         """
-        ids = self.encode(self.between + text + self.after)
+        around = f"{_literal(self.between)}{{{{ messages[0]['content'] }}}}{_literal(self.after)}"
+        ids = self._render([{"role": "user", "content": text}], chat_template=around)
         if said and said[-1] in self.ends and ids and ids[0] in self.ends:
             return ids[1:]
         return ids
 
     def answer(self, text: str) -> list[int]:
-        """The tokens of an answer to imitate, with its end."""
+        """The tokens of an answer to imitate, with its end: those that the model is to say."""
+        if self.opened:
+            text = text.removeprefix(THINK) if text.startswith(THINK) else f"</think>\n{text}"
         return [*self.encode(text), self.ends[0]]
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        """The tokens of a text, in which the name of a special token is text too."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of an answer, without its end."""
+        """The text of an answer, without its end, from where its ``<think>`` block was opened."""
         text: str = self.tokenizer.decode([one for one in ids if one not in self.ends], skip_special_tokens=True)
-        return text
+        return self.opened + text
+
+    def _render(self, messages: Sequence[Message], **options: Any) -> list[int]:
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=True, return_dict=False, sanitize_control_tokens=True, **options
+        )
+        return ids
+
+
+def _literal(text: str) -> str:
+    """A text as a Jinja template writes it."""
+    return f"{{{{ {json.dumps(text)} }}}}"
 
 
 def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -90,11 +114,6 @@ class Transcript:
 
     ids: list[int]
     turns: list[int]
-
-    @property
-    def said(self) -> list[int]:
-        """1 where the model spoke, 0 where it listened."""
-        return [int(turn >= 0) for turn in self.turns]
 
 
 def transcribe(turns: Turns, messages: Sequence[Message]) -> Transcript:

@@ -86,7 +86,7 @@ class RatingTask(Task):
 
     def rows(self, split: SplitName) -> Any:
         """Date rows of a split."""
-        return {"train": self.split.train_T, "validation": self.split.validation_T, "test": self.split.test_T}[split]
+        return self.split.rows(split)
 
     def examples(self, split: SplitName) -> list[Example]:
         """Every listed ticker on every date of the split whose volatility and outcome are known."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from tradeschool.env.conversation import opening, turn
+from tradeschool.env.config import EnvError
+from tradeschool.env.conversation import first_messages, turn
 from tradeschool.env.data import MarketData
 from tradeschool.env.trading import TradingEnv
 from tradeschool.market.panel import Panel
@@ -48,7 +49,7 @@ class TradeTask(Task):
 
     def rows(self, split: SplitName) -> NDArray[np.int64]:
         """Date rows of a split."""
-        return {"train": self.split.train_T, "validation": self.split.validation_T, "test": self.split.test_T}[split]
+        return self.split.rows(split)
 
     def env(self, split: SplitName, observation: str = "text") -> TradingEnv:
         """The environment on the rows of a split.
@@ -56,14 +57,12 @@ class TradeTask(Task):
         Raises:
             EnvError: the split has no row that an episode fits behind.
         """
-        rows = self.rows(split)
         settings = self.config.environment(observation=observation).model_dump()
-        return TradingEnv(self.data, rows=(int(rows[0]), int(rows[-1])), **settings)
+        return TradingEnv(self.data, rows=self.split.ends(split), **settings)
 
     def examples(self, split: SplitName) -> list[Example]:
         """Every row of a split at which an episode can begin and end within it."""
-        rows = self.rows(split)
-        starts = self.data.start_rows(self.config.environment(), (int(rows[0]), int(rows[-1])))
+        starts = self.data.start_rows(self.config.environment(), self.split.ends(split))
         return [self.example(t) for t in starts.tolist()]
 
     def example(self, t: int, variant: int = 0) -> Example:
@@ -83,23 +82,27 @@ class TradeTask(Task):
 
     def first_messages(self, env: TradingEnv, observation: str) -> list[Message]:
         """What the conversation about an episode begins with."""
-        return [
-            {"role": "system", "content": opening(env.config, self.config.form, self.config.facts)},
-            {"role": "user", "content": self.heard(observation)},
-        ]
+        return first_messages(env.config, observation, self.config.form, self.config.facts)
 
     def heard(self, observation: str) -> str:
         """A day's message."""
         return turn(observation, self.config.form, self.config.facts)
 
-    def parse(self, text: str) -> list[Order]:
-        """The orders of an answer; raises ParseError where one cannot be read."""
-        return parse_orders(text, self._names)
+    def parse(self, text: str, names: Sequence[str] | None = None) -> list[Order]:
+        """The orders of an answer.
 
-    @property
-    def _names(self) -> tuple[str, ...]:
+        Args:
+            text: the answer.
+            names: the stocks as the episode calls them (``TradingEnv.names``); may be left out where they are masked.
+
+        Raises:
+            ParseError: an order cannot be read.
+            EnvError: stocks are not masked, and which of them the episode has was not said.
+        """
         settings = self.config.environment()
-        return tuple(f"S{n}" for n in range(1, settings.tickers + 1)) if settings.mask else self.panel.tickers
+        if names is None and not settings.mask:
+            raise EnvError("which stocks an answer may name is its episode's affair: give parse() its names.")
+        return parse_orders(text, names or [f"S{n}" for n in range(1, settings.tickers + 1)])
 
     def compose(self, action: Sequence[Order], reasoning: str) -> str:
         """The answer that gives orders."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradeschool.env.grading import WEIGHTS, grade_paths
+from tradeschool.env.grading import WEIGHTS, grade_paths, whole_path
 from tradeschool.env.market_portfolio import markets
 from tradeschool.env.trading import TradingEnv
 from tradeschool.market.panel import Floats
@@ -33,7 +33,7 @@ def day_rewards(played: Played) -> dict[str, Floats]:
     days, cash = envs[0].config.days, envs[0].config.cash
     found = markets([env.episode for env in envs])
     scale_B = np.array([market.volatility for market in found])
-    equity_DB = np.stack([_whole(env.equities, days) for env in envs], axis=1)
+    equity_DB = np.stack([whole_path(env.equities, days) for env in envs], axis=1)
     over_DB = np.arange(days)[:, None] >= np.array([len(env.equities) - 1 for env in envs])
     market_DB = np.stack([market.equity_D for market in found], axis=1)
     traded_B = np.array([sum(env.turnovers) / cash for env in envs])
@@ -53,11 +53,6 @@ def day_rewards(played: Played) -> dict[str, Floats]:
         "activity": activity_DB,
         "legal": (played.refused_DB == 0).astype(float),
     }
-
-
-def _whole(equities: list[float], days: int) -> Floats:
-    """[D + 1] equity to the last day, where a bankruptcy's is left."""
-    return np.array(equities + [equities[-1]] * (days + 1 - len(equities)))
 
 
 def to_go(reward_DB: Floats, discount: float) -> Floats:

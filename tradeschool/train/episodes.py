@@ -25,6 +25,8 @@ from tradeschool.tasks.trade_rewards import Played, day_rewards, to_go
 from tradeschool.train.shared import ResumableTrainer, warp_of
 
 UNDISCOUNTED = {"grade": 1.0, "activity": 1.0}
+NO_CREDIT = 1e-9
+"""An advantage smaller than this is none."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,20 @@ class Rollout:
     """B episodes of D days that a model has played.
 
     ``rewards`` are [D, B] by component; ``held`` says day by day how many stocks each held before it answered, None
-    where its episode was over; ``answers`` are the texts it gave, day by day.
+    where its episode was over; ``answers`` day by day the class of what each answered, "" where that cannot be read,
+    None where it gave none; ``out_of_room`` whose conversation ended because the model's positions were full.
     """
 
     transcripts: Sequence[Transcript]
     rewards: dict[str, Floats]
     held: Sequence[Sequence[int | None]]
-    answers: Sequence[Sequence[str]]
+    answers: Sequence[Sequence[str | None]]
+    out_of_room: Sequence[bool]
+
+    @property
+    def answered_DB(self) -> NDArray[np.bool_]:
+        """[D, B] where an answer was given."""
+        return np.array([[one is not None for one in answers] for answers in self.answers])
 
 
 def play(task: TradeTask, envs: Sequence[TradingEnv], examples: Sequence[Example], dialogue: Dialogue) -> Rollout:
@@ -57,20 +66,28 @@ def play(task: TradeTask, envs: Sequence[TradingEnv], examples: Sequence[Example
     days, count = envs[0].config.days, len(envs)
     refused_DB = np.ones((days, count))
     live = [True] * count
-    answers: list[list[str]] = []
+    answers: list[list[str | None]] = []
     held: list[list[int | None]] = []
     for day in range(days):
         held.append([_held(env) if alive else None for env, alive in zip(envs, live, strict=True)])
         if day:
             dialogue.hear([task.heard(text) if alive else None for text, alive in zip(observations, live, strict=True)])
-        answers.append(dialogue.answer(live))
+        texts = dialogue.answer(live)
+        answers.append([_class(task, text, env) for text, env in zip(texts, envs, strict=True)])
         for b in np.flatnonzero(live).tolist():
-            observations[b], _, terminated, _, info = envs[b].step(answers[-1][b])
+            observations[b], _, terminated, _, info = envs[b].step(texts[b] or "")
             refused_DB[day, b] = info["refused"]
             live[b] = not terminated
         if not any(live):
             break
-    return Rollout(dialogue.transcripts(), day_rewards(Played(envs, refused_DB)), held, answers)
+    return Rollout(dialogue.transcripts(), day_rewards(Played(envs, refused_DB)), held, answers, dialogue.full)
+
+
+def _class(task: TradeTask, text: str | None, env: TradingEnv) -> str | None:
+    try:
+        return None if text is None else task.action_name(task.parse(text, env.names))
+    except ParseError:
+        return ""  # a bad answer is data: the environment refuses it, and the share of them is logged
 
 
 def _held(env: TradingEnv) -> int:
@@ -106,6 +123,16 @@ def day_advantages(played: Rollout, task: TradeTask, group: int, scale: str = "b
     return advantages_DB
 
 
+def alone(held: Sequence[Sequence[int | None]], group: int) -> NDArray[np.bool_]:
+    """[D, B] where one stands alone in its state in its group, and so is compared with all of it."""
+    alone_DB = np.zeros((len(held), len(held[0])), np.bool_)
+    for day, held_B in enumerate(held):
+        for first in range(0, len(held_B), group):
+            own = held_B[first : first + group]
+            alone_DB[day, first : first + group] = [count is not None and own.count(count) == 1 for count in own]
+    return alone_DB
+
+
 def _compare(above_B: Floats, ahead_B: Floats, held: dict[int, int | None]) -> None:
     """Write one group's day into ``above_B``."""
     alive = [b for b, count in held.items() if count is not None]
@@ -136,19 +163,18 @@ class EpisodeTrainer(ResumableTrainer):
         self._turns = Turns.of(self.processing_class, end_tokens(options["model"], self.processing_class))
         self._rows: list[dict[str, Any]] = []
         self._played: Rollout | None = None
+        self._advantages_DB: Floats | None = None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = inputs
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if self.task.config.credit == "day":
-            group = self.num_generations if self.model.training else self.num_generations_eval
-            output["advantages"] = self._by_day(output["completion_ids"], group)
+        if self._advantages_DB is not None:
+            output["advantages"] = self._by_token(output["completion_ids"], self._advantages_DB)
         return output
 
-    def _by_day(self, completion_ids_BC: torch.Tensor, group: int) -> torch.Tensor:
+    def _by_token(self, completion_ids_BC: torch.Tensor, advantages_DB: Floats) -> torch.Tensor:
         """[B, C] the advantage of the day that each token was said on, 0 for what was heard."""
         assert self._played is not None
-        advantages_DB = day_advantages(self._played, self.task, group, self.scale_rewards)
         by_token_BC = np.zeros(tuple(completion_ids_BC.shape), np.float32)
         for b, (_, turns) in enumerate(map(completion, self._played.transcripts)):
             day_C = np.array(turns)
@@ -175,6 +201,10 @@ class EpisodeTrainer(ResumableTrainer):
         dialogue = Dialogue(model, self._turns, max_new_tokens=self.args.max_completion_length, warp=warp_of(self.args))
         self._played = play(self.task, self._envs[:count], examples, dialogue)
         model.train(training)
+        if self.task.config.credit == "day":
+            self._advantages_DB = day_advantages(self._played, self.task, group, self.scale_rewards)
+        for name, share in _shares(self._played, self.task, group, self._advantages_DB).items():
+            self._log_metric(name, share)
         return self._played
 
 
@@ -196,7 +226,6 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         "completion_ids": [ids for ids, _ in completions],
         "logprobs": None,
         "env_mask": [[int(turn >= 0) for turn in turns] for _, turns in completions],
-        "answered": [[day[b] for day in played.answers] for b in range(len(prompts))],
         **{f"sum_{name}": value_DB.sum(axis=0).tolist() for name, value_DB in played.rewards.items()},
     }
 
@@ -204,33 +233,32 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
 def component_functions(task: TradeTask) -> list[Any]:
     """One reward function per component, in the order of ``task.weights``: the sum over an episode's days."""
 
-    def component(name: str, first: bool) -> Any:
+    def component(name: str) -> Any:
         def reward(completions: list[Any], **columns: Any) -> list[float]:
-            if first and (log := columns.get("log_metric")):
-                _log_answers(task, columns["answered"], log)
             sums: list[float] = columns[f"sum_{name}"]
             return sums
 
         reward.__name__ = name
         return reward
 
-    return [component(name, place == 0) for place, name in enumerate(task.weights)]
+    return [component(name) for name in task.weights]
 
 
-def _log_answers(task: TradeTask, answered: Sequence[Sequence[str]], log: Any) -> None:
-    """Share of days of each class, and of answers that cannot be read."""
-    texts = [text for own in answered for text in own if text]
-    names = [_class(task, text) for text in texts]
-    log("parse_errors", names.count("") / max(len(names), 1))
-    for name in task.action_names:
-        log(f"answers/{name}", names.count(name) / max(len(names), 1))
-
-
-def _class(task: TradeTask, text: str) -> str:
-    try:
-        return task.action_name(task.parse(text))
-    except ParseError:
-        return ""  # a bad answer is data: the environment has refused it, and the share of them is logged
+def _shares(played: Rollout, task: TradeTask, group: int, advantages_DB: Floats | None) -> dict[str, float]:
+    """What is logged of a batch: of all answers those of each class and those that cannot be read; of conversations
+    those without room; where days are credited, of all answers those alone in their state and those without credit.
+    """
+    classes = [one for answers in played.answers for one in answers if one is not None]
+    shares = {"parse_errors": classes.count("") / len(classes)}
+    shares |= {f"answers/{name}": classes.count(name) / len(classes) for name in task.action_names}
+    shares["out_of_room"] = sum(played.out_of_room) / len(played.out_of_room)
+    if advantages_DB is not None:
+        answered_DB = played.answered_DB
+        days = len(answered_DB)  # fewer than an episode's where all were ruined
+        shares["credit/alone"] = float(alone(played.held, group)[answered_DB].mean())
+        # Equal rewards leave a rest of rounding.
+        shares["credit/none"] = float((np.abs(advantages_DB[:days][answered_DB]) < NO_CREDIT).mean())
+    return shares
 
 
 def questions(task: TradeTask, pool: Sequence[Example], count: int, seed: int) -> list[dict[str, Any]]:
