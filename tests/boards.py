@@ -7,12 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from tradeschool.env.conversation import opening, turn
+from tradeschool.env.conversation import first_messages, turn
 from tradeschool.evaluate.leaderboard.board import Played, play_all
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.rivals import Rival
 from tradeschool.evaluate.leaderboard.table import print_overview, print_played
-from tradeschool.policies.language_trader import first_messages
 
 TEXT = """\
     name: mine
@@ -57,7 +56,7 @@ class Says:
         asked[self.name] = max(asked.get(self.name, 0), len(observations))
         assert all("cash" in text for text in observations)
         for seed, text, alive in zip(state.seeds, observations, state.live_B, strict=True):
-            begun = self.conversations.setdefault(seed, first_messages(opening(state.config), turn(text)))
+            begun = self.conversations.setdefault(seed, first_messages(state.config, text))
             if alive and state.day:
                 begun.append({"role": "user", "content": turn(text)})
             if alive:

@@ -17,8 +17,9 @@ class Trace:
     """What was asked, what was answered and what it was worth. A bad answer is data, not a crash.
 
     ``rewards`` holds one value per named component, None where it was not scored. ``versions``
-    holds the task's version, the data hash and the package's version; of an episode of the trading
-    environment ``env_version``, ``level``, ``level_version`` and ``data_hash``.
+    holds the task's version, the data hash and the package's version; of an episode of the trading environment what
+    episodes must have in common to be compared (:data:`tradeschool.env.versions.KEYS`), and ``agent_hash``: of the
+    settings, code and weights of who played it, as the leaderboard's row has them.
     """
 
     key: str

@@ -20,7 +20,7 @@ from tradeschool.apps.env_messages import NumericTradeAction, TradeAction, Trade
 from tradeschool.apps.env_server.offer import Offer
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.data import MarketData
-from tradeschool.env.versions import ENV_VERSION
+from tradeschool.env.versions import ENV_VERSION, KEYS, rules_hash
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
 
@@ -84,16 +84,39 @@ def test_a_server_that_is_not_there_is_named_with_the_cure() -> None:
 
 
 def test_a_server_of_another_version_is_refused_unless_wanted(offer: Offer) -> None:
+    here = rf"{ENV_VERSION} \(rules {rules_hash()}\)"
+    for change, told in (
+        ({"env_version": "99.0.0"}, rf"99.0.0 \(rules {rules_hash()}\)"),
+        ({"rules_hash": "f" * 16}, rf"{ENV_VERSION} \(rules {'f' * 16}\)"),
+    ):
+        other = dataclasses.replace(offer)
+        other.__dict__["versions"] = {**offer.versions, **change}
+        with serving(other, sessions=1) as url:
+            for _ in range(2):  # It hangs up: the second time there is a place again.
+                with pytest.raises(EnvServerError, match=f"has version {told} of the environment, and here is {here}"):
+                    connect(url).connect()
+            with connect(url, any_version=True) as session:
+                assert session.reset(seed=1).observation.day == 0
+
+
+def test_a_server_that_does_not_tell_its_rules_is_played_where_any_is_wanted(offer: Offer) -> None:
+    """As the first ones did: they knew fewer versions."""
     other = dataclasses.replace(offer)
-    other.__dict__["versions"] = {**offer.versions, "env_version": "99.0.0"}
-    with serving(other, sessions=1) as url:
-        for _ in range(2):  # It hangs up: the second time there is a place again.
-            with pytest.raises(
-                EnvServerError, match=rf"has version 99.0.0 of the environment, and here is {ENV_VERSION}"
-            ):
-                connect(url).connect()
+    known = ("env_version", "task_version", "level", "data_hash")
+    other.__dict__["versions"] = {key: offer.versions[key] for key in known}
+    with serving(other) as url:
+        with pytest.raises(EnvServerError, match="rules not told"):
+            connect(url).connect()
         with connect(url, any_version=True) as session:
-            assert session.reset(seed=1).observation.day == 0
+            assert session.state().rules_hash == ""
+
+
+def test_states_and_observations_hold_all_that_episodes_must_share(url: str, offer: Offer) -> None:
+    assert set(KEYS) | {"task_version"} == set(offer.versions) <= set(TradeState.model_fields)
+    with connect(url) as session:
+        assert (session.reset(seed=1).metadata or {}).items() >= offer.versions.items()
+        state = session.state()
+    assert {key: getattr(state, key) for key in offer.versions} == offer.versions
 
 
 def test_a_server_of_something_else_is_no_server_of_ours() -> None:

@@ -24,11 +24,19 @@ from tradeschool.apps.env_server.offer import Offer
 from tradeschool.apps.env_server.requests import MESSAGES, MOST_BYTES, Refusal, Requests
 from tradeschool.env.config import EnvConfig, EnvError
 from tradeschool.env.data import MarketData
+from tradeschool.env.levels import level_config
 from tradeschool.env.spaces import LONGEST_ACTION
-from tradeschool.env.versions import ENV_VERSION, LEVEL_VERSIONS
+from tradeschool.env.versions import ENV_VERSION, LEVEL_VERSIONS, rules_hash, settings_hash
 from tradeschool.errors import TradeschoolError
 
-VERSIONS = {"env_version": ENV_VERSION, "task_version": LEVEL_VERSIONS["Easy"], "level": "Easy"}
+VERSIONS = {
+    "env_version": ENV_VERSION,
+    "rules_hash": rules_hash(),
+    "task_version": LEVEL_VERSIONS["Easy"],
+    "level": "Easy",
+    "level_version": LEVEL_VERSIONS["Easy"],
+    "settings_hash": settings_hash(level_config("Easy")),
+}
 LONG = "B" * (LONGEST_ACTION + 1)
 DEEP = "[" * 100_000
 
@@ -253,9 +261,8 @@ def test_every_answer_over_http_has_the_versions(client: TestClient) -> None:
     answers += [client.post("/reset"), client.post("/reset", json={"seed": 1}), client.post("/mcp", json={})]
     answers += [client.get("/step"), client.get("/tradeschool/splits"), client.post("/reset", content=b"{")]
     for answer in answers:
-        assert answer.headers["x-env-version"] == ENV_VERSION, answer.url
-        assert answer.headers["x-task-version"] == LEVEL_VERSIONS["Easy"]
-        assert answer.headers["x-level"] == "Easy"
+        for key, value in VERSIONS.items():
+            assert answer.headers[f"x-{key.replace('_', '-')}"] == value, answer.url
         if answer.headers["content-type"] == "application/json" and answer.url.path != "/openapi.json":
             body = answer.json()
             assert isinstance(body, list) or VERSIONS.items() <= body.items(), answer.url

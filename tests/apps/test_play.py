@@ -21,8 +21,10 @@ from tradeschool.apps.play import play_episode
 from tradeschool.cli import app
 from tradeschool.env.data import MarketData
 from tradeschool.env.grading import grade
+from tradeschool.env.levels import level_config
 from tradeschool.env.observation import HEADING, read
 from tradeschool.env.trading import TradingEnv
+from tradeschool.env.versions import KEYS, stamp
 from tradeschool.errors import TradeschoolError
 from tradeschool.market import sources
 from tradeschool.market.practice import PracticeConfig, practice
@@ -85,7 +87,8 @@ def test_an_episode_from_the_first_order_to_the_line_in_the_file(prices: Path) -
     assert (row["name"], row["level"], row["seed"], row["finished"], row["days"]) == ("Ada", "Easy", 4, True, 20)
     assert row["orders"] == [order or "HOLD" for order in orders]
     assert row["tickers"] == list(env.episode.tickers)
-    assert (row["data_hash"], row["env_version"]) == (env.data.data_hash, env._versions["env_version"])
+    assert (row["data_hash"], row["env_version"]) == (env.data.data_hash, env.versions["env_version"])
+    assert {key: row[key] for key in KEYS} == env.versions
     table = said[said.index("grade risk") :]
     for name in ("Ada", "buy and hold", "hold", "rsi", "macd", "momentum", "rules"):
         assert re.search(rf"^{name} +[01]\.\d\d", table, re.MULTILINE), name
@@ -343,3 +346,20 @@ def test_at_a_terminal(prices: Path) -> None:
     os.write(terminal, b"\x03")
     until("You left on day 1 of 20")
     assert os.waitpid(process, 0)[1] == 0
+
+
+def test_a_result_of_a_person_that_lacks_the_newer_keys_still_counts_as_played(tmp_path: Path) -> None:
+    """Lines that were written before stay as they are, and are counted."""
+    path = tmp_path / "people.jsonl"
+    old = {
+        "name": "Ada",
+        "level": "Easy",
+        "seed": 4,
+        "data_hash": "d",
+        "env_version": "1.0.0",
+        "level_version": "1.0.0",
+    }
+    path.write_text(json.dumps(old) + "\n", encoding="utf-8")
+    written = ResultsFile(path).add({"seed": 4, **stamp(level_config("Easy"), "d")})
+    assert written["played_before"] == 1
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0]) == old

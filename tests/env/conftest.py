@@ -7,8 +7,20 @@ from types import ModuleType
 import pytest
 
 from tradeschool.env import batched, kernel, portfolio, portfolio_arrays
+from tradeschool.env.broker import Terms
+from tradeschool.env.episode import Episode
+from tradeschool.env.portfolio import Portfolio
 
 LAWS = ("plain floats", "compiled", "not compiled")
+
+
+def in_plain_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numeric environments keep their book as those of texts do."""
+
+    def plain(episode: Episode, numbers: object) -> Portfolio:
+        return Portfolio(episode, Terms.of(episode.config))
+
+    monkeypatch.setattr(portfolio, "PortfolioArrays", plain)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +39,8 @@ def interpreted() -> ModuleType:
 @pytest.fixture(params=LAWS)
 def law(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, interpreted: ModuleType) -> str:
     """A test that asks for this holds for every form of the law; batches always run a form of arrays."""
-    monkeypatch.setattr(portfolio, "ARRAYS_FROM", 1000 if request.param == "plain floats" else 1)
+    if request.param == "plain floats":
+        in_plain_floats(monkeypatch)
     if request.param == "not compiled":
         for module in (batched, portfolio_arrays):
             monkeypatch.setattr(module, "days", interpreted.days)

@@ -23,7 +23,7 @@ from tradeschool.env import versions
 from tradeschool.env.data import MarketData
 from tradeschool.env.grading import Grade, grades, totals
 from tradeschool.env.harness import Record, State, play
-from tradeschool.env.levels import LEVELS
+from tradeschool.env.levels import LEVELS, level_config
 from tradeschool.env.reference import BuyAndHold, Churner, Constant, Expert, Oracle, Random, Saying
 from tradeschool.env.sampling import grade_interval, paired, paired_interval
 from tradeschool.env.trading import TradingEnv
@@ -301,8 +301,10 @@ def test_immutable_versioning(level: str) -> None:
     record = played(NOTHING, level)[0]
     assert record.versions == {
         "env_version": versions.ENV_VERSION,
+        "rules_hash": versions.rules_hash(),
         "level": level,
         "level_version": versions.LEVEL_VERSIONS[level],
+        "settings_hash": versions.settings_hash(level_config(level)),
         "data_hash": data().data_hash,
     }
     other = MarketData(scrambled_after(data().panel, 990))
@@ -313,15 +315,19 @@ def test_immutable_versioning(level: str) -> None:
 def test_immutable_versioning_of_every_rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One more statement in any module of rules is another environment than the one that the version is locked with."""
     rules, locked = versions.rules(), versions.read_lock()
-    copies = [tmp_path / path.relative_to(versions.PACKAGE) for path in rules]
-    for rule, copy in zip(rules, copies, strict=True):
+    sources = {name: (versions.PACKAGE / name).read_bytes() for name in rules}
+    copies = {name: tmp_path / name for name in rules}
+    for name, copy in copies.items():
         copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes(rule.read_bytes())
+        copy.write_bytes(sources[name])
     monkeypatch.setattr(versions, "PACKAGE", tmp_path)
-    monkeypatch.setattr(versions, "LOCK", tmp_path / "env" / "versions.lock.json")
     assert versions.changed(locked, versions.present()) == []
-    assert {"grading.py", "market_portfolio.py", "broker.py", "kernel.py", "orders.py"} <= {one.name for one in copies}
-    for rule, copy in zip(rules, copies, strict=True):
-        copy.write_bytes(rule.read_bytes() + b"\nMORE = 1\n")
-        assert any("environment" in fault for fault in versions.changed(locked, versions.present())), copy.name
-        copy.write_bytes(rule.read_bytes())
+    assert {"grading.py", "market_portfolio.py", "broker.py", "kernel.py", "orders.py"} <= {
+        Path(one).name for one in rules
+    }
+    for name, copy in copies.items():
+        # Of some modules a few names alone are rules: each is given another value.
+        more = "".join(f"\n{one} = None\n" for one in rules[name]) or "\nMORE = 1\n"
+        copy.write_bytes(sources[name] + more.encode())
+        assert any("environment" in fault for fault in versions.changed(locked, versions.present())), name
+        copy.write_bytes(sources[name])

@@ -9,7 +9,7 @@ import pytest
 from env_markets import by_hand, hostile
 from markets import market
 
-from tradeschool.env import harness
+from tradeschool.env import harness, versions
 from tradeschool.env.config import EnvError
 from tradeschool.env.data import MarketData
 from tradeschool.env.harness import Agent, State, play
@@ -54,7 +54,7 @@ def test_episodes_played_at_once_are_those_of_a_single_environment(rules: dict[s
         assert not record.turnover_D[days:].any()
         assert not record.costs_D[days:].any()
         assert (record.refused, record.terminated) == (refused, terminated)
-        assert record.versions == {name: info[name] for name in harness.VERSIONS}
+        assert record.versions == {name: info[name] for name in versions.KEYS}
 
 
 def test_who_is_ruined_goes_on_seeing_the_last_day() -> None:

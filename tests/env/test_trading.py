@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from markets import market
 
 import tradeschool.env
-from tradeschool.env import portfolio
 from tradeschool.env.config import EnvError
 from tradeschool.env.data import MarketData
 from tradeschool.env.levels import LEVELS
@@ -122,11 +121,7 @@ def test_a_started_environment_leaves_another_on_the_same_market_alone() -> None
         assert reward == expected[1]
 
 
-@pytest.mark.parametrize("arrays_from", [1, 1000])
-def test_observations_share_no_memory_and_writing_to_one_changes_nothing(
-    arrays_from: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(portfolio, "ARRAYS_FROM", arrays_from)
+def test_observations_share_no_memory_and_writing_to_one_changes_nothing(law: str) -> None:
     expected = played(env_of(), 5)
     env = env_of()
     kept = [env.reset(seed=5)[0]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradeschool.apps.env_messages import NumericTradeAction, TradeAction, TradeObservation, TradeState
-from tradeschool.env.versions import ENV_VERSION
+from tradeschool.env.versions import ENV_VERSION, rules_hash
 from tradeschool.errors import TradeschoolError
 
 # isort: split
@@ -32,7 +32,7 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
 
     Args:
         base_url: such as ``http://127.0.0.1:8000``.
-        any_version: play a server whose ``env_version`` is not the one installed here.
+        any_version: play a server whose ``env_version`` or ``rules_hash`` is not that of what is installed here.
         options: of OpenEnv's ``EnvClient``: time-outs, headers and so on.
 
     Raises:
@@ -59,11 +59,12 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
     async def _meet(self) -> None:
         """Ask a server that was just found what it is."""
         try:
-            version = (await self._state_async()).env_version
-            if version != ENV_VERSION and not self._any_version:
+            state = await self._state_async()
+            there, here = (state.env_version, state.rules_hash), (ENV_VERSION, rules_hash())
+            if there != here and not self._any_version:
                 raise EnvServerError(
-                    f"The server at {self.base_url} has version {version} of the environment, and here is "
-                    f"{ENV_VERSION}: their results cannot be compared. Install the same tradeschool on both sides, or "
+                    f"The server at {self.base_url} has version {_said(*there)} of the environment, and here is "
+                    f"{_said(*here)}: their results cannot be compared. Install the same tradeschool on both sides, or "
                     "pass any_version=True."
                 )
         except EnvServerError:
@@ -103,6 +104,10 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
             return TradeState(**payload)
         except ValueError as error:
             raise EnvServerError(f"The server at {self.base_url} is no server of tradeschool's environment.") from error
+
+
+def _said(version: str, rules: str) -> str:
+    return f"{version} (rules {rules or 'not told'})"
 
 
 def connect(

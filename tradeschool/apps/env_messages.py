@@ -56,7 +56,7 @@ class TradeObservation(Observation):
         terminated: the episode ended in bankruptcy.
         truncated: it ended after its days.
         grade: at the end ``risk``, ``pnl``, ``drawdown``, ``activity`` and ``total``; until then None.
-        metadata: ``env_version``, ``task_version``, ``level`` and ``data_hash``.
+        metadata: what is served: :data:`tradeschool.env.versions.KEYS` and ``task_version``.
     """
 
     text: str | None = None
@@ -81,7 +81,8 @@ class TradeState(State):
         done: True after the last day, and before the first ``reset``.
         names: the stocks as orders name them, in the order of an action's numbers.
         config: the rules, the fields of :class:`~tradeschool.env.config.EnvConfig`.
-        env_version, task_version, level, data_hash: what is served.
+        env_version and so on: what is served: :data:`tradeschool.env.versions.KEYS` and ``task_version``. Those that
+            the first servers did not tell are empty where one of them is asked.
     """
 
     seed: int | None = None
@@ -89,8 +90,11 @@ class TradeState(State):
     names: list[str] = Field(default_factory=list)
     config: dict[str, Any]
     env_version: str
+    rules_hash: str = ""
     task_version: str
     level: str
+    level_version: str = ""
+    settings_hash: str = ""
     data_hash: str
 
 

@@ -1,11 +1,12 @@
 """The file of people's results: JSON lines, one an episode, the newest last.
 
-A line holds ``name``, ``time`` (UTC, ISO 8601), ``level``, ``market``, ``seed``, ``masked``, ``start`` (the episode's
-first row), ``tickers`` (in the order shown), ``days`` (played, of those the level has), ``finished``, ``played_before``
+A line holds ``name``, ``time`` (UTC, ISO 8601), ``market``, ``seed``, ``masked``, ``start`` (the episode's first
+row), ``tickers`` (in the order shown), ``days`` (played, of those the level has), ``finished``, ``played_before``
 (lines of the same episode above it: whoever knows how it goes on is no rival), ``orders`` (what was typed, by day, so
 that the episode can be graded again), ``refused``, ``return`` (equity at the end over the start, less 1),
-``tradeschool`` and the versions ``env_version``, ``level_version`` and ``data_hash``. A finished episode also has
-``grade`` and ``market_grade`` (that of buy and hold), each with ``total``, ``risk``, ``pnl``, ``drawdown`` and
+``tradeschool`` and what episodes must have in common to be compared: ``env_version``, ``rules_hash``, ``level``,
+``level_version``, ``settings_hash`` and ``data_hash`` (:data:`tradeschool.env.versions.KEYS`). A finished episode also
+has ``grade`` and ``market_grade`` (that of buy and hold), each with ``total``, ``risk``, ``pnl``, ``drawdown`` and
 ``activity``. An episode that was left has a line too: whoever leaves what goes badly must not look better for it.
 """
 

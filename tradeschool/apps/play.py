@@ -24,7 +24,6 @@ from tradeschool.text.orders import read_orders
 PROMPT = "orders> "
 HELP, LEAVE = ("?", "h", "help"), ("q", "quit", "exit")
 RIVALS = ("buy and hold", "hold", "rsi", "macd", "momentum", "rules")
-VERSIONS = ("env_version", "level_version", "data_hash")
 SEEDS = 1_000_000
 
 
@@ -37,7 +36,6 @@ class Game:
     orders: list[str] = field(default_factory=list)
     refused: int = 0
     over: bool = False
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 def play_episode(
@@ -90,8 +88,7 @@ def _command(level: str, market: str, seed: int, masked: bool) -> str:
 
 def _play(console: Console, game: Game, level: str) -> None:
     env = game.env
-    observation, info = env.reset(seed=game.seed)
-    game.versions = {key: info[key] for key in VERSIONS}
+    observation, _ = env.reset(seed=game.seed)
     stocks = "one stock" if env.config.tickers == 1 else f"{env.config.tickers} stocks"
     example = "BUY 0.5" if env.config.tickers == 1 else f"BUY {env.names[0]} 0.5; SELL {env.names[1]}"
     _say(console, f"{level}: {stocks}, {env.config.days} days, seed {game.seed}.", "bold")
@@ -205,7 +202,6 @@ def _row(game: Game, name: str, *, finished: bool) -> dict[str, Any]:
     return {
         "name": name,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "level": env.level,
         "market": env.data.panel.name,
         "seed": game.seed,
         "masked": env.config.mask,
@@ -217,7 +213,7 @@ def _row(game: Game, name: str, *, finished: bool) -> dict[str, Any]:
         "refused": game.refused,
         "return": round(_gain(game), 6),
         "tradeschool": tradeschool.__version__,
-        **game.versions,
+        **env.versions,
     }
 
 

@@ -27,10 +27,9 @@ from tradeschool.env.kernel import (
     days,
     terms_array,
 )
-from tradeschool.env.levels import level_of
 from tradeschool.env.spaces import action_space, observation_space
 from tradeschool.env.trading import market_data
-from tradeschool.env.versions import ENV_VERSION, level_version
+from tradeschool.env.versions import stamp
 from tradeschool.market.panel import Panel
 
 
@@ -43,7 +42,7 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
     ``reset(options={"start": [B rows], "tickers": [B lists]})`` they are those asked for.
 
     ``info`` holds arrays [B]: ``equity``, ``turnover`` and ``costs`` in the market's currency, ``refused``,
-    ``start``; and ``env_version``, ``level``, ``level_version`` and ``data_hash``, the same for all.
+    ``start``; and, the same for all, what :data:`tradeschool.env.versions.KEYS` names.
 
     Args:
         panel: the market; a :class:`MarketData` where several environments share it.
@@ -72,7 +71,8 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
             raise EnvError(f"num_envs is {num_envs}; a batch has at least one episode.")
         self.num_envs = num_envs
         self.data = market_data(panel)
-        self.level = level_of(config)
+        self.versions = stamp(config, self.data.data_hash)
+        self.level = self.versions["level"]
         self.single_observation_space = observation_space(config, self.data.panel.tickers)
         self.single_action_space = action_space(config)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -197,8 +197,5 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
             "costs": accounts_B6[:, COSTS].copy(),
             "refused": accounts_B6[:, REFUSED].astype(np.int64),
             "start": self._start_B.copy(),
-            "env_version": ENV_VERSION,
-            "level": self.level,
-            "level_version": level_version(self.level),
-            "data_hash": self.data.data_hash,
+            **self.versions,
         }

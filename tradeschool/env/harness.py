@@ -70,7 +70,7 @@ class Record:
         refused: orders refused.
         terminated: True after a bankruptcy.
         market: buy and hold of the same stocks on the same days.
-        versions: ``env_version``, ``level``, ``level_version`` and ``data_hash``.
+        versions: what it must have in common with others to be compared; see :data:`tradeschool.env.versions.KEYS`.
     """
 
     agent: str
@@ -84,9 +84,6 @@ class Record:
     terminated: bool
     market: Market
     versions: dict[str, str]
-
-
-VERSIONS = ("env_version", "level", "level_version", "data_hash")
 
 
 def play(
@@ -153,7 +150,7 @@ def _batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: bool)
             refused=int(refused_B[b]),
             terminated=not state.live_B[b],
             market=found[b],
-            versions=table.versions,
+            versions=dict(env.versions),
         )
         for b, episode in enumerate(table.episodes)
     ]
@@ -171,9 +168,8 @@ class _Numbers:
         twin = copy.copy(env)
         self.episodes = []
         for seed in seeds:
-            _, info = twin.reset(seed=seed)
+            twin.reset(seed=seed)
             self.episodes.append(twin.episode)
-        self.versions = {name: info[name] for name in VERSIONS}
         self._env = BatchedTradingEnv(env.data, len(seeds), **env.config.model_dump())
         self.observations, _ = self._env.reset(options=options(self.episodes))
 
@@ -192,7 +188,6 @@ class _Texts:
         begun = [twin.reset(seed=seed) for twin, seed in zip(self._envs, seeds, strict=True)]
         self.observations = [text for text, _ in begun]
         self.episodes = [twin.episode for twin in self._envs]
-        self.versions = {name: begun[0][1][name] for name in VERSIONS}
 
     def step(self, actions: Sequence[str], live_B: NDArray[np.bool_]) -> Day:
         if isinstance(actions, str) or len(actions) != len(self._envs):

@@ -11,10 +11,9 @@ from tradeschool.env.config import EnvConfig, EnvError, env_config
 from tradeschool.env.data import MarketData
 from tradeschool.env.episode import Episode, draw
 from tradeschool.env.kernel import LEAST_EQUITY, terms_array
-from tradeschool.env.levels import level_of
 from tradeschool.env.portfolio import Portfolio, PortfolioArrays, portfolio
 from tradeschool.env.spaces import action_space, observation_space
-from tradeschool.env.versions import ENV_VERSION, level_version
+from tradeschool.env.versions import stamp
 from tradeschool.market.panel import Panel
 from tradeschool.market.practice import PracticeConfig, practice
 
@@ -88,7 +87,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
     arguments are fields of :class:`EnvConfig`.
 
     ``info`` holds ``equity``, ``refused`` (orders, last day), ``fills`` (shares by stock), ``told`` (why, in text
-    environments), ``start``, ``env_version``, ``level``, ``level_version`` and ``data_hash``.
+    environments), ``start``, and what episodes must have in common to be compared: ``env_version``, ``rules_hash``,
+    ``level``, ``level_version``, ``settings_hash`` and ``data_hash`` (:data:`tradeschool.env.versions.KEYS`).
 
     ## Version History
 
@@ -112,17 +112,12 @@ class TradingEnv(gymnasium.Env[Any, Any]):
         self.data = market_data(panel)
         self.terms = Terms.of(self.config)
         self._numbers = terms_array(self.terms, self.config.cash)
-        self.level = level_of(self.config)
         self.observation_space = observation_space(self.config, self.data.panel.tickers)
         self.action_space = action_space(self.config)
         self.rows = rows
         self._starts = self.data.start_rows(self.config, rows)
-        self._versions = {
-            "env_version": ENV_VERSION,
-            "level": self.level,
-            "level_version": level_version(self.level),
-            "data_hash": self.data.data_hash,
-        }
+        self.versions = stamp(self.config, self.data.data_hash)
+        self.level = self.versions["level"]
         self._least = LEAST_EQUITY * self.config.cash
         self._ruin = self.config.ruin * self.config.cash
         self._over = True
@@ -175,7 +170,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
             "fills": held.fills,
             "told": held.told,
             "start": self.episode.start,
-            **self._versions,
+            **self.versions,
         }
 
     def render(self) -> str | None:

@@ -5,27 +5,52 @@
 adds the versions that stand here to the lock. A version whose rules have changed since is refused: raise it first.
 """
 
-import ast
-import hashlib
+import functools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from tradeschool.env.config import EnvError
-from tradeschool.env.levels import LEVELS, level_config
+from tradeschool.code_hash import WHOLE, Code, digest, hash_of
+from tradeschool.env.config import EnvConfig, EnvError
+from tradeschool.env.levels import FORMS, LEVELS, level_config, level_of
 
 ENV_VERSION = "1.0.0"
 """Raised with every change of a rule: major where results cannot be compared, else minor; patch for a rewording."""
 LEVEL_VERSIONS = {"Easy": "1.0.0", "Medium": "1.0.0", "Hard": "1.0.0"}
 """Raised where a level's settings, or the default of one, change."""
 
+KEYS = ("env_version", "rules_hash", "level", "level_version", "settings_hash", "data_hash")
+"""What two episodes must have in common to be compared, as :func:`stamp` tells it: infos, records, traces, rows,
+people's results and a server's answers all have these keys."""
+
 LOCK = Path(__file__).with_name("versions.lock.json")
 PACKAGE = Path(__file__).parents[1]
-NO_RULES = frozenset({"traders.py", "__init__.py", "versions.py", "harness.py", "reference.py", "vec.py"})
-"""Modules of this folder that play episodes, or agents to compare with, but decide nothing in them."""
-ELSEWHERE = ("text/orders.py", "text/grammar.py")
-"""Modules outside this folder that decide what an action means."""
+NO_RULES = {
+    "__init__.py": "registers the levels",
+    "reference.py": "agents to compare with; a rival's identity holds their hash",
+    "sampling.py": "what follows from grades; it changes none",
+    "traders.py": "agents; a rival's identity holds their hash",
+    "vec.py": "how Stable-Baselines3 steps the batch; a rival's identity holds its hash",
+    "versions.py": "names the rules",
+}
+"""Modules of this folder that decide nothing in an episode or its grade, and why they do not."""
+ELSEWHERE: Code = {
+    "market/indicators.py": WHOLE,
+    "market/panel.py": WHOLE,
+    "metrics.py": ("DAYS_A_YEAR",),
+    "text/grammar.py": ("after_thinking",),
+    "text/orders.py": WHOLE,
+}
+"""Modules outside this folder, or names in them, that decide what a fact is, what an action means, what cash earns."""
+NO_RULES_ELSEWHERE = {
+    "checking.py": "words of errors",
+    "errors.py": "words of errors",
+    "market/exchange.py": "when a note is known; there are none in an episode",
+    "market/notes/note.py": "notes, of which there are none in an episode",
+    "market/practice.py": "makes a market, which the data's hash tells",
+}
+"""Modules outside this folder that rules import and that decide nothing in an episode or its grade, and why."""
 
 
 def level_version(level: str) -> str:
@@ -33,33 +58,36 @@ def level_version(level: str) -> str:
     return LEVEL_VERSIONS.get(level, ENV_VERSION)
 
 
-def rules() -> list[Path]:
-    """The modules whose code is a rule: this folder's but for NO_RULES, and those that read an action."""
-    here = sorted(path for path in LOCK.parent.glob("*.py") if path.name not in NO_RULES)
-    return [*here, *(PACKAGE / name for name in ELSEWHERE)]
+def rules() -> Code:
+    """The code that decides what happens in an episode and how it is graded: this folder's and ELSEWHERE's."""
+    here = [path.name for path in (PACKAGE / "env").glob("*.py") if path.name not in NO_RULES]
+    return {**{f"env/{name}": WHOLE for name in here}, **ELSEWHERE}
 
 
-def code_hash(source: str) -> str:
-    """Sixteen hex digits of what a module does: comments, docstrings and layout do not count."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+@functools.cache
+def rules_hash() -> str:
+    """The hash of :func:`rules`, worked out once: the code that runs is the one that was there when it began."""
+    return hash_of(rules(), PACKAGE)
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+@functools.lru_cache(maxsize=256)
+def settings_hash(config: EnvConfig) -> str:
+    """The hash of an environment's settings, all but the form in which an episode is told."""
+    return digest(json.dumps(config.model_dump(exclude=set(FORMS)), sort_keys=True))
+
+
+def stamp(config: EnvConfig, data_hash: str) -> dict[str, str]:
+    """What episodes of these settings on this market must have in common with others to be compared: :data:`KEYS`."""
+    level = level_of(config)
+    values = (ENV_VERSION, rules_hash(), level, level_version(level), settings_hash(config), data_hash)
+    return dict(zip(KEYS, values, strict=True))
 
 
 def present() -> dict[str, dict[str, str]]:
     """Every versioned thing's present version and hash, as the lock holds them: name to {version: hash}."""
-    codes = [f"{path.relative_to(PACKAGE)} {code_hash(path.read_text(encoding='utf-8'))}" for path in rules()]
-    found = {"environment": {ENV_VERSION: _digest("\n".join(codes))}}
+    found = {"environment": {ENV_VERSION: hash_of(rules(), PACKAGE)}}
     for name in LEVELS:
-        settings = json.dumps(level_config(name).model_dump(), sort_keys=True)
-        found[name] = {LEVEL_VERSIONS[name]: _digest(settings)}
+        found[name] = {LEVEL_VERSIONS[name]: settings_hash(level_config(name))}
     return found
 
 
@@ -67,13 +95,13 @@ def changed(locked: dict[str, Any], now: dict[str, dict[str, str]]) -> list[str]
     """A sentence for everything whose rules are not those that its version is locked with."""
     faults = []
     for name, versions in now.items():
-        for version, digest in versions.items():
+        for version, found in versions.items():
             known = locked.get(name, {}).get(version)
             if known is None:
                 faults.append(f"{name} {version} is not in the lock: add it with --write")
-            elif known != digest:
+            elif known != found:
                 faults.append(
-                    f"the rules of {name} are not those of version {version} ({known}, now {digest}): raise it"
+                    f"the rules of {name} are not those of version {version} ({known}, now {found}): raise it"
                 )
     return faults
 
@@ -92,15 +120,11 @@ def write_lock(path: Path = LOCK, unreleased: bool = False) -> None:
     """
     locked, now = read_lock(path), present()
     for name, versions in now.items():
-        for version, digest in versions.items():
-            if not unreleased and locked.get(name, {}).get(version, digest) != digest:
+        for version, found in versions.items():
+            if not unreleased and locked.get(name, {}).get(version, found) != found:
                 raise EnvError(f"{name} {version} is locked with other rules. Raise its version in versions.py.")
-            locked.setdefault(name, {})[version] = digest
+            locked.setdefault(name, {})[version] = found
     path.write_text(json.dumps(locked, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def main(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ from stable_baselines3 import PPO
 
 from tradeschool.env import trading
 from tradeschool.env.data import MarketData
+from tradeschool.env.versions import KEYS
 from tradeschool.evaluate.leaderboard import rivals
 from tradeschool.evaluate.leaderboard.board import LevelArena
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
@@ -55,9 +56,10 @@ def test_agents_on_texts_play_the_same_episodes_and_leave_traces(recipe: Any, tm
     assert messages[1]["content"].startswith("day 0 of 20, cash 100%")
     assert {message["content"] for message in messages[2::2]} == {"BUY 1"}
     assert traces[0].metrics["refused"] > 0  # a second BUY finds no cash
-    needed = {"env_version", "level", "level_version", "data_hash", "tradeschool"}
-    assert needed <= set(traces[0].versions)
-    assert traces[0].versions["data_hash"] == rows["hold"]["edition"]["data_hash"]
+    assert set(traces[0].versions) == {*KEYS, "tradeschool", "agent_hash"}
+    assert {key: traces[0].versions[key] for key in KEYS} == {key: rows["hold"]["edition"][key] for key in KEYS}
+    other = next(iter(read_traces(tmp_path / "out" / "small-Easy" / "traces-idle.jsonl")))
+    assert traces[0].versions["agent_hash"] != other.versions["agent_hash"]
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from boards import NAMES, content, played, printed
 from typer.testing import CliRunner
 
 from tradeschool.cli import app
-from tradeschool.env import trading, versions
+from tradeschool.env import versions
 from tradeschool.env.config import EnvError
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard import board, playing
@@ -123,19 +123,14 @@ def test_two_at_once_in_one_folder_are_refused(recipe: Any, tmp_path: Path) -> N
 # versions
 
 
-def raise_version(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setattr(versions, "ENV_VERSION", version)
-    monkeypatch.setattr(trading, "ENV_VERSION", version)
-
-
 def test_rows_of_an_older_version_stay_and_stand_apart(
     recipe: Any, tmp_path: Path, plays: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_version = versions.ENV_VERSION
-    raise_version(monkeypatch, "0.9.0")
+    monkeypatch.setattr(versions, "ENV_VERSION", "0.9.0")
     played(recipe(), tmp_path / "out")
     old = content(tmp_path / "out")
-    raise_version(monkeypatch, old_version)
+    monkeypatch.setattr(versions, "ENV_VERSION", old_version)
     plays.clear()
     found = played(recipe("agents=[hold, momentum]"), tmp_path / "out")
     assert plays == ["buy and hold", "hold", "momentum"]
@@ -157,13 +152,12 @@ def test_rows_of_changed_rules_or_a_changed_level_stand_apart(
     recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played(recipe(), tmp_path / "out")
-    real = versions.present()
-    changed = {**real, "environment": {versions.ENV_VERSION: "f" * 16}}
-    monkeypatch.setattr(versions, "present", lambda: changed)
+    real = versions.rules_hash
+    monkeypatch.setattr(versions, "rules_hash", lambda: "f" * 16)
     found = played(recipe(), tmp_path / "out")
     assert len({row["edition"]["rules_hash"] for row in content(tmp_path / "out")}) == 2
     assert "differs in: environment" in printed(found)
-    monkeypatch.setattr(versions, "present", lambda: real)
+    monkeypatch.setattr(versions, "rules_hash", real)
     monkeypatch.setitem(versions.LEVEL_VERSIONS, "Easy", "2.0.0")
     found = played(recipe(), tmp_path / "out")
     assert len(content(tmp_path / "out")) == 12
@@ -192,6 +186,9 @@ def test_the_table_says_what_was_asked_of_it(recipe: Any, tmp_path: Path) -> Non
     mean = sum(rows["random"]["grades"]) / 12
     assert f"{mean:.3f} [" in lines["random"]
     assert f"{sum(rows['random']['refused']) / 12:.1f}" in lines["random"]
+    assert "95% interval, each on its own" in text
+    assert "verdict: 5% for all rows together (Holm)" in text
+    assert "unread" not in text  # no language model played
     assert "Episodes that a difference to buy and hold would need" in text
     assert "0.02: " in text
     assert "0.05: " in text

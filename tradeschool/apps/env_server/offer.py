@@ -5,9 +5,8 @@ from functools import cached_property
 
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.data import MarketData
-from tradeschool.env.levels import level_of
 from tradeschool.env.trading import TradingEnv
-from tradeschool.env.versions import ENV_VERSION, level_version
+from tradeschool.env.versions import stamp
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,6 @@ class Offer:
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """What every answer carries: ``env_version``, ``task_version``, ``level`` and ``data_hash``."""
-        level = level_of(self.config)
-        return {
-            "env_version": ENV_VERSION,
-            "task_version": self.task_version or level_version(level),
-            "level": level,
-            "data_hash": self.data.data_hash,
-        }
+        """What every answer carries: :data:`tradeschool.env.versions.KEYS`, and ``task_version``."""
+        found = stamp(self.config, self.data.data_hash)
+        return {**found, "task_version": self.task_version or found["level_version"]}

@@ -18,7 +18,7 @@ from tradeschool.errors import RunError, TradeschoolError
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.playing import Match
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.row import Edition
+from tradeschool.evaluate.leaderboard.row import Edition, Row
 from tradeschool.market.splits import Split
 from tradeschool.run_folder import locked, plain_os_error
 from tradeschool.tasks.base import SplitName
@@ -42,23 +42,22 @@ class LevelArena:
         Raises:
             EnvError: no episode of the level fits there.
         """
-        rows_T = {"train": self.split.train_T, "validation": self.split.validation_T, "test": self.split.test_T}[split]
-        rows = (int(rows_T[0]), int(rows_T[-1]))
-        return TradingEnv(self.data, rows=rows, observation=observation, **LEVELS[self.level])
+        return TradingEnv(self.data, rows=self.split.ends(split), observation=observation, **LEVELS[self.level])
 
 
 @dataclass(frozen=True)
 class Played:
     """What a market and level came to: the book with its rows, or why there are none.
 
-    ``edition`` is the present one. ``missing`` says of rivals by name why they have no row.
+    ``edition`` is the present one, and ``rows`` are those of the rivals as they are now, no others of their names.
+    ``missing`` says of rivals by name why they were not played now; they may have a row of before, of fewer episodes.
     """
 
     market: str
     level: str
     book: Book | None = None
     edition: Edition | None = None
-    rivals: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
     missing: dict[str, str] | None = None
     reason: str = ""
 
@@ -114,13 +113,15 @@ def _play_level(
         write_traces(folder / name / f"traces-{file_name(agent)}.jsonl", traces)
 
     match = Match(arena, PART, edition, recipe.episodes, book, bar, keep)
+    rows: list[Row | None] = []
     missing: dict[str, str] = {}
     for rival in recipe.rivals:
         try:
-            match.play(rival, again)
+            rows.append(match.play(rival, again))
         except TradeschoolError as error:
             missing[rival.name] = str(error)
-    return Played(market, arena.level, book, edition, tuple(rival.name for rival in recipe.rivals), missing)
+            rows.append(match.kept(rival))
+    return Played(market, arena.level, book, edition, tuple(filter(None, rows)), missing)
 
 
 def file_name(name: str) -> str:

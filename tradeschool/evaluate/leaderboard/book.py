@@ -6,7 +6,8 @@
     ]}
 
 A row holds the fields of :class:`~tradeschool.evaluate.leaderboard.row.Row`, its edition those of ``Edition``. Every
-row stands on a line of its own, so that two files can be told apart with ``diff``.
+row stands on a line of its own, so that two files can be told apart with ``diff``. A row of the same name with other
+settings, code or weights is another agent's, and stays.
 """
 
 import dataclasses
@@ -32,13 +33,13 @@ class Book:
         self.path = path
         self.rows: list[Row] = _read(path) if path.exists() else []
 
-    def find(self, agent: str, edition: Edition) -> Row | None:
-        """An agent's row on an edition."""
-        return next((row for row in self.rows if (row.agent, row.edition) == (agent, edition)), None)
+    def find(self, agent: str, edition: Edition, settings: dict[str, Any]) -> Row | None:
+        """The row of an agent of this name and these settings on an edition."""
+        return next((row for row in self.rows if row.is_of(agent, edition, settings)), None)
 
     def put(self, row: Row) -> None:
         """Add a row, in the place of that agent's on the same edition."""
-        self.rows = [one for one in self.rows if (one.agent, one.edition) != (row.agent, row.edition)] + [row]
+        self.rows = [one for one in self.rows if not one.is_of(row.agent, row.edition, row.settings)] + [row]
         lines = [json.dumps(dataclasses.asdict(one), ensure_ascii=False, allow_nan=False) for one in self.rows]
         body = ",\n".join(lines)
         replace_text(self.path, f'{{"format": {FORMAT}, "rows": [\n{body}\n]}}\n')
@@ -48,8 +49,9 @@ class Book:
         return list(dict.fromkeys(row.edition for row in reversed(self.rows)))
 
     def on(self, edition: Edition) -> list[Row]:
-        """The rows of an edition."""
-        return [row for row in self.rows if row.edition == edition]
+        """The rows of an edition, of every name the newest."""
+        by_name = {row.agent: row for row in self.rows if row.edition == edition}
+        return [row for row in self.rows if row is by_name.get(row.agent)]
 
 
 def _read(path: Path) -> list[Row]:

@@ -1,21 +1,28 @@
 """Rivals through their episodes: a row each, and the conversations of language models as traces."""
 
+import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
 import tradeschool
+from tradeschool.code_hash import digest
 from tradeschool.env.grading import grades
 from tradeschool.env.harness import Record, play
+from tradeschool.errors import TradeschoolError
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, Tell
 from tradeschool.evaluate.leaderboard.row import PARTS, Edition, Row, row_of
 from tradeschool.tasks.base import SplitName
-from tradeschool.trace import Trace
+from tradeschool.trace import Stop, Trace
+
+if TYPE_CHECKING:
+    from tradeschool.policies.language_trader import Reading
 
 Messages = list[dict[str, str]]
 
@@ -44,13 +51,21 @@ class Match:
         """
         episodes = min(rival.episodes or self.episodes, self.episodes)
         settings = rival.settings_in(self.arena)
-        kept = self.book.find(rival.name, self.edition)
-        if kept and kept.covers(settings, episodes) and not again:
+        kept = self.book.find(rival.name, self.edition, settings)
+        if kept and kept.episodes >= episodes and not again:
             return kept
         with self._told(rival, episodes) as tell:
             row = self._played(rival, settings, episodes, tell)
         self.book.put(row)
         return row
+
+    def kept(self, rival: Rival) -> Row | None:
+        """The row of this very rival that the book has, however many episodes it has played."""
+        try:
+            return self.book.find(rival.name, self.edition, rival.settings_in(self.arena))
+        except TradeschoolError:
+            # Who cannot be had cannot be told from another: a row of its name may be that one's.
+            return None
 
     def _played(self, rival: Rival, settings: dict[str, Any], episodes: int, tell: Tell) -> Row:
         began = time.monotonic()
@@ -59,7 +74,8 @@ class Match:
         records = play(agent, env, episodes, self.edition.seed, batch=rival.batch)
         if rival.observation == "text":
             # Its own: what it was told, in its form and with its facts.
-            self.keep(rival.name, traces_of(records, getattr(agent, "conversations")))  # noqa: B009
+            traces = traces_of(records, getattr(agent, "conversations"), _readings(agent))  # noqa: B009
+            self.keep(rival.name, [_of_agent(trace, settings) for trace in traces])
         return row_of(records, settings, self.edition, time.monotonic() - began, _figures(agent))
 
     @contextmanager
@@ -76,12 +92,18 @@ class Match:
 
 
 def _figures(agent: Any) -> dict[str, Any]:
-    """What asking a remote model took; nothing for other agents."""
+    """What asking a remote model took, and how much of a language model's answers was of use; nothing of others."""
     meter = getattr(getattr(agent, "client", None), "meter", None)
-    return dict(meter.summary()) if meter else {}
+    return {**getattr(agent, "figures", {}), **(meter.summary() if meter else {})}
 
 
-def traces_of(records: Sequence[Record], conversations: dict[int, Messages]) -> list[Trace]:
+def _readings(agent: Any) -> "dict[int, Reading]":
+    return getattr(agent, "readings", {})
+
+
+def traces_of(
+    records: Sequence[Record], conversations: dict[int, Messages], readings: "dict[int, Reading] | None" = None
+) -> list[Trace]:
     """A trace per episode with its whole conversation, its grade's parts as rewards, and its versions."""
     return [
         Trace(
@@ -90,15 +112,36 @@ def traces_of(records: Sequence[Record], conversations: dict[int, Messages]) -> 
             policy=record.agent,
             messages=conversations[record.seed],
             rewards={name: float(getattr(graded, name)) for name in PARTS},
-            stop="bankrupt" if record.terminated else "answered",
+            stop=_stop(record, (readings or {}).get(record.seed)),
             metrics={
                 "grade": graded.total,
                 "return": float(record.equity_D[-1] / record.equity_D[0]) - 1,
                 "market_return": float(record.market.equity_D[-1] / record.market.equity_D[0]) - 1,
                 "refused": float(record.refused),
                 "start": float(record.start),
+                **_unread((readings or {}).get(record.seed)),
             },
             versions={"tradeschool": tradeschool.__version__, **record.versions},
         )
         for record, graded in zip(records, grades(records), strict=True)
     ]
+
+
+def _of_agent(trace: Trace, settings: dict[str, Any]) -> Trace:
+    """The trace, saying whose it is: an agent of the same name may have other settings, code or weights."""
+    return dataclasses.replace(trace, versions={**trace.versions, "agent_hash": agent_hash(settings)})
+
+
+def agent_hash(settings: dict[str, Any]) -> str:
+    """Tells agents of one name apart."""
+    return digest(json.dumps(settings, sort_keys=True))
+
+
+def _stop(record: Record, reading: "Reading | None") -> Stop:
+    if record.terminated:
+        return "bankrupt"
+    return "max_tokens" if reading and reading.out_of_room else "answered"
+
+
+def _unread(reading: "Reading | None") -> dict[str, float]:
+    return {"unread": float(reading.unread)} if reading else {}

@@ -13,6 +13,9 @@ from tradeschool.env.conversation import Form
 from tradeschool.env.harness import Agent
 from tradeschool.env.traders import rule
 from tradeschool.env.trading import TradingEnv
+from tradeschool.errors import RunError
+from tradeschool.evaluate.leaderboard.identity import made_of
+from tradeschool.models.fingerprint import fingerprint, fingerprint_now
 from tradeschool.models.load import ModelConfig
 from tradeschool.tasks.base import SplitName
 
@@ -35,10 +38,11 @@ Tell = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Rival:
-    """Who is to play. ``settings`` is all that makes it this agent: a row of other settings is another agent's.
+    """Who is to play: its name, and the settings that it is given.
 
-    ``make`` gives the agent for an arena; ``learns`` where it is trained on that arena's training rows. ``episodes`` is
-    how many it plays of those asked for, all where it is None; a large model may have time for a few alone.
+    ``made_of`` tells what else makes it this agent: code, libraries, weights. ``make`` gives the agent for an arena;
+    ``learns`` where it is trained on that arena's training rows. ``episodes`` is how many it plays of those asked for,
+    all where it is None; a large model may have time for a few alone.
     """
 
     name: str
@@ -48,12 +52,18 @@ class Rival:
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
+    made_of: Callable[[], dict[str, Any]] = dict
 
     def settings_in(self, arena: "Arena") -> dict[str, Any]:
-        """The settings, with the rows that it learns from; those that are played stand in the edition."""
-        if not self.learns:
-            return self.settings
-        return {**self.settings, "trained_on": list(arena.env("train", "numeric").rows or ())}
+        """All that makes it this agent: a row of other settings is another agent's.
+
+        What is played stands in the edition; here stand the rows that it learns from, where it does.
+
+        Raises:
+            TradeschoolError: its weights cannot be found.
+        """
+        learned = {"trained_on": list(arena.env("train", "numeric").rows or ())} if self.learns else {}
+        return {**self.settings, **self.made_of(), **learned}
 
 
 def rule_rival(name: str, /, **settings: Any) -> Rival:
@@ -64,7 +74,8 @@ def rule_rival(name: str, /, **settings: Any) -> Rival:
     """
     agent = rule(name, **settings)
     known = {key: value for key, value in dataclasses.asdict(agent).items() if key != "name"}  # type: ignore[call-overload]
-    return Rival(agent.name, {"agent": name, **known}, lambda arena, tell: agent)
+    code = functools.partial(made_of, "rule")
+    return Rival(agent.name, {"agent": name, **known}, lambda arena, tell: agent, made_of=code)
 
 
 def ppo_rival(name: str, settings: dict[str, Any]) -> Rival:
@@ -82,7 +93,7 @@ def ppo_rival(name: str, settings: dict[str, Any]) -> Rival:
 
         return Renamed(train_ppo(arena.env("train", "numeric"), progress=count, **settings), name)
 
-    return Rival(name, {"agent": "ppo", **settings}, make, learns=True)
+    return Rival(name, {"agent": "ppo", **settings}, make, learns=True, made_of=functools.partial(made_of, "ppo"))
 
 
 def zip_rival(name: str, path: Path, *, trust: bool = False) -> Rival:
@@ -94,7 +105,7 @@ def zip_rival(name: str, path: Path, *, trust: bool = False) -> Rival:
         return load_agent(path, trust=trust, name=name)
 
     digest = hashlib.sha256(zip_at(path).read_bytes()).hexdigest()[:16]
-    return Rival(name, {"agent": "zip", "sha256": digest}, make)
+    return Rival(name, {"agent": "zip", "sha256": digest}, make, made_of=functools.partial(made_of, "zip"))
 
 
 def zip_at(path: Path) -> Path:
@@ -105,38 +116,41 @@ def zip_at(path: Path) -> Path:
 
 
 def model_rival(name: str, source: str, config: ModelConfig, *, batch: int, **options: Any) -> Rival:
-    """A language model; ``options`` are :class:`LanguageTrader`'s."""
+    """A language model; ``options`` are :class:`LanguageTrader`'s. A folder is known by its content, not its place."""
 
     def make(arena: Arena, tell: Tell) -> Agent:
         from tradeschool.policies.language_trader import LanguageTrader
 
-        model, tokenizer = _loaded(source, _files(Path(source)), config.model_dump_json())
+        model, tokenizer = _loaded(source, json.dumps(fingerprint(source)), config.model_dump_json())
         return LanguageTrader(model, tokenizer, name=name, batch=batch, on_day=tell, **options)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit"})
-    settings = {"agent": "model", "source": source, "files": _files(Path(source)), **loading, **options}
-    return Rival(name, settings, make, "text", batch=batch)
+    settings = {"agent": "model", **loading, **options}
+    return Rival(name, settings, make, "text", batch=batch, made_of=lambda: _model_of(source))
+
+
+def _model_of(source: str) -> dict[str, Any]:
+    return {"weights": fingerprint(source), **made_of("model")}
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(source: str, files: str, config: str) -> tuple[Any, Any]:
-    """One model stays loaded: the levels of a market ask for the same one in turn."""
+def _loaded(source: str, weights: str, config: str) -> tuple[Any, Any]:
+    """One model stays loaded: the levels of a market ask for the same one in turn.
+
+    Raises:
+        RunError: its weights have changed since their fingerprint was taken.
+    """
     from tradeschool.models.load import load
 
-    return load(source, ModelConfig.model_validate_json(config))
+    loaded = load(source, ModelConfig.model_validate_json(config))
+    if (now := json.dumps(fingerprint_now(source))) != weights:
+        raise RunError(f"{source} changed while it was loaded: it was {weights}, and is {now}. Run it again.")
+    return loaded
 
 
 def unload() -> None:
     """Let go of the model that is kept loaded."""
     _loaded.cache_clear()
-
-
-def _files(folder: Path) -> str:
-    """Tells one state of a local folder from another without reading its weights; empty for a Hub name."""
-    if not folder.is_dir():
-        return ""
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())]
-    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
 def remote_rival(name: str, config: "ServerConfig", form: Form, facts: Sequence[str]) -> Rival:
@@ -156,7 +170,7 @@ def remote_rival(name: str, config: "ServerConfig", form: Form, facts: Sequence[
     server = endpoint(config)
     settings = {"agent": "remote", "url": server.url, "model": server.model, "request": config.body}
     settings |= {"form": form, "facts": [*facts]}
-    return Rival(name, settings, make, "text")
+    return Rival(name, settings, make, "text", made_of=functools.partial(made_of, "remote"))
 
 
 @dataclass(frozen=True)

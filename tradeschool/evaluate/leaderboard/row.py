@@ -1,18 +1,16 @@
 """What is kept of one agent's episodes, and the edition that rows must share to be compared."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 import tradeschool
-from tradeschool.env import versions
 from tradeschool.env.grading import WEIGHTS, grades
 from tradeschool.env.harness import Record
-from tradeschool.env.levels import FORMS
 from tradeschool.env.trading import TradingEnv
 
 PARTS = tuple(WEIGHTS)
@@ -50,19 +48,13 @@ class Edition:
     @classmethod
     def of(cls, env: TradingEnv, seed: int) -> "Edition":
         """The edition of the episodes that ``env`` has from ``seed`` on."""
-        settings = json.dumps(env.config.model_dump(exclude=set(FORMS)), sort_keys=True)
         first, last = env.rows or (0, env.data.shape[0] - 1)
         dates_T = env.data.panel.dates_T.astype("datetime64[D]")
         return cls(
-            env_version=versions.ENV_VERSION,
-            rules_hash=versions.present()["environment"][versions.ENV_VERSION],
-            level=env.level,
-            level_version=versions.level_version(env.level),
-            settings_hash=hashlib.sha256(settings.encode()).hexdigest()[:16],
+            **env.versions,
             tickers=env.config.tickers,
             days=env.config.days,
             data=env.data.panel.name,
-            data_hash=env.data.data_hash,
             first=str(dates_T[first]),
             last=str(dates_T[last]),
             seed=seed,
@@ -86,6 +78,7 @@ class Row:
         date: when, local time, ISO 8601.
         tradeschool: the package's version.
         figures: the agent's own, such as the cost of a remote model.
+        path: [days + 1] the mean of all episodes' equity at the closes over that at the start; empty in rows of before.
     """
 
     agent: str
@@ -101,15 +94,16 @@ class Row:
     date: str
     tradeschool: str
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)
+    path: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def episodes(self) -> int:
         """How many were played."""
         return len(self.grades)
 
-    def covers(self, settings: dict[str, Any], episodes: int) -> bool:
-        """Whether playing an agent of these settings for so many episodes would give nothing that is not here."""
-        return self.settings == settings and self.episodes >= episodes
+    def is_of(self, agent: str, edition: Edition, settings: dict[str, Any]) -> bool:
+        """Whether this very agent played it on this edition."""
+        return (self.agent, self.edition, self.settings) == (agent, edition, settings)
 
 
 def row_of(
@@ -135,4 +129,5 @@ def row_of(
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
         tradeschool=tradeschool.__version__,
         figures=figures or {},
+        path=np.mean([record.equity_D / record.equity_D[0] for record in records], axis=0).round(DIGITS).tolist(),
     )
