@@ -16,7 +16,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test check static slow setup clean
+.PHONY: help demo test check static slow coverage mutants setup clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -38,6 +38,12 @@ static: setup  ## ruff and mypy alone
 
 slow: setup  ## the tests that train models
 	$(VENV)/bin/python -m pytest -m slow --durations=10 -v
+
+coverage: setup  ## how many of the environment's lines its tests run: 95 % or more
+	$(PYTEST) -q tests/env --cov=tradeschool/env --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+mutants: setup  ## plant some 250 defects in the environment, one at a time: every one turns a test red (half an hour)
+	$(VENV)/bin/python -m tests.mutants
 
 setup: $(STAMP)  ## set up alone: a virtual environment in .venv with the exact versions of constraints.txt
 
