@@ -123,7 +123,7 @@ def _answer(env: TradingEnv, expert: TradingRule, state: State, figures: bool) -
     return compose_orders(orders, reason), BOTH if len(sides) > 1 else next(iter(sides), "HOLD")
 
 
-_FIGURE = re.compile(r" ([+-]?)\d+(?:\.\d+)?%?( oversold| overbought)?")
+_FIGURE = re.compile(r" ([+-]?)\d+(?:\.\d+)?%?(?!\w)( oversold| overbought)?")
 
 
 def _in_words(figure: re.Match[str]) -> str:
