@@ -5,22 +5,16 @@ import sys
 from types import ModuleType
 
 import pytest
+from plain_portfolio import PlainPortfolio
 
 from tradeschool.env import batched, kernel, portfolio, portfolio_arrays
-from tradeschool.env.broker import Terms
-from tradeschool.env.episode import Episode
-from tradeschool.env.portfolio import Portfolio
 
 LAWS = ("plain floats", "compiled", "not compiled")
 
 
 def in_plain_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numeric environments keep their book as those of texts do."""
-
-    def plain(episode: Episode, numbers: object) -> Portfolio:
-        return Portfolio(episode, Terms.of(episode.config))
-
-    monkeypatch.setattr(portfolio, "PortfolioArrays", plain)
+    """Numeric environments keep their book in plain floats."""
+    monkeypatch.setattr(portfolio, "PortfolioArrays", PlainPortfolio)
 
 
 @pytest.fixture(scope="session")

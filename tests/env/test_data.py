@@ -8,7 +8,7 @@ from markets import market, ragged
 from tradeschool.env.config import EnvError, env_config
 from tradeschool.env.data import WARM_UP, MarketData
 from tradeschool.env.facts import LOWEST, MARKET, UNKNOWN, market_facts
-from tradeschool.env.kernel import CLOSE, ENDED, KNOWN, OPEN, VOLUME
+from tradeschool.env.observation import market_words
 from tradeschool.market.indicators import compute
 
 
@@ -36,12 +36,21 @@ def test_an_unknown_volume_is_no_limit() -> None:
 
 def test_the_brokers_columns_are_those_arrays() -> None:
     data = MarketData(hostile(0))
-    bars = data.bars_TN5
-    np.testing.assert_array_equal(bars[..., OPEN], data.open_TN)
-    np.testing.assert_array_equal(bars[..., CLOSE], data.close_TN)
-    np.testing.assert_array_equal(bars[..., VOLUME], data.volume_TN)
-    np.testing.assert_array_equal(bars[1:, :, KNOWN], data.traded_TN[:-1])
-    np.testing.assert_array_equal(bars[..., ENDED], data.gone_TN)
+    lines = data.lines_TN
+    np.testing.assert_array_equal(lines["open"], data.open_TN)
+    np.testing.assert_array_equal(lines["close"], data.close_TN)
+    np.testing.assert_array_equal(lines["volume"], data.volume_TN)
+    np.testing.assert_array_equal(lines["known"][1:], data.traded_TN[:-1])
+    np.testing.assert_array_equal(lines["ended"], data.gone_TN)
+    np.testing.assert_array_equal(lines["facts"], data.facts_TNM)
+
+
+@pytest.mark.parametrize("rows", [140, 141, 143])
+def test_every_day_of_a_stock_is_one_line_of_a_cache(rows: int) -> None:
+    lines = MarketData(hostile(0, rows=rows)).lines_TN
+    assert lines.shape == (rows, 6)
+    assert lines.strides == (6 * 64, 64)
+    assert lines.ctypes.data % 64 == 0
 
 
 def test_facts_are_the_indicators_in_the_units_stated() -> None:
@@ -86,10 +95,10 @@ def test_known_facts_are_never_the_mark_of_an_unknown_one() -> None:
 
 def test_words_are_kept_and_by_row_and_stock() -> None:
     data = MarketData(hostile(0))
-    words = data.words(60, 3, np.array([4, 2]))
-    assert len(words) == 3
-    assert words[1] == [data.words(61, 1, np.array([4]))[0][0], data.words(61, 1, np.array([2]))[0][0]]
-    assert data.words(60, 1, np.array([4]))[0][0] is words[0][0]
+    for n in (4, 2):
+        words = data.words(n)
+        assert words == [market_words(facts) for facts in data.facts_TNM[:, n].tolist()]
+        assert data.words(n) is words
 
 
 def test_start_rows_have_enough_stocks_bars_and_days() -> None:

@@ -1,5 +1,6 @@
 """Text and numbers say the same, up to rounding; the text is as short as it promises."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,18 @@ def test_a_line_says_what_stands_in_the_heading() -> None:
     assert market_words([1.0, 0, 0, 71.0, -0.001, -0.3, 0, 0, 0]) == "0.0 0 71(overbought) 0.00 0 0 0.0 0.0"
     assert market_words([0.0, *[UNKNOWN] * 8]) == "not traded"
     assert HEADING == "stock 1d% 5d% RSI MACD% SMA50% band% vol% volume held% gain%"
+
+
+FIGURES = st.floats(-99, 999, width=32) | st.floats(-0.5, 0.5, width=32) | st.just(UNKNOWN)
+
+
+@given(st.lists(FIGURES, min_size=8, max_size=8))
+def test_every_figure_stands_at_its_decimals(figures: list[float]) -> None:
+    words = re.sub(r"\(\w+\)", "", market_words([1.0, *figures])).split(" ")
+    for fact, figure, word in zip(MARKET[1:], figures, words, strict=True):
+        said = f"{figure:.{fact.decimals}f}"
+        zero = float(said) == 0
+        assert word == ("-" if figure == UNKNOWN else said.lstrip("-") if zero else said)
 
 
 def test_a_holding_is_said_where_there_is_one() -> None:

@@ -131,7 +131,7 @@ def test_observations_share_no_memory_and_writing_to_one_changes_nothing(law: st
         kept.append(env.step(wanted_of(rng))[0])
         np.testing.assert_array_equal(kept[-1], one[0])
     assert not any(np.shares_memory(a, b) for i, a in enumerate(kept) for b in kept[:i])
-    assert not any(np.shares_memory(a, DATA.template_TNK) for a in kept)
+    assert not any(np.shares_memory(a, DATA.lines_TN) for a in kept)
 
 
 @pytest.mark.parametrize("tickers", [1, 4])

@@ -1,11 +1,13 @@
 """Orders in words: what is read, what is refused and why, and the way from orders to words and back."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeschool.errors import ParseError
-from tradeschool.text.orders import SIDES, Order, compose_orders, parse_orders, read_orders
+from tradeschool.text.orders import SIDES, Order, _order, _usual, compose_orders, parse_orders, read_orders
 
 TICKERS = ("AAPL", "BRK.B", "S1", "S10", "600519", "^GSPC")
 
@@ -112,6 +114,34 @@ def test_orders_come_back_from_their_words(orders: list[Order], reasoning: str) 
 def test_no_orders_are_said_as_hold() -> None:
     assert compose_orders([]) == "HOLD"
     assert parse_orders(compose_orders([Order("HOLD", None)], "wait"), TICKERS) == [Order("HOLD", None)]
+
+
+def test_the_usual_order_is_read_as_the_careful_reading_has_it() -> None:
+    words = (
+        "BUY",
+        "SELL",
+        "HOLD",
+        "buy",
+        "AAA",
+        "BBB",
+        "CCC",
+        "0.5",
+        "1",
+        "1.",
+        ".5",
+        "0",
+        "2",
+        "50%",
+        "\u0663",
+        "\u00a0",
+    )
+    for first, second, third, blank in itertools.product(words, words, words, (" ", "  ", "\t", "\u00a0")):
+        piece = f"{first} {second}{blank}{third}"
+        usual = _usual(piece, frozenset(("AAA", "BBB")))
+        if usual is not None:
+            assert usual == _order(piece, ("AAA", "BBB"))
+        elif third in ("0.5", "1", "1.", ".5") and blank == " " and second in ("AAA", "BBB") and first in SIDES:
+            pytest.fail(f"{piece} is usual")
 
 
 @given(st.text())

@@ -18,12 +18,11 @@ def read_text(action: Any, names: Sequence[str]) -> tuple[list[float], list[str]
     if not isinstance(action, str):
         raise EnvError(f"a text environment takes text, not {type(action).__name__}. Write BUY, SELL or HOLD.")
     orders, told = read_orders(action, names)
-    wanted = [0.0] * len(names)
-    for order in orders:
-        if order.side != "HOLD":
-            signed = order.fraction if order.side == "BUY" else -order.fraction
-            wanted[names.index(order.ticker)] = signed
-    return wanted, [f"refused: {reason}" for reason in told]
+    wanted = dict.fromkeys(names, 0.0)
+    for side, ticker, fraction in orders:
+        if side != "HOLD" and ticker is not None:
+            wanted[ticker] = fraction if side == "BUY" else -fraction
+    return list(wanted.values()), [f"refused: {reason}" for reason in told] if told else told
 
 
 def read_numbers(action: Any, names: Sequence[str]) -> tuple[list[float], list[str]]:

@@ -21,7 +21,6 @@ from tradeschool.env.kernel import (
     LEFT,
     REFUSED,
     REWARD,
-    ROW,
     TRADES,
     TURNOVER,
     days,
@@ -82,7 +81,7 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
         self._ruin = config.ruin * config.cash
         self._columns_BN = np.zeros((num_envs, config.tickers), np.int64)
         self._stocks_BN3 = np.zeros((num_envs, config.tickers, HELD))
-        self._accounts_B6 = np.zeros((num_envs, ACCOUNT))
+        self._accounts_8B = np.zeros((ACCOUNT, num_envs))
         self._clocks_B3 = np.zeros((num_envs, 3), np.int64)
         self._start_B = np.zeros(num_envs, np.int64)
         self._over_B: NDArray[np.bool_] | None = None
@@ -113,17 +112,13 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
         wanted_BN = np.array(actions, np.float64)
         if wanted_BN.shape != self._columns_BN.shape:
             raise EnvError(f"actions have shape {wanted_BN.shape}; give {self._columns_BN.shape}, one number a stock.")
-        clocks_B3 = self._clocks_B3
-        clocks_B3[:, ROW] += 1
-        clocks_B3[:, LEFT] -= 1
-        clocks_B3[:, TRADES] = 1
         if self._over_B.any():
             self._begin(np.flatnonzero(self._over_B), {})
         vectors_BK = self._run(wanted_BN)
-        terminated_B = self._accounts_B6[:, EQUITY] <= self._ruin
-        truncated_B = (clocks_B3[:, LEFT] == 0) & ~terminated_B
+        terminated_B = self._accounts_8B[EQUITY] <= self._ruin
+        truncated_B = (self._clocks_B3[:, LEFT] == 0) & ~terminated_B
         self._over_B = terminated_B | truncated_B
-        return vectors_BK, self._accounts_B6[:, REWARD].copy(), terminated_B, truncated_B, self._info()
+        return vectors_BK, self._accounts_8B[REWARD].copy(), terminated_B, truncated_B, self._info()
 
     def begin_next(self) -> NDArray[np.float32]:
         """Begin the next episode at once where one is over, as Gymnasium's ``SAME_STEP`` does; no day passes.
@@ -147,11 +142,10 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
             wanted_BN,
             self._clocks_B3,
             self._terms,
-            self.data.bars_TN5,
-            self.data.template_TNK,
+            self.data.lines_TN,
             self._columns_BN,
             self._stocks_BN3,
-            self._accounts_B6,
+            self._accounts_8B,
             vectors_BK,
         )
         return vectors_BK
@@ -161,8 +155,8 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
         start, columns = self._drawn(len(which)) if not options else self._asked(options)
         self._columns_BN[which], self._start_B[which] = columns, start
         self._stocks_BN3[which] = 0.0
-        self._accounts_B6[which] = 0.0
-        self._accounts_B6[which[:, None], [[CASH, EQUITY]]] = self.config.cash
+        self._accounts_8B[:, which] = 0.0
+        self._accounts_8B[CASH, which] = self._accounts_8B[EQUITY, which] = self.config.cash
         self._clocks_B3[which] = np.stack(
             [start, np.full(len(which), self.config.days), np.zeros(len(which), np.int64)], axis=1
         )
@@ -190,12 +184,12 @@ class BatchedTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDAr
         return start, np.array(columns, np.int64)
 
     def _info(self) -> dict[str, Any]:
-        accounts_B6 = self._accounts_B6
+        accounts_8B = self._accounts_8B
         return {
-            "equity": accounts_B6[:, EQUITY].copy(),
-            "turnover": accounts_B6[:, TURNOVER].copy(),
-            "costs": accounts_B6[:, COSTS].copy(),
-            "refused": accounts_B6[:, REFUSED].astype(np.int64),
+            "equity": accounts_8B[EQUITY].copy(),
+            "turnover": accounts_8B[TURNOVER].copy(),
+            "costs": accounts_8B[COSTS].copy(),
+            "refused": accounts_8B[REFUSED].astype(np.int64),
             "start": self._start_B.copy(),
             **self.versions,
         }

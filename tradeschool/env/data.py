@@ -1,12 +1,15 @@
 """A market as the environment reads it: built once, shared by all environments on it, never written to."""
 
+import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.env.config import EnvConfig, EnvError
 from tradeschool.env.facts import PER_STOCK, M, market_facts
+from tradeschool.env.kernel import LINE
 from tradeschool.env.observation import market_words
 from tradeschool.errors import did_you_mean
 from tradeschool.market.panel import Floats, Panel
@@ -52,10 +55,13 @@ class MarketData:
         return eligible_TN
 
     @cached_property
-    def bars_TN5(self) -> Floats:
-        """What the compiled law needs of a row and stock side by side, in the order of ``kernel.OPEN`` and so on."""
-        known_TN = np.vstack([self.traded_TN[:1], self.traded_TN[:-1]])
-        return np.stack([self.open_TN, self.close_TN, self.volume_TN, known_TN, self.gone_TN], axis=2)
+    def lines_TN(self) -> NDArray[Any]:
+        """What the compiled law needs of a row and stock in one place, as ``kernel.LINE`` lists it."""
+        lines_TN = _aligned(self.shape, LINE)
+        lines_TN["open"], lines_TN["close"], lines_TN["volume"] = self.open_TN, self.close_TN, self.volume_TN
+        lines_TN["known"] = np.vstack([self.traded_TN[:1], self.traded_TN[:-1]])
+        lines_TN["ended"], lines_TN["facts"] = self.gone_TN, self.facts_TNM
+        return lines_TN
 
     @cached_property
     def eligible_table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,15 +76,8 @@ class MarketData:
             found = self._eligible[row] = np.flatnonzero(self.eligible_TN[row])
         return found
 
-    def words(self, start: int, rows: int, columns: NDArray[np.intp]) -> list[list[str]]:
-        """The market's words (``observation.market_words``) of ``rows`` rows from ``start``, by row and column.
-
-        They are worked out a stock at a time when first asked for, and kept.
-        """
-        by_column = [self._column_words(int(n))[start : start + rows] for n in columns]
-        return [list(row) for row in zip(*by_column, strict=True)]
-
-    def _column_words(self, n: int) -> list[str]:
+    def words(self, n: int) -> list[str]:
+        """A stock's words (``observation.market_words``) at every row; made when first asked for, and kept."""
         found = self._words.get(n)
         if found is None:
             found = self._words[n] = [market_words(facts) for facts in self.facts_TNM[:, n].tolist()]
@@ -119,6 +118,14 @@ class MarketData:
             near = did_you_mean(ticker, self.panel.tickers)
             raise EnvError(f"{self.panel.name} has no ticker '{ticker}'.{near}")
         return self.panel.tickers.index(ticker)
+
+
+def _aligned(shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[Any]:
+    """An empty array whose items begin at multiples of their size."""
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + kind.itemsize, np.uint8)
+    skipped = -memory.ctypes.data % kind.itemsize
+    return memory[skipped : skipped + size].view(kind).reshape(shape)
 
 
 def _carried(values_TN: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from tradeschool.env.broker import Day
 from tradeschool.env.config import EnvConfig, EnvError
 from tradeschool.env.data import MarketData
-from tradeschool.env.facts import PER_STOCK, G
 from tradeschool.errors import did_you_mean
 
 OPTIONS = ("start", "tickers")
+
+
+@lru_cache
+def _masked(stocks: int) -> tuple[str, ...]:
+    return tuple(f"S{n}" for n in range(1, stocks + 1))
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,11 @@ class Episode:
     start: int
     columns: NDArray[np.intp]
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         """The stocks as observations and orders name them."""
         if self.config.mask:
-            return tuple(f"S{n}" for n in range(1, len(self.columns) + 1))
+            return _masked(len(self.columns))
         return self.tickers
 
     @property
@@ -44,6 +48,10 @@ class Episode:
             return ""
         return str(self.data.panel.dates_T[self.start + day].astype("datetime64[D]"))
 
+    def words(self) -> list[list[str]]:
+        """What a text says of the market: stock by stock, at every row of it."""
+        return [self.data.words(n) for n in self.columns.tolist()]
+
     @property
     def rows(self) -> slice:
         """The first decision's row to the last valuation's."""
@@ -53,29 +61,13 @@ class Episode:
         """The episode's rows and columns of an array of the market: [days + 1, N, ...]."""
         return values_TN[self.rows].take(self.columns, axis=1)
 
-    def days(self) -> list[Day]:
-        """Row by row; entry 0 is the row of the first decision, at which nothing fills."""
-        data = self.data
-        known = self.of(data.traded_TN).tolist()
-        most = (self.of(data.volume_TN) * self.config.volume_share).tolist()
-        gone_DN = self.of(data.gone_TN)
-        gone: list[Sequence[int]] = [()] * len(known)
-        for d, n in np.argwhere(gone_DN).tolist() if gone_DN.any() else ():
-            gone[d] = (*gone[d], n)
-        columns = (self.of(data.open_TN).tolist(), self.of(data.close_TN).tolist(), most, gone)
-        return [Day(*row) for row in zip([known[0], *known[:-1]], *columns, strict=True)]
-
-    def words(self) -> list[list[str]]:
-        """What a text says of the market: day by day, stock by stock."""
-        return self.data.words(self.start, self.config.days + 1, self.columns)
-
-    def vectors(self) -> NDArray[np.float32]:
-        """[days + 1, columns of the observation]: the market's facts, with room for portfolio and account."""
-        stocks_DNK = self.of(self.data.template_TNK)
-        rows, width = len(stocks_DNK), len(self.columns) * PER_STOCK
-        vectors = np.empty((rows, width + G), np.float32)
-        vectors[:, :width] = stocks_DNK.reshape(rows, width)
-        return vectors
+    def day(self, day: int) -> Day:
+        """What the broker needs of a day after the first decision's."""
+        lines_N = self.data.lines_TN[self.start + day].take(self.columns)
+        known, opens, closes, volume_N = (lines_N[name] for name in ("known", "open", "close", "volume"))
+        most_N = volume_N * self.config.volume_share
+        gone = np.flatnonzero(lines_N["ended"])
+        return Day(known.tolist(), opens.tolist(), closes.tolist(), most_N.tolist(), gone.tolist())
 
 
 def draw(
@@ -155,6 +147,6 @@ def _drawn(data: MarketData, config: EnvConfig, start: int, rng: np.random.Gener
     if len(eligible) < config.tickers:
         raise EnvError(f"row {start} has {len(eligible)} settled stocks, not {config.tickers}. Start elsewhere.")
     if config.tickers == 1:
-        return eligible[rng.integers(len(eligible), size=1)]
+        return eligible[[rng.integers(len(eligible))]]
     columns = rng.permutation(eligible)[: config.tickers]
     return columns if config.mask else np.sort(columns)

@@ -1,7 +1,7 @@
 """Observations: the numeric vector of a portfolio in a market, the text that says it, and the way back."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ MOST_TOLD = 8
 NOT_TRADED = "not traded"
 _FORMATS = tuple(f"%.{fact.decimals}f" for fact in MARKET)
 _RSI = next(m for m, fact in enumerate(MARKET) if fact.name == "rsi_14")
-_SETTLED = re.compile(r"^-(0(?:\.0*)?)$")
+_LINE = " ".join(_FORMATS[1:])
+_MINUS_ZERO = re.compile(r"-(?=0(?:\.0+)?(?: |$))")
+"""The sign of a zero, which would be read as another vector."""
 _ACCOUNT = re.compile(
     r"(?:\S+, )?day (\d+) of (\d+), cash (-?\d+)%, equity (-?[\d.]+)% of the start(?:, (\d+) refused)?$"
 )
@@ -41,6 +43,8 @@ def holding_figures(shares: float, basis: float, close: float, equity: float) ->
     value = shares * close
     share = 100.0 * value / equity if equity > 0.0 else 0.0
     gain = 100.0 * (value - basis) / basis if shares > 0.0 else 100.0 * (value + basis) / basis
+    if -FARTHEST <= share <= FARTHEST and -FARTHEST <= gain <= FARTHEST:  # nearly all
+        return share, gain
     return min(max(share, -FARTHEST), FARTHEST), min(max(gain, -FARTHEST), FARTHEST)
 
 
@@ -48,24 +52,29 @@ def market_words(facts: Sequence[float]) -> str:
     """The market's figures of one stock, as its line says them."""
     if not facts[0]:
         return NOT_TRADED
-    words = [_figure(_FORMATS[m], value) for m, value in enumerate(facts[1:], 1)]
+    if UNKNOWN in facts:
+        line = " ".join(["-" if facts[m] == UNKNOWN else _FORMATS[m] % facts[m] for m in range(1, M)])
+    else:
+        line = _LINE % tuple(facts[1:])
+    if "-0" in line:
+        line = _MINUS_ZERO.sub("", line)
     rsi = facts[_RSI]
-    if rsi != UNKNOWN and rsi < OVERSOLD:
-        words[_RSI - 1] += "(oversold)"
-    elif rsi > OVERBOUGHT:
-        words[_RSI - 1] += "(overbought)"
+    if OVERSOLD <= rsi <= OVERBOUGHT or rsi == UNKNOWN:
+        return line
+    words = line.split(" ")
+    words[_RSI - 1] += "(oversold)" if rsi < OVERSOLD else "(overbought)"
     return " ".join(words)
 
 
 def holding_words(share: float, gain: float) -> str:
     """The holding's figures with the blank before them; nothing where nothing is held."""
-    return f" {share:.0f} {gain:.0f}".replace(" -0", " 0") if share or gain else ""
+    return f" {round(share)} {round(gain)}" if share or gain else ""
 
 
 def account_words(figures: Sequence[float], days: int, date: str = "") -> str:
     """The line about the account. ``date`` stands before it where dates are shown."""
     cash, equity, left, refused = figures
-    text = f"day {days - int(left)} of {days}, cash {_whole(cash)}%, equity {equity:.1f}% of the start"
+    text = f"day {days - int(left)} of {days}, cash {round(cash)}%, equity {equity:.1f}% of the start"
     text = f"{date}, {text}" if date else text
     return f"{text}, {int(refused)} refused" if refused else text
 
@@ -76,7 +85,6 @@ def say(
     days: int,
     date: str = "",
     told: Sequence[str] = (),
-    words: Sequence[str] | None = None,
 ) -> str:
     """The text of a numeric observation: the account, what the broker told, a heading, a line per stock.
 
@@ -89,16 +97,17 @@ def say(
         days: the decisions of the whole episode.
         date: today, where dates are shown.
         told: sentences about refused orders and the like, of which the first are said; the vector counts refusals.
-        words: :func:`market_words` of each stock, where they have been worked out before.
     """
     values = vector.tolist()
-    lines = [account_words(values[-G:], days, date), *_told(told), HEADING]
-    if words is None:
-        words = [market_words(values[n * PER_STOCK : n * PER_STOCK + M]) for n in range(len(names))]
-    at = M
-    for name, said in zip(names, words, strict=True):
-        lines.append(f"{name} {said}{holding_words(values[at], values[at + 1])}")
-        at += PER_STOCK
+    stocks = [values[at : at + PER_STOCK] for at in range(0, len(values) - G, PER_STOCK)]
+    said = [(name, market_words(stock[:M]), *stock[M:]) for name, stock in zip(names, stocks, strict=True)]
+    return page(account_words(values[-G:], days, date), told, said)
+
+
+def page(account: str, told: Sequence[str], stocks: Iterable[tuple[str, str, float, float]]) -> str:
+    """The text of parts said before: ``stocks`` are name, :func:`market_words`, share and gain of each."""
+    lines = [account, *_told(told), HEADING] if told else [account, HEADING]
+    lines += [f"{name} {words}{holding_words(share, gain)}" for name, words, share, gain in stocks]
     return "\n".join(lines)
 
 
@@ -147,16 +156,3 @@ def _number(word: str, line: str) -> float:
         return float(word)
     except ValueError as error:
         raise ParseError(f"'{word}' is no figure in {line[:80]!r}") from error
-
-
-def _figure(form: str, value: float) -> str:
-    return "-" if value == UNKNOWN else _plus_zero(form % value)
-
-
-def _whole(value: float) -> str:
-    return _plus_zero(f"{value:.0f}")
-
-
-def _plus_zero(text: str) -> str:
-    """Without the sign of a zero, which would be read as another vector."""
-    return text[1:] if text[0] == "-" and _SETTLED.match(text) else text

@@ -14,8 +14,6 @@ from tradeschool.env.kernel import (
     EQUITY,
     FILL,
     HELD,
-    LEFT,
-    ROW,
     SHARES,
     TRADES,
     days,
@@ -31,18 +29,18 @@ class PortfolioArrays:
         self.episode = episode
         stocks, cash = len(episode.columns), episode.config.cash
         self._stocks_BN3 = np.zeros((1, stocks, HELD))
-        self._accounts_B6 = np.zeros((1, ACCOUNT))
+        self._accounts_8B = np.zeros((ACCOUNT, 1))
         self._wanted_BN = np.zeros((1, stocks))
-        self._clocks_B3 = np.zeros((1, 3), np.int64)
+        # No trade at first: the clock stands at the row of the first decision.
+        self._clocks_B3 = np.array([[episode.start, episode.config.days, 0]])
         self._terms = terms
         self._bind()
-        self._account_6[CASH] = self._account_6[EQUITY] = cash
+        self._accounts_8B[CASH] = self._accounts_8B[EQUITY] = cash
         self._stocks, self._width = stocks, stocks * PER_STOCK + G
-        self._start, self._days = episode.start, episode.config.days
-        self.equity, self.turnover, self.costs, self.refused = cash, 0.0, 0.0, 0
+        self.cash, self.equity, self.turnover, self.costs, self.refused = cash, cash, 0.0, 0.0, 0
         self.told: tuple[str, ...] = ()
         self.fills: tuple[float, ...] = (0.0,) * stocks
-        self._vector = self._run(0, trades=0)
+        self._vector = self._run()
 
     def _bind(self) -> None:
         """Gather what every day is run with: the compiled law's arguments, and views of the one portfolio there is."""
@@ -51,14 +49,13 @@ class PortfolioArrays:
             self._wanted_BN,
             self._clocks_B3,
             self._terms,
-            data.bars_TN5,
-            data.template_TNK,
+            data.lines_TN,
             self.episode.columns[None],
             self._stocks_BN3,
-            self._accounts_B6,
+            self._accounts_8B,
         )
-        self._account_6, self._wanted_N = self._accounts_B6[0], self._wanted_BN[0]
-        self._fills_N, self._clock_3 = self._stocks_BN3[0, :, FILL], self._clocks_B3[0]
+        self._account_8, self._wanted_N = self._accounts_8B[:, 0], self._wanted_BN[0]
+        self._fills_N = self._stocks_BN3[0, :, FILL]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copied view is no view of the copy.
@@ -66,16 +63,10 @@ class PortfolioArrays:
         self._bind()
 
     @property
-    def cash(self) -> float:
-        return float(self._accounts_B6[0, CASH])
-
-    @property
     def shares(self) -> list[float]:
         return list(self._stocks_BN3[0, :, SHARES].tolist())
 
-    def _run(self, day: int, trades: int) -> NDArray[np.float32]:
-        clock_3 = self._clock_3
-        clock_3[ROW], clock_3[LEFT], clock_3[TRADES] = self._start + day, self._days - day, trades
+    def _run(self) -> NDArray[np.float32]:
         vectors_BK = np.empty((1, self._width), np.float32)
         days(*self._arguments, vectors_BK)
         vector: NDArray[np.float32] = vectors_BK[0]
@@ -83,16 +74,20 @@ class PortfolioArrays:
 
     def trade(self, action: Any, day: int) -> None:
         """Read an action, fill it at the open of ``day`` and value the book at its close."""
-        self._wanted_N[:] = checked(action, self._stocks)
-        self._vector = self._run(day, 1)
-        _, self.equity, self.turnover, self.costs, refused, _ = self._account_6.tolist()
+        self._settle(checked(action, self._stocks))
+
+    def _settle(self, wanted: Any) -> None:
+        self._wanted_N[:] = wanted
+        self._vector = self._run()
+        self.cash, self.equity, self.turnover, self.costs, refused, _, _, self._news = self._account_8.tolist()
         self.refused = int(refused)
         self.fills = tuple(self._fills_N.tolist())
 
-    def observe(self, day: int) -> NDArray[np.float32]:
+    def observe(self, day: int) -> Any:
         """The observation at the close of ``day``, the last day that was traded: new memory every day."""
         return self._vector
 
     def text(self, day: int) -> str:
         """The observation in words."""
-        return say(self._run(day, trades=0), self.episode.names, self.episode.config.days, self.episode.date(day))
+        self._clocks_B3[0, TRADES] = 0
+        return say(self._run(), self.episode.names, self.episode.config.days, self.episode.date(day))

@@ -6,12 +6,14 @@ from typing import Any
 
 import gymnasium
 
+from tradeschool.env.actions import HOLD_BELOW
 from tradeschool.env.broker import Terms
 from tradeschool.env.config import EnvConfig, EnvError, env_config
 from tradeschool.env.data import MarketData
 from tradeschool.env.episode import Episode, draw
-from tradeschool.env.kernel import LEAST_EQUITY, terms_array
-from tradeschool.env.portfolio import Portfolio, PortfolioArrays, portfolio
+from tradeschool.env.kernel import LEAST_EQUITY, LEAST_FRACTION, terms_array
+from tradeschool.env.portfolio import portfolio
+from tradeschool.env.portfolio_arrays import PortfolioArrays
 from tradeschool.env.spaces import action_space, observation_space
 from tradeschool.env.versions import stamp
 from tradeschool.market.panel import Panel
@@ -111,7 +113,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
         self.render_mode = render_mode
         self.data = market_data(panel)
         self.terms = Terms.of(self.config)
-        self._numbers = terms_array(self.terms, self.config.cash)
+        least = HOLD_BELOW if self.config.observation == "numeric" else LEAST_FRACTION
+        self._numbers = terms_array(self.terms, self.config.cash, least)
         self.observation_space = observation_space(self.config, self.data.panel.tickers)
         self.action_space = action_space(self.config)
         self.rows = rows
@@ -130,7 +133,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
         """
         super().reset(seed=seed)
         self.episode: Episode = draw(self.data, self.config, self._starts, self.np_random, options)
-        self.portfolio: Portfolio | PortfolioArrays = portfolio(self.episode, self.terms, self._numbers)
+        self.portfolio: PortfolioArrays = portfolio(self.episode, self.terms, self._numbers)
         self.names = self.episode.names
         self.equities = [self.config.cash]
         self.turnovers: list[float] = []

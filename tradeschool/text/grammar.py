@@ -17,6 +17,8 @@ def after_thinking(text: str) -> str:
     Raises:
         ParseError: the block is not closed, closed twice or opened after it was closed.
     """
+    if "think>" not in text:  # most answers of those that do not think
+        return text
     opened, closed = text.count("<think>"), text.count("</think>")
     if opened != closed or opened > 1:
         raise ParseError(f"{opened} <think> and {closed} </think>: reasoning must be one closed <think>...</think>")
