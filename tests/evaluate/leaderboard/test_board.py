@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from boards import NAMES, content, played, printed
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tradeschool.cli import app
@@ -15,6 +16,8 @@ from tradeschool.env.config import EnvError
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard import board, playing
 from tradeschool.evaluate.leaderboard.rivals import Rival
+from tradeschool.evaluate.leaderboard.standing import standings
+from tradeschool.evaluate.leaderboard.table import print_standings
 
 # playing
 
@@ -192,6 +195,12 @@ def test_the_table_says_what_was_asked_of_it(recipe: Any, tmp_path: Path) -> Non
     assert "Episodes that a difference to buy and hold would need" in text
     assert "0.02: " in text
     assert "0.05: " in text
+    assert "Below 10 blocks the intervals are rough" in text
+    rows = [dataclasses.replace(row, starts=[1_000 * n for n in range(12)]) for row in found[0].rows]
+    with (console := Console(width=200)).capture() as capture:
+        print_standings(console, "far apart", standings(rows))
+    assert "in 12 blocks" in capture.get()
+    assert "rough" not in capture.get()
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])

@@ -17,6 +17,8 @@ REFERENCE = "buy and hold"
 CLAIMS = (0.02, 0.05)
 """Differences of mean grades for which the episodes they need are told."""
 NO_DIFFERENCE = 1e-9
+FEWEST_BLOCKS = 10
+"""Blocks of dates below which an interval is rough, however many episodes there are."""
 
 Verdict = Literal["above", "below", "not shown", "same", "reference", "too few dates"]
 

@@ -11,7 +11,15 @@ from rich.text import Text
 from tradeschool.env.sampling import BLOCK_EPISODES, Interval
 from tradeschool.evaluate.leaderboard.board import Played
 from tradeschool.evaluate.leaderboard.row import PARTS, Edition
-from tradeschool.evaluate.leaderboard.standing import CLAIMS, REFERENCE, Difference, Standing, needed, standings
+from tradeschool.evaluate.leaderboard.standing import (
+    CLAIMS,
+    FEWEST_BLOCKS,
+    REFERENCE,
+    Difference,
+    Standing,
+    needed,
+    standings,
+)
 
 READING = {"unread": "unread", "out_of_room": "cut short"}
 """Figures of language models that have a column, where a row has them."""
@@ -160,10 +168,13 @@ def _claims(found: Sequence[Standing], days: int) -> list[str]:
         told.append(f"{claim:.2f}: {fewest:,}" if fewest == most else f"{claim:.2f}: {fewest:,} to {most:,}")
     block = BLOCK_EPISODES * days
     starts = {start // block for standing in found for start in standing.row.starts}
-    return [
+    lines = [
         f"Episodes that a difference to {REFERENCE} would need, by agent's spread: {'; '.join(told)} "
         f"(power 80%, episodes without common dates; these begin in {len(starts)} blocks of {block} days)."
     ]
+    if len(starts) < FEWEST_BLOCKS:
+        lines.append(f"Below {FEWEST_BLOCKS} blocks the intervals are rough, however many episodes there are.")
+    return lines
 
 
 def print_overview(console: Console, all_played: Sequence[Played]) -> None:

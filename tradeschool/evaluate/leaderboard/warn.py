@@ -10,10 +10,9 @@ from tradeschool.evaluate.diagnose import training_warnings
 from tradeschool.evaluate.leaderboard.headline import blocks
 from tradeschool.evaluate.leaderboard.ladder import Board, kind
 from tradeschool.evaluate.leaderboard.row import Row
-from tradeschool.evaluate.leaderboard.standing import NO_DIFFERENCE, REFERENCE
+from tradeschool.evaluate.leaderboard.standing import FEWEST_BLOCKS, NO_DIFFERENCE, REFERENCE
 from tradeschool.evaluate.leaderboard.talks import Talk
 
-FEWEST_BLOCKS = 10
 MOST_REFUSED = 0.01
 """Refused orders a day."""
 MOST_UNREAD = 0.01
