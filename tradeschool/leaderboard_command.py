@@ -28,6 +28,8 @@ def leaderboard(
     Every row is kept in the folder of the results. What has a row on the present version, data and seeds is not played
     again; rows of other versions or data are kept and shown apart. A page, index.html, lies beside them.
 
+    Where an agent could not play, all others are played and shown, and the exit status is 1.
+
     Examples:
 
       tradeschool leaderboard recipes/leaderboard.yaml
@@ -56,3 +58,7 @@ def leaderboard(
     page = write_index(folder, f"Leaderboard: {read_recipe.name}", played)
     console.print(Text(f"Rows: {folder}"), soft_wrap=True)
     console.print(Text(f"Page: {page}"), soft_wrap=True)
+    absent = {name: None for one in played for name in one.missing or {}}
+    if absent:
+        console.print(Text(f"Could not play: {', '.join(absent)}. The reasons stand under the tables."), soft_wrap=True)
+        raise typer.Exit(1)

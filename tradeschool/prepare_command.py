@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SERIES_SPLIT = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """The published one of the CSV layout, where no recipe says otherwise."""
 ANSWERS = 7_000
-"""Answers to learn in expert episodes: as many as the system that published them had."""
+"""Answers to learn in expert episodes where no sft stage says how many: as the system had that published them."""
 
 
 def prepare(
@@ -30,6 +30,14 @@ def prepare(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. May be given many times."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per processor.")] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of expert episodes: write them until so many answers are to be learned. By default the most examples "
+            f"that an sft stage of the recipe has, {ANSWERS:,} where there is none.",
+        ),
+    ] = None,
 ) -> None:
     """Write a task's prompts and answers as a dataset, or a market as CSV windows for forecasting.
 
@@ -43,14 +51,19 @@ def prepare(
 
       tradeschool prepare prices/ --set task.sections=[prices,news] --set task.variants=20 --out prepared/
 
+      tradeschool prepare recipes/episodes.yaml --answers 2000 --out episodes/
+
       tradeschool prepare prices/ --format csv --out windows/
     """
+    from tradeschool.errors import RecipeError
     from tradeschool.prepare.overview import recipe_of
 
     console = Console()
     try:
         if form == "prompts":
-            _prompts(console, recipe_of(source, sets or ()), out, workers)
+            _prompts(console, recipe_of(source, sets or ()), out, workers, answers)
+        elif answers is not None:
+            raise RecipeError("--answers is for expert episodes, and --format csv writes none. Leave one of them out.")
         else:
             _csv(console, recipe_of(source, sets or (), split=dict(SERIES_SPLIT)), out)
     except KeyboardInterrupt as error:
@@ -58,7 +71,8 @@ def prepare(
         raise
 
 
-def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None) -> None:
+def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None, answers: int | None) -> None:
+    from tradeschool.errors import RecipeError
     from tradeschool.opening import load_panel, make_task
     from tradeschool.prepare.folder import identity
     from tradeschool.prepare.prompts import write_prompts
@@ -69,16 +83,29 @@ def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None)
     if task.episodic:
         from tradeschool.prepare.conversations import write_conversations
 
-        made_from = identity(
-            "conversations", {**parts, "answers": ANSWERS}, panel.name, panel.data_hash(), task.version
+        wanted = answers or _examples(recipe)
+        made_from = identity("conversations", {**parts, "answers": wanted}, panel.name, panel.data_hash(), task.version)
+        count = write_conversations(task, made_from, out, console, wanted, recipe.seed)
+        _say(
+            console,
+            f"Wrote {count:,} expert episodes, with {wanted:,} answers to learn or a few more, to {out}. "
+            f"Read them: datasets.load_dataset('{out}')",
         )
-        count = write_conversations(task, made_from, out, console, ANSWERS, recipe.seed)
-        _say(console, f"Wrote {count:,} expert episodes to {out}. Read them: datasets.load_dataset('{out}')")
         return
+    if answers is not None:
+        raise RecipeError(
+            f"--answers is for expert episodes, and the task '{task.name}' has none: every question is written with "
+            "its answer. Leave it out, or give a recipe with task: {name: trade}."
+        )
     made_from = identity("prompts", parts, panel.name, panel.data_hash(), task.version)
     prompts = write_prompts(task, made_from, out, console, workers).prompts
     said = ", ".join(f"{count:,} {split}" for split, count in prompts.items())
     _say(console, f"Wrote {said} prompts to {out}. Read them: datasets.load_dataset('{out}')")
+
+
+def _examples(recipe: "Recipe") -> int:
+    """As many answers as the sft stage of the recipe that wants the most."""
+    return max((stage.examples for stage in recipe.stages if stage.stage == "sft"), default=ANSWERS)
 
 
 def _csv(console: Console, recipe: "Recipe", out: Path) -> None:

@@ -1,7 +1,11 @@
 """Bad requests to an environment server: each has a status, or an error message, and a plain sentence."""
 
+import asyncio
 import contextlib
+import itertools
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +21,7 @@ from env_servers import ask, serving, socket_to
 from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed
 
+from tradeschool.apps.env_server import door as door_module
 from tradeschool.apps.env_server.app import create, listen
 from tradeschool.apps.env_server.door import Door
 from tradeschool.apps.env_server.environment import ServedTrading
@@ -110,6 +115,61 @@ def test_a_bad_http_request_has_its_status_and_a_sentence(client: TestClient, ca
     assert len(told["detail"]) < 500
     assert "Traceback" not in answer.text
     assert VERSIONS.items() <= told.items()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_goes_on_sending_too_much_sees_why(url: str, chunked: bool) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    piece, count = b" " * 2**19, 8
+    length = "transfer-encoding: chunked" if chunked else f"content-length: {count * len(piece)}"
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        raw.sendall(f"POST /reset HTTP/1.1\r\nhost: {host}\r\n{length}\r\n\r\n".encode())
+        for _ in range(count):
+            raw.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            # Once more than is taken is there, a server that does not read on has hung up meanwhile.
+            time.sleep(0.05)
+        raw.sendall(b"0\r\n\r\n" if chunked else b"")
+        answer = b"".join(iter(lambda: raw.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"may have 1,048,576 bytes" in answer
+
+
+def refused_while_sending(pieces: Iterator[bytes], pause: float) -> int:
+    """How many bytes the door takes of a body without end, before it answers 413."""
+    sent: list[Any] = []
+    read = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        await asyncio.sleep(pause)
+        body = next(pieces)
+        read += len(body)
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def nobody(*connection: Any) -> None:
+        raise AssertionError("it was let through")
+
+    at = Door(nobody, Requests(EnvConfig()), VERSIONS, 1.0)
+    asyncio.run(asyncio.wait_for(at({"type": "http", "method": "POST", "path": "/reset"}, receive, send), 20))
+    assert sent[0]["status"] == 413
+    return read
+
+
+def test_a_body_without_end_is_read_so_far_alone() -> None:
+    piece = b" " * 2**19
+    read = refused_while_sending(itertools.repeat(piece), 0.0)
+    assert door_module.MOST_DRAINED <= read <= MOST_BYTES + door_module.MOST_DRAINED + 2 * len(piece)
+
+
+def test_a_body_that_drips_is_read_so_long_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "LONGEST_DRAIN", 0.2)
+    pieces = itertools.chain([b" " * (MOST_BYTES + 1)], itertools.repeat(b" "))
+    began = time.monotonic()
+    refused_while_sending(pieces, 0.01)
+    assert time.monotonic() - began < 5
 
 
 def test_a_body_of_another_type_is_refused_in_a_sentence(client: TestClient) -> None:

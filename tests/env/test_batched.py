@@ -2,20 +2,24 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from env_markets import hostile
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markets import market
 
 from tradeschool.env import facts, kernel
 from tradeschool.env.batched import BatchedTradingEnv
 from tradeschool.env.broker import Terms
 from tradeschool.env.config import EnvError, env_config
 from tradeschool.env.data import MarketData
+from tradeschool.env.levels import LEVELS
 from tradeschool.env.trading import TradingEnv
 
+PRACTICE = MarketData(market(tickers=30, days=300))
 MARKETS = [MarketData(hostile(seed)) for seed in range(4)]
 
 
@@ -183,17 +187,36 @@ def test_observations_infos_and_actions_share_no_memory() -> None:
                     assert not np.shares_memory(info[key], info2[key])
 
 
+def begun(count: int) -> BatchedTradingEnv:
+    batch = BatchedTradingEnv(MARKETS[0], count, days=5)
+    batch.reset(seed=0)
+    return batch
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
         (lambda: BatchedTradingEnv(MARKETS[0], observation="text"), "numeric observations"),
-        (lambda: BatchedTradingEnv(MARKETS[0], 0), "at least one episode"),
+        (lambda: BatchedTradingEnv(MARKETS[0], 0), "at least one"),
         (lambda: BatchedTradingEnv(MARKETS[0], 2, days=5).step(np.zeros((2, 1), np.float32)), "reset"),
         (lambda: BatchedTradingEnv(MARKETS[0], 2, days=5).reset(options={"start": [60]}), "'start' and 'tickers' both"),
         (
             lambda: BatchedTradingEnv(MARKETS[0], 1, days=5).reset(options={"start": [60], "tickers": [["TICK9"]]}),
             "no ticker 'TICK9'",
         ),
+        (lambda: BatchedTradingEnv("AAPL"), "a market is a Panel, not a str"),  # type: ignore[arg-type]
+        (lambda: BatchedTradingEnv(MARKETS[0], 2.5), r"num_envs is 2\.5; a batch has a whole number"),  # type: ignore[arg-type]
+        (lambda: BatchedTradingEnv(MARKETS[0], True), "num_envs is True"),
+        (lambda: BatchedTradingEnv(MARKETS[0], "x"), "num_envs is 'x'"),  # type: ignore[arg-type]
+        (lambda: begun(1).reset(options={"start": 60, "tickers": [["TICK1"]]}), "with 1 entries each"),
+        (lambda: begun(1).reset(options={"start": [60], "tickers": 5}), "with 1 entries each"),
+        (lambda: begun(1).reset(options={"start": np.array(60), "tickers": [["TICK1"]]}), "with 1 entries each"),
+        (lambda: begun(1).reset(options={"start": [60], "tickers": [5]}), "tickers 5: give a list of 1"),
+        (lambda: begun(1).reset(options=["start"]), "options of a batch"),  # type: ignore[arg-type]
+        (lambda: begun(1).step("x"), "actions are no array of numbers .*; give one number a stock"),  # type: ignore[arg-type]
+        (lambda: begun(1).step([[1], [1, 2]]), "actions are no array of numbers"),  # type: ignore[arg-type]
+        (lambda: begun(1).step({}), "actions are no array of numbers"),  # type: ignore[arg-type]
+        (lambda: begun(1).step(None), "give .1, 1., one number a stock"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_done_is_said(call: Any, match: str) -> None:
@@ -216,3 +239,26 @@ def test_the_constants_of_the_compiled_law_are_those_of_the_observation() -> Non
     assert terms[kernel.LEVERAGE] == 3.0
     assert terms[kernel.SHORT] == 1.0
     assert terms[kernel.START_CASH] == 1e5
+
+
+@pytest.mark.parametrize("mode", [None, "vector_entry_point"])
+def test_gymnasium_makes_a_batch_of_a_level(mode: str | None) -> None:
+    for name, rules in LEVELS.items():
+        made = gymnasium.make_vec(f"tradeschool/{name}-v1", 4, vectorization_mode=mode, panel=PRACTICE)
+        assert isinstance(made, BatchedTradingEnv)
+        assert (made.num_envs, made.level) == (4, name)
+        assert made.single_action_space.shape == (rules["tickers"],)
+        own = BatchedTradingEnv(PRACTICE, 4, **rules)
+        np.testing.assert_array_equal(made.reset(seed=3)[0], own.reset(seed=3)[0])
+        wanted = np.random.default_rng(0).uniform(-1, 1, (4, rules["tickers"])).astype(np.float32)
+        for one, other in zip(made.step(wanted)[:4], own.step(wanted)[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(EnvError, match="vectorization_mode='sync'"):
+        gymnasium.make_vec("tradeschool/Easy-v1", 4, observation="text", panel=PRACTICE)
+
+
+def test_gymnasium_makes_single_environments_side_by_side_where_it_is_asked_to() -> None:
+    made = gymnasium.make_vec("tradeschool/Easy-v1", 2, vectorization_mode="sync", panel=PRACTICE)
+    texts, _ = made.reset(seed=1)
+    assert all(isinstance(text, str) for text in texts)
+    assert not isinstance(made, BatchedTradingEnv)

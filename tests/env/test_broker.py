@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, Book, Day, Terms, settle
 from tradeschool.env.config import env_config
-from tradeschool.env.data import MarketData
+from tradeschool.env.data import ENDED, MarketData
 from tradeschool.env.trading import TradingEnv
 
 COSTS = {"commission": 0.01, "slippage": 0.02}
@@ -120,7 +120,7 @@ def test_without_a_bar_an_order_lapses_and_a_holding_keeps_its_last_close() -> N
 
 
 def test_a_delisted_holding_is_closed_on_the_first_row_without_a_bar() -> None:
-    closes = [[10, 10.0], [10, 20], [10, NAN], [10, NAN], [10, NAN]]
+    closes = [[10, 10.0], [10, 20], *[[10, NAN]] * ENDED]
     env = begun(by_hand(closes, closes), delisting_return=-0.3)
     step(env, 0.0, 0.5)
     shares = 500 / (20 * BUY)

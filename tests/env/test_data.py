@@ -6,7 +6,7 @@ from env_markets import NAN, by_hand, hostile
 from markets import market, ragged
 
 from tradeschool.env.config import EnvError, env_config
-from tradeschool.env.data import WARM_UP, MarketData
+from tradeschool.env.data import ENDED, WARM_UP, MarketData
 from tradeschool.env.facts import LOWEST, MARKET, UNKNOWN, market_facts
 from tradeschool.env.observation import market_words
 from tradeschool.market.indicators import compute
@@ -18,13 +18,19 @@ def test_closes_are_carried_over_days_without_a_bar_and_nothing_trades_on_them()
     np.testing.assert_array_equal(data.open_TN[:, 0], [NAN, 10, 11, 12, 13])
     np.testing.assert_array_equal(data.volume_TN[:, 0], [0, 1e9, 0, 1e9, 0])
     np.testing.assert_array_equal(data.traded_TN[:, 0], [False, True, False, True, False])
-    np.testing.assert_array_equal(data.gone_TN[:, 0], [False, False, False, False, True])
+    assert not data.gone_TN.any()
 
 
 def test_what_has_ended_is_what_has_no_later_bar_before_the_panel_ends() -> None:
-    closes = [[1, 1, 1, NAN], [1, 1, NAN, NAN], [1, NAN, 1, NAN], [1, NAN, 1, NAN]]
+    closes = [[1, 1, 1, NAN], [1, 1, NAN, NAN], *[[1, NAN, 1, NAN]] * ENDED]
     gone = MarketData(by_hand(closes, closes)).gone_TN
     assert [tuple(map(int, cell)) for cell in np.argwhere(gone)] == [(2, 1)]
+
+
+@pytest.mark.parametrize(("missing", "ended"), [(1, False), (ENDED - 1, False), (ENDED, True)])
+def test_a_file_that_ends_a_few_days_early_is_no_delisting(missing: int, ended: bool) -> None:
+    closes = [[1.0, 1.0]] * 4 + [[1.0, NAN]] * missing
+    assert MarketData(by_hand(closes, closes)).gone_TN.any() == ended
 
 
 def test_an_unknown_volume_is_no_limit() -> None:

@@ -101,10 +101,18 @@ def test_a_start_with_tickers_alone_has_them_all_settled() -> None:
         ({"tickers": ["TICK1"]}, "list of 3"),
         ({"tickers": "ABC"}, "list of 3"),
         ({"tickers": ["TICK1", "TICK1", "TICK2"]}, "different"),
+        ({"tickers": [1]}, r"tickers \[1\]: give a list of 3 different tickers"),
+        ({"tickers": ["TICK1", "TICK2", 3]}, "list of 3"),
+        ({"tickers": [["TICK1"], ["TICK2"], ["TICK3"]]}, "list of 3"),
+        ({"tickers": 5}, "tickers 5: give a list of 3"),
+        ({"tickers": np.array("TICK1")}, "list of 3"),
+        ({5: 1}, "no option '5'"),
+        (["start"], "options are .*: give a mapping of start, tickers"),
+        (5, "give a mapping"),
         ({"tickers": ["TICK1", "TICK2", "TICK33"]}, "no ticker 'TICK33'.* Did you mean 'TICK3'"),
     ],
 )
-def test_a_wrong_option_is_said(options: dict[str, Any], match: str) -> None:
+def test_a_wrong_option_is_said(options: Any, match: str) -> None:
     with pytest.raises(EnvError, match=match):
         env_of().reset(seed=0, options=options)
 

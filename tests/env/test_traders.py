@@ -215,5 +215,34 @@ def test_unknown_names_and_settings_are_refused_with_a_suggestion() -> None:
     assert rule("momentum", band=3.0, name="slow momentum").name == "slow momentum"
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("momentum", {"band": "x"}, "The rule 'momentum': band is 'x', but must be a number."),
+        ("momentum", {"band": "2"}, "band is '2', but must be a number."),
+        ("momentum", {"band": float("nan")}, "band is nan, but must be a finite number."),
+        ("macd", {"band": float("inf")}, "band is inf, but must be a finite number."),
+        ("rules", {"band": None}, "band is None, but must be a number."),
+        ("rules", {"band": [1], "parts": "a"}, "band is [1], but must be a number; parts is 'a', but must be a whole"),
+        ("rsi", {"parts": 2.5}, "The rule 'rsi': parts is 2.5, but must be a whole number."),
+        ("rsi", {"parts": True}, "parts is True, but must be a whole number."),
+        ("equal weight", {"every": 1.5}, "every is 1.5, but must be a whole number."),
+        ("random", {"seed": "x"}, "seed is 'x', but must be a whole number."),
+        ("random", {"seed": -1}, "seed is -1: give 0 or more."),
+        ("hold", {"name": 5}, "name is 5, but must be text"),
+    ],
+)
+def test_a_setting_of_another_type_or_range_is_refused_in_a_sentence(
+    name: str, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(EnvError, match=re.escape(said)):
+        rule(name, **settings)
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert rule("momentum", band=3) == Momentum(band=3.0)
+    assert rule("random", seed=2**70).name == "random"
+
+
 def test_every_rule_bears_the_name_of_its_registry() -> None:
     assert [rule(name).name for name in RULES] == list(RULES)

@@ -247,11 +247,26 @@ def test_render_gives_the_text_of_the_present_observation(law: str) -> None:
         ({"tickers": 7}, "7 stocks"),
         ({"days": 500}, "500 rows after it"),
         ({"rows": (50, 900)}, "rows 0 to 139"),
+        ({"rows": ("a", "b")}, "rows .*: the panel has rows 0 to 139. Give .first, last. within them"),
+        ({"rows": (50,)}, "rows 0 to 139"),
+        ({"rows": 50}, "rows 0 to 139"),
+        ({"observation": "picture"}, r"must be one of text, numeric\.$"),
+        ({"observation": "txt"}, r"must be one of text, numeric\. Did you mean 'text'\?$"),
+        (
+            {"days": "x", "observation": "picture"},
+            r"days is 'x', but must be a whole number; observation .* numeric\.$",
+        ),
     ],
 )
 def test_a_wrong_setting_is_said(settings_: dict[str, Any], match: str) -> None:
     with pytest.raises(EnvError, match=match):
         env_of(**settings_)
+
+
+@pytest.mark.parametrize("given", ["AAPL", 5, np.ones((99, 2)), ["AAPL"]])
+def test_a_market_of_another_kind_is_said(given: Any) -> None:
+    with pytest.raises(EnvError, match=rf"a market is a Panel, not a {type(given).__name__}\."):
+        TradingEnv(given)
 
 
 @pytest.mark.parametrize("tickers", [1, 4])

@@ -9,16 +9,19 @@ import torch
 from tradeschool.env import facts
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.spaces import action_space, observation_space
-from tradeschool.policies.numeric import FARTHEST, UNKNOWABLE, USUAL, WIDTH, StockFeatures, StockPolicy, network_options
+from tradeschool.policies.numeric import FARTHEST, USUAL, StockFeatures, StockPolicy, network_options
+
+UNKNOWABLE = [fact.name for fact in facts.MARKET if fact.low == facts.UNKNOWN]
+WIDTH = facts.PER_STOCK + len(UNKNOWABLE) + facts.M + facts.G
 
 
 def config(stocks: int) -> EnvConfig:
     return EnvConfig(tickers=stocks, observation="numeric")
 
 
-def features(vectors: np.ndarray, stocks: int) -> np.ndarray:
+def features(vectors: np.ndarray, stocks: int, **options: Any) -> np.ndarray:
     space: Any = observation_space(config(stocks), ())
-    extractor = StockFeatures(space)
+    extractor = StockFeatures(space, **options)
     return extractor(torch.tensor(vectors, dtype=torch.float32)).numpy().reshape(len(vectors), stocks, -1)
 
 
@@ -27,11 +30,66 @@ def usual(stocks: int) -> np.ndarray:
     return np.array([[USUAL[name][0] for name in named]])
 
 
-def policy(stocks: int) -> StockPolicy:
+def policy(stocks: int, read: list[str] | None = None) -> StockPolicy:
     torch.manual_seed(0)
-    return StockPolicy(
-        observation_space(config(stocks), ()), action_space(config(stocks)), lambda _: 0.001, **network_options({})
-    )
+    options = network_options({}, read)
+    return StockPolicy(observation_space(config(stocks), ()), action_space(config(stocks)), lambda _: 0.001, **options)
+
+
+def noticed(net: StockPolicy, stocks: int) -> set[str]:
+    """The columns of the vector that some answer hangs on."""
+    usually = usual(stocks).astype(np.float32)
+    before = [net.predict(usually, deterministic=True)[0], net.predict_values(torch.tensor(usually)).detach().numpy()]
+    found = set()
+    for at, name in enumerate(facts.names(stocks)):
+        changed = usually.copy()
+        changed[0, at] += 3 * USUAL[name.partition(":")[2] or name][1]
+        after = [
+            net.predict(changed, deterministic=True)[0],
+            net.predict_values(torch.tensor(changed)).detach().numpy(),
+        ]
+        if any(not np.array_equal(*pair) for pair in zip(before, after, strict=True)):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("stocks", [1, 3])
+@pytest.mark.parametrize("read", [None, [], ["rsi_14"], ["macd_hist", "change_5", "rsi_14"]])
+def test_exactly_the_facts_that_are_named_are_read_with_the_account_and_the_holdings(
+    stocks: int, read: list[str] | None
+) -> None:
+    named = set(facts.names(1) if read is None else [f"0:{name}" for name in (*read, "traded", "share", "gain")])
+    of_stocks = {f"{n}:{name[2:]}" for name in named if name.startswith("0:") for n in range(stocks)}
+    assert noticed(policy(stocks, read), stocks) == of_stocks | {"cash", "equity", "days_left", "refused"}
+
+
+@pytest.mark.parametrize("stocks", [1, 3])
+def test_all_facts_are_what_no_choice_is_whatever_their_order(stocks: int) -> None:
+    every = [fact.name for fact in facts.MARKET[1:]][::-1]
+    nets = [policy(stocks), policy(stocks, every)]
+    states = [net.state_dict() for net in nets]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    vectors = usual(stocks).astype(np.float32) + 3
+    assert np.array_equal(*[net.predict(vectors, deterministic=True)[0] for net in nets])
+
+
+def test_a_fact_that_is_not_read_has_no_flag_and_no_mean() -> None:
+    vectors = usual(2)
+    vectors[0, [1, 3]] = facts.UNKNOWN
+    found = features(vectors, 2, facts=["rsi_14"])
+    # Traded, RSI, share, gain; whether RSI is unknown; the means of the first two; the account.
+    assert found.shape == (1, 2, 4 + 1 + 2 + facts.G)
+    assert found[0, :, 4].tolist() == [1.0, 0.0]
+
+
+def test_a_fact_that_there_is_not_is_refused_and_so_are_two_choices() -> None:
+    with pytest.raises(ValueError, match=r"has 'rsi_41', but facts are .*Did you mean 'rsi_14'"):
+        network_options({}, ["rsi_41"])
+    with pytest.raises(ValueError, match="Did you mean 'rsi_14'"):
+        features(usual(1), 1, facts=["rsi_41"])
+    with pytest.raises(ValueError, match="Remove one of the two"):
+        network_options({"features_extractor_kwargs": {"facts": ["rsi_14"]}}, ["rsi_14"])
 
 
 def test_every_fact_has_a_scale_and_no_other_name() -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from stable_baselines3 import PPO
 from tradeschool.env.data import MarketData
 from tradeschool.env.harness import State, play
 from tradeschool.env.trading import TradingEnv
+from tradeschool.policies import sb3
 from tradeschool.policies.sb3 import RECORD, ZIP, AgentError, Sb3Agent, load_agent, save_agent
 from tradeschool.train.ppo_learner import learn
 
@@ -87,6 +89,22 @@ def test_our_own_zip_plays_as_the_model_did_and_nothing_is_unpickled(
         np.testing.assert_array_equal(one.equity_D, own.equity_D)
         np.testing.assert_array_equal(other.equity_D, own.equity_D)
     assert any(record.turnover_D.any() for record in first)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_loaded_agent_reads_the_facts_that_it_was_trained_on(trusted: bool, tmp_path: Path) -> None:
+    trained = learn(env(), steps=50, seed=0, envs=10, sb3={"n_epochs": 5, "learning_rate": 0.05}, facts=["rsi_14"])
+    path = save_agent(trained, tmp_path / "weights")
+    if trusted:
+        (path.parent / RECORD).unlink()
+    agent = load_agent(path, trust=trusted, env=env())
+    vectors = np.repeat(env().reset(seed=0)[0][None], 3, axis=0)
+    vectors[1, 2] += 5.0  # change_5
+    vectors[2, 3] += 20.0  # rsi_14
+    orders = agent.policy.predict(vectors, deterministic=True)[0]
+    np.testing.assert_array_equal(orders, trained.predict(vectors, deterministic=True)[0])
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert (orders[0] != orders[2]).any()
 
 
 def test_plain_stable_baselines3_loads_our_zip(model: PPO, saved: Path) -> None:
@@ -225,6 +243,53 @@ def test_every_part_is_held_against_its_checksum(saved: Path) -> None:
         load_agent(saved, trust=True)
 
 
+def packed(path: Path, content: dict[str, bytes | int]) -> Path:
+    """A zip of small size: a number stands for as many zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, value in content.items():
+            with archive.open(name, "w", force_zip64=True) as part:
+                if isinstance(value, bytes):
+                    part.write(value)
+                    continue
+                for _ in range(value // 2**20):
+                    part.write(bytes(2**20))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": 80 * 2**20}, "its part data would unpack to 80 MiB, and no more than 64 are read"),
+        ({"policy.pth": 65 * 2**20}, r"bomb\.zip: it would unpack to 65 MiB"),
+        ({"other": 65 * 2**20}, "it would unpack to 65 MiB"),
+    ],
+)
+def test_a_zip_that_would_unpack_to_far_more_is_refused_before_it_is(
+    saved: Path, tmp_path: Path, change: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "data" not in change:
+        monkeypatch.setattr(sb3, "MOST_BYTES", 2**26)
+    bomb = packed(tmp_path / "bomb.zip", {**parts(saved), **change})
+    assert bomb.stat().st_size < 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(AgentError, match=said):
+            load_agent(bomb, trust=True)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_weights_that_would_unpack_to_far_more_are_refused_too(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sb3, "MOST_BYTES", 2**26)
+    inner = packed(tmp_path / "weights.pth", {"archive/data/0": 65 * 2**20}).read_bytes()
+    packed(saved, {**parts(saved), "policy.pth": inner})
+    with pytest.raises(AgentError, match="would unpack to 65 MiB"):
+        load_agent(saved, trust=True)
+
+
 def test_what_is_no_zip_is_said_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("hello")
     with pytest.raises(AgentError, match=r"text\.zip is damaged, or no zip at all"):
@@ -241,7 +306,17 @@ def test_a_damaged_record_is_said(saved: Path) -> None:
         load_agent(saved)
 
 
-@pytest.mark.parametrize("change", [{"stocks": 3}, {"stocks": 0}, {"policy_kwargs": {"net_arch": [7]}}, {"use_sde": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stocks": 3},
+        {"stocks": 0},
+        {"policy_kwargs": {"net_arch": [7]}},
+        {"use_sde": 1},
+        {"policy_kwargs": {"features_extractor_kwargs": {"facts": ["rsi_14"]}}},
+        {"policy_kwargs": {"features_extractor_kwargs": {"facts": ["rsi"]}}},
+    ],
+)
 def test_a_record_that_does_not_fit_the_weights_is_said(saved: Path, change: dict[str, Any]) -> None:
     record = json.loads((saved.parent / RECORD).read_text())
     (saved.parent / RECORD).write_text(json.dumps({**record, **change}))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -65,11 +66,54 @@ def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "mine.txt").read_text() == "kept"
 
 
-def test_the_command_writes_episodes_of_an_episodic_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_command, "ANSWERS", 60)
-    path = tmp_path / "recipe.yaml"
-    path.write_text(json.dumps(RECIPE))
-    result = CliRunner().invoke(app, ["prepare", str(path), "--out", str(tmp_path / "out")])
+def prepared(tmp_path: Path, stages: list[dict[str, Any]], *options: str) -> tuple[int, str]:
+    """How many answers the command has flagged, and what it said."""
+    path, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    path.write_text(json.dumps({**RECIPE, "stages": stages}))
+    result = CliRunner().invoke(app, ["prepare", str(path), "--out", str(out), *options])
     assert result.exit_code == 0, result.output
-    assert "expert episodes" in result.output
-    assert (tmp_path / "out" / "data" / "train-00000.parquet").exists()
+    flags = pq.read_table(out / "data" / "train-00000.parquet").column("learned").to_pylist()
+    return sum(map(sum, flags)), " ".join(result.output.split())
+
+
+FEW, MORE = {"stage": "sft", "examples": 60, "turns": 3}, {"stage": "sft", "name": "more", "examples": 120}
+
+
+@pytest.mark.parametrize(
+    ("stages", "options", "wanted"),
+    [
+        ([FEW], [], 60),
+        ([FEW, MORE, {"stage": "evaluate"}], [], 120),
+        ([FEW], ["--set", "stages.sft.examples=90"], 90),
+        ([MORE], ["--answers", "30"], 30),
+        ([{"stage": "ppo"}], [], 150),
+    ],
+)
+def test_the_command_writes_as_many_answers_as_the_recipe_or_the_option_wants(
+    stages: list[dict[str, Any]], options: list[str], wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_command, "ANSWERS", 150)
+    learned, said = prepared(tmp_path, stages, *options)
+    assert wanted <= learned < 1.1 * wanted + 3
+    assert f"expert episodes, with {wanted} answers to learn or a few more" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(["--format", "csv"], "--format csv writes none"), ([], "the task 'rating' has none")]
+)
+def test_the_option_is_refused_where_there_are_no_episodes(more: list[str], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["prepare", "practice", "--answers", "9", "--out", str(tmp_path / "out"), *more])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_says_how_many_answers_are_written() -> None:
+    said = " ".join(CliRunner().invoke(app, ["prepare", "--help"], terminal_width=200).output.replace("│", " ").split())
+    assert "the most examples that an sft stage of the recipe has, 7,000 where there is none" in said
+
+
+def test_the_card_says_what_is_balanced(tmp_path: Path) -> None:
+    written(tmp_path / "one")
+    card = " ".join((tmp_path / "one" / "README.md").read_text().split())
+    assert "As many BUY, SELL and HOLD are, and no more that both buy and sell;" in card

@@ -9,8 +9,12 @@ import pytest
 from markets import market
 from pydantic import ValidationError
 
-from tradeschool.env.config import EnvError
+from tradeschool.env.config import EnvError, env_config
+from tradeschool.env.conversation import FACTS
+from tradeschool.env.facts import HOLDING, MARKET
 from tradeschool.env.grading import grade
+from tradeschool.env.harness import State
+from tradeschool.env.traders import READS, RULES, rule
 from tradeschool.env.trading import TradingEnv
 from tradeschool.errors import ParseError, RecipeError
 from tradeschool.market.splits import split_rows
@@ -90,6 +94,10 @@ def test_without_masks_only_the_stocks_of_the_episode_can_be_named() -> None:
         ({"weights": {"profits": 1}}, "Did you mean 'profit'"),
         ({"weights": {"profit": 0}}, "nothing would be learned"),
         ({"facts": ["rsi"]}, "facts are"),
+        ({"weights": {"profit": float("nan")}}, "finite number"),
+        ({"weights": {"profit": 1, "risk": float("inf")}}, "finite number"),
+        ({"weights": {"profit": 1, "grade": -2}}, "greater than or equal to 0"),
+        ({"discount": float("nan")}, "finite number"),
         ({"env": {"dais": 3}}, "Did you mean 'days'"),
         ({"env": {"observation": "numeric"}}, "Use form"),
     ],
@@ -98,6 +106,56 @@ def test_settings_that_cannot_be_are_refused(config: dict[str, Any], words: str)
     with pytest.raises(Exception, match=words) as refused:
         TradeConfig(**config)
     assert isinstance(refused.value, ValidationError) or "setting" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_expert_that_reads_what_is_not_told_is_refused_with_what_is_missing(name: str) -> None:
+    assert TradeConfig(experts=[name], facts=list(READS[name])).experts == [name]
+    for fact in READS[name]:
+        told = [other for other in FACTS if other != fact]
+        with pytest.raises(ValidationError, match=rf"the expert '{name}', which reads .*facts leaves out {fact}:"):
+            TradeConfig(experts=["hold", name], facts=told)
+
+
+def test_who_is_refused_is_told_which_experts_may_stay() -> None:
+    with pytest.raises(
+        ValidationError, match="leaves out macd_hist: .*told: hold, buy and hold, equal weight, rsi, random"
+    ):
+        TradeConfig(facts=["rsi_14"])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_facts_that_a_rule_reads_are_the_declared_ones(name: str) -> None:
+    """Nothing but what is declared changes an order or a reason, and all of it changes some."""
+    played, rng = rule(name), np.random.default_rng(0)
+    columns = [fact.name for fact in (*MARKET, *HOLDING)]
+    facts_BNK = np.zeros((300, 2, len(columns)), np.float32)
+    facts_BNK[..., 0] = 1
+    for fact, spread in (("change_5", 3.0), ("macd_hist", 0.5), ("share", 20.0)):
+        facts_BNK[..., columns.index(fact)] = rng.normal(0, spread, (300, 2))
+    facts_BNK[..., columns.index("rsi_14")] = rng.uniform(10, 90, (300, 2))
+    facts_BNK[..., columns.index("share")] = np.abs(facts_BNK[..., columns.index("share")]).round(-1)
+
+    def said(facts_BNK: np.ndarray) -> list[Any]:
+        account = np.tile(np.array([60, 100, 20, 0], np.float32), (300, 1))
+        vectors = np.concatenate([facts_BNK.reshape(300, -1), account], axis=1)
+        state = State(env_config(tickers=2), (("S1", "S2"),) * 300, tuple(range(300)), 0, np.ones(300, np.bool_))
+        orders_BN = played.act(vectors, state)
+        return [
+            (list(orders), played.why(own, orders, ("S1", "S2")))
+            for own, orders in zip(facts_BNK, orders_BN, strict=True)
+        ]
+
+    before, moving = said(facts_BNK), []
+    for fact in FACTS:
+        changed = facts_BNK.copy()
+        changed[..., columns.index(fact)] = rng.uniform(5, 95, (300, 2)) * rng.choice([-1, 1], (300, 2)) ** (
+            fact != "rsi_14"
+        )
+        if said(changed) != before:
+            moving.append(fact)
+    assert sorted(moving) == sorted(READS[name])
+    assert RULES.keys() == READS.keys()
 
 
 def test_levels_are_found_in_any_case() -> None:
@@ -130,6 +188,7 @@ def test_expert_episodes_are_balanced_over_what_is_learned(level: dict[str, Any]
         "+".join(sorted({order.side for order in parse_orders(answer, names)})) for answer, flag in learned if flag
     )
     assert sides["BUY"] == sides["SELL"] == sides["HOLD"]
+    assert sides["BUY+SELL"] == (0 if level["level"] == "Easy" else sides["BUY"])
     assert sum(sides.values()) >= 300
     assert any(not flag for _, flag in learned)
     assert all("<think>" in answer for answer, flag in learned if flag)

@@ -32,7 +32,7 @@ RECIPE: dict[str, Any] = {
     "name": "small",
     "market": {"source": "practice", "tickers": 6, "days": 400, "edge": 0.3},
     "split": {"train": 0.6, "validation": 0.1, "test": 0.3, "warmup": 60},
-    "task": {"name": "trade", "env": {"days": 4}, "facts": ["macd_hist"], "figures": False},
+    "task": {"name": "trade", "env": {"days": 4}, "facts": ["macd_hist"], "figures": False, "experts": ["macd"]},
     "model": {
         "base": "tiny",
         "tiny": {"vocabulary": 330, "hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 64},

@@ -19,10 +19,13 @@ from rich.console import Console
 from stable_baselines3 import PPO
 
 from tradeschool import pipeline, run_folder
+from tradeschool.env import facts
+from tradeschool.env.conversation import FACTS
 from tradeschool.env.data import MarketData
 from tradeschool.env.harness import play
 from tradeschool.env.trading import TradingEnv
 from tradeschool.errors import RecipeError
+from tradeschool.policies.numeric import USUAL
 from tradeschool.policies.sb3 import load_agent
 from tradeschool.recipe import of
 from tradeschool.train import ppo_learner
@@ -200,12 +203,20 @@ def test_state_dependent_exploration_is_resumed_too(tmp_path: Path, monkeypatch:
         ({"learning_rate": "fast"}, "PPO refuses it"),
         ({"n_steps": "many"}, "PPO refuses it"),
         ({"policy_kwargs": {"layers": 3}}, "PPO refuses it: .*layers"),
+        ({"policy_kwargs": {"features_extractor_kwargs": {"facts": ["rsi"]}}}, "has 'rsi', but facts are"),
         ({"learning_rate": 1e30}, "diverged.*learning_rate, which is 1e"),
     ],
 )
 def test_what_ppo_cannot_do_is_said_in_plain_words(sb3: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         train_ppo(env(), steps=100, seed=0, sb3=sb3, envs=10)
+
+
+def test_a_fact_that_there_is_not_is_refused(console: Console, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"facts has 'rsi_41', but facts are .*Did you mean 'rsi_14'"):
+        train_ppo(env(), steps=50, seed=0, facts=["rsi_41"])
+    with pytest.raises(RecipeError, match=r"facts has 'rsi_41', but facts are .*Did you mean 'rsi_14'"):
+        of(document(facts=["rsi_41"]))
 
 
 def test_texts_are_refused() -> None:
@@ -263,6 +274,44 @@ def test_the_stage_leaves_an_agent_that_anyone_can_load(console: Console, tmp_pa
     assert same(PPO.load(stage / "weights" / "ppo.zip"), own)
     pipeline.resume(folder, None, console)
     assert "was finished before" in console.export_text()
+
+
+def read_by(agent: Any) -> list[str]:
+    """The facts whose figures an order hangs on."""
+    vector = env().reset(seed=0)[0]
+    before = agent.policy.predict(vector, deterministic=True)[0]
+    found = []
+    for m, fact in enumerate(facts.MARKET[1:], 1):
+        changed = vector.copy()
+        changed[m] = USUAL[fact.name][0] + 2 * USUAL[fact.name][1]
+        if (agent.policy.predict(changed, deterministic=True)[0] != before).any():
+            found.append(fact.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "stage", "expected"),
+    [
+        ({"facts": ["macd_hist", "rsi_14"], "experts": ["rules"]}, {}, ["rsi_14", "macd_hist"]),
+        ({"facts": ["macd_hist"], "experts": ["macd"]}, {"facts": ["rsi_14", "change_1"]}, ["change_1", "rsi_14"]),
+        ({}, {}, list(FACTS)),
+        (
+            {"facts": ["macd_hist"], "experts": ["macd"]},
+            {"sb3": {**QUICK, "policy_kwargs": {"features_extractor_kwargs": {"facts": ["rsi_14"]}}}},
+            ["rsi_14"],
+        ),
+    ],
+)
+def test_the_stage_reads_what_the_task_tells_unless_it_says_otherwise(
+    task: dict[str, Any], stage: dict[str, Any], expected: list[str], console: Console, tmp_path: Path
+) -> None:
+    made = document(**stage)
+    made["task"] = {**made["task"], **task}
+    folder = pipeline.run(of(made), tmp_path / "run", console)
+    agent = load_agent(folder / "1-ppo" / "weights")
+    assert read_by(agent) == expected
+    record = json.loads((folder / "1-ppo" / "weights" / "ppo.json").read_text())
+    assert record["policy_kwargs"]["features_extractor_kwargs"]["facts"] == expected
 
 
 def test_a_later_stage_does_not_take_the_agent_for_a_language_model(

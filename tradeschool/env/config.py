@@ -56,4 +56,5 @@ def env_config(**settings: Any) -> EnvConfig:
         return EnvConfig(**settings)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))} {plain(e)}" for e in error.errors(include_url=False)]
-        raise EnvError(f"The environment's settings: {'; '.join(faults)}.") from error
+        said = "; ".join(fault.removesuffix(".") for fault in faults)
+        raise EnvError(f"The environment's settings: {said}{'' if said.endswith('?') else '.'}") from error

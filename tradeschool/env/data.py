@@ -1,6 +1,7 @@
 """A market as the environment reads it: built once, shared by all environments on it, never written to."""
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,9 @@ from tradeschool.market.panel import Floats, Panel
 WARM_UP = 50
 """Bars that a stock must have behind it to be drawn for an episode: those of the slowest figure, SMA 50."""
 
+ENDED = 5
+"""Rows without a bar, up to the panel's last, after which a stock counts as delisted."""
+
 
 class MarketData:
     """Prices, limits and facts of a panel, T rows by N stocks, ready to be read row by row.
@@ -26,12 +30,16 @@ class MarketData:
         open_TN: open; the last close where there is no bar, which nothing fills at.
         traded_TN: True where a bar exists.
         volume_TN: shares traded; infinite where it is unknown, 0 where there is no bar: the volume limit's base.
-        gone_TN: True on the first row without a bar of a stock that has none in any later row either.
+        gone_TN: True on the first row without a bar of a stock that has none in any later row either, if there are
+            :data:`ENDED` of them: a file that ends a few days before the others is no delisting.
         facts_TNM: float32, see ``facts.MARKET``.
+
+    Raises:
+        EnvError: the panel is none.
     """
 
     def __init__(self, panel: Panel) -> None:
-        self.panel = panel
+        self.panel = panel = _checked(panel)
         self.data_hash = panel.data_hash()
         self.traded_TN = panel.listed_TN
         self.close_TN = _carried(panel.close_TN)
@@ -96,9 +104,11 @@ class MarketData:
         Raises:
             EnvError: there is none.
         """
-        first, last = rows or (0, self.shape[0] - 1)
-        if not 0 <= first <= last < self.shape[0]:
+        asked = (0, self.shape[0] - 1) if rows is None else tuple(rows) if isinstance(rows, Sequence) else ()
+        whole = all(isinstance(row, int | np.integer) for row in asked)
+        if len(asked) != 2 or not whole or not 0 <= asked[0] <= asked[1] < self.shape[0]:
             raise EnvError(f"rows {rows}: the panel has rows 0 to {self.shape[0] - 1}. Give (first, last) within them.")
+        first, last = asked
         enough_T = self.eligible_TN.sum(axis=1) >= config.tickers
         found = np.flatnonzero(enough_T[first : max(first, last - config.days + 1)]) + first
         if not found.size:
@@ -120,6 +130,13 @@ class MarketData:
         return self.panel.tickers.index(ticker)
 
 
+def _checked(given: Any) -> Panel:
+    if not isinstance(given, Panel):
+        kind = type(given).__name__
+        raise EnvError(f"a market is a Panel, not a {kind}. tradeschool.market.sources.load reads one.")
+    return given
+
+
 def _aligned(shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[Any]:
     """An empty array whose items begin at multiples of their size."""
     size = math.prod(shape) * kind.itemsize
@@ -139,6 +156,6 @@ def _gone(traded_TN: NDArray[np.bool_]) -> NDArray[np.bool_]:
     gone_TN = np.zeros_like(traded_TN)
     rows = len(traded_TN)
     last_N = rows - 1 - np.argmax(traded_TN[::-1], axis=0)
-    ended_N = np.flatnonzero(traded_TN.any(axis=0) & (last_N < rows - 1))
+    ended_N = np.flatnonzero(traded_TN.any(axis=0) & (last_N < rows - ENDED))
     gone_TN[last_N[ended_N] + 1, ended_N] = True
     return gone_TN

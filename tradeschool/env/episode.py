@@ -1,6 +1,6 @@
 """One episode's part of the market: which stocks, from which row, and the days that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -86,10 +86,12 @@ def draw(
     Raises:
         EnvError: an option is unknown or cannot be had.
     """
-    options = options or {}
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        raise EnvError(f"reset's options are {options!r}: give a mapping of {', '.join(OPTIONS)}.")
     for key in options:
         if key not in OPTIONS:
-            raise EnvError(f"reset has no option '{key}'.{did_you_mean(key, OPTIONS)} There are: start, tickers.")
+            raise EnvError(f"reset has no option '{key}'.{did_you_mean(str(key), OPTIONS)} There are: start, tickers.")
     asked = options.get("tickers")
     if "start" in options:
         start = check_start(data, config, options["start"])
@@ -129,10 +131,12 @@ def columns_of(data: MarketData, config: EnvConfig, asked: Sequence[str], start:
     return columns
 
 
-def _checked_columns(data: MarketData, config: EnvConfig, asked: Sequence[str]) -> NDArray[np.intp]:
-    if isinstance(asked, str) or len(asked) != config.tickers or len(set(asked)) != len(asked):
+def _checked_columns(data: MarketData, config: EnvConfig, asked: Any) -> NDArray[np.intp]:
+    named = asked.tolist() if isinstance(asked, np.ndarray) else asked
+    listed = isinstance(named, Sequence) and not isinstance(named, str) and all(isinstance(one, str) for one in named)
+    if not listed or len(named) != config.tickers or len(set(named)) != len(named):
         raise EnvError(f"tickers {asked!r}: give a list of {config.tickers} different tickers, as the settings say.")
-    return np.array([data.column(ticker) for ticker in asked], np.intp)
+    return np.array([data.column(ticker) for ticker in named], np.intp)
 
 
 def _start_for(data: MarketData, starts: NDArray[np.intp], columns: NDArray[np.intp], rng: np.random.Generator) -> int:

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, ValidationError, create_model
 
+from tradeschool.checking import plain
 from tradeschool.env import reference
 from tradeschool.env.actions import HOLD_BELOW
 from tradeschool.env.config import EnvConfig, EnvError
@@ -105,6 +107,10 @@ class BuyAndHold(reference.BuyAndHold):
 @dataclass(frozen=True)
 class Random(reference.Random):
     """Numbers drawn evenly from [-1, 1], fixed by ``seed`` and the episode's own seed."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise EnvError(f"seed is {self.seed}: give 0 or more.")
 
     def why(self, facts_NK: NDArray[np.float32], orders_N: Floats, names: Sequence[str]) -> str:
         """That there is no reason."""
@@ -271,12 +277,24 @@ RULES: dict[str, Callable[..., TradingRule]] = {
 }
 """Every rule by the name that recipes and tables use; the arguments are the fields of its class."""
 
+READS: dict[str, tuple[str, ...]] = {
+    "hold": (),
+    "buy and hold": (),
+    "equal weight": (),
+    "rsi": ("rsi_14",),
+    "macd": ("macd_hist",),
+    "momentum": ("change_5",),
+    "rules": ("rsi_14", "macd_hist"),
+    "random": (),
+}
+"""Of the market's facts, those that a rule's orders and reasons hang on; the account and holdings everyone is told."""
+
 
 def rule(name: str, /, **settings: Any) -> TradingRule:
     """The rule of a name.
 
     Raises:
-        EnvError: there is no such rule, or it has no such setting.
+        EnvError: there is no such rule, it has no such setting, or a value is of another type or outside its range.
     """
     if name not in RULES:
         raise EnvError(f"There is no rule '{name}'.{did_you_mean(name, RULES)} There are: {', '.join(RULES)}.")
@@ -285,4 +303,18 @@ def rule(name: str, /, **settings: Any) -> TradingRule:
         if key not in (*fields, "name"):
             known = f"It has: {', '.join(fields)}." if fields else "It has none."
             raise EnvError(f"The rule '{name}' has no setting '{key}'.{did_you_mean(key, fields)} {known}")
-    return RULES[name](**settings)
+    return RULES[name](**_checked(name, settings))
+
+
+def _checked(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the types that the fields of the rule's class have: whole numbers, finite numbers, texts."""
+    types: dict[str, Any] = {key: field.type for key, field in RULES[name].__dataclass_fields__.items()}  # type: ignore[attr-defined]
+    fields: dict[str, Any] = {key: (types[key], ...) for key in settings}
+    # Strict: pydantic would else take true for a 1.
+    config = ConfigDict(strict=True, allow_inf_nan=False)
+    model = create_model("Settings", __config__=config, **fields)
+    try:
+        return model(**settings).model_dump()
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))} {plain(e)}" for e in error.errors(include_url=False)]
+        raise EnvError(f"The rule '{name}': {'; '.join(faults)}.") from error

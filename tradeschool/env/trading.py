@@ -43,8 +43,9 @@ class TradingEnv(gymnasium.Env[Any, Any]):
     value. Within a day orders against a position (SELL of a holding, BUY of a short) are filled first, then those that
     open or add to one, from the buying power there then is; their order does not matter. An order is filled up to
     ``volume_share`` of that day's volume, and the rest lapses; it lapses in whole where the stock has no bar that day.
-    A holding in a stock that has no bar is worth its last close; where none follows, it is closed at the last close
-    times 1 + ``delisting_return`` on the first day without a bar. No decision ever sees a later row.
+    A holding in a stock that has no bar is worth its last close; where none follows, and the market goes on for five
+    days or more, it is closed at the last close times 1 + ``delisting_return`` on the first day without a bar. No
+    decision ever sees a later row.
 
     ## Action Space
 

@@ -112,13 +112,13 @@ def read_lock(path: Path = LOCK) -> dict[str, Any]:
     return locked
 
 
-def write_lock(path: Path = LOCK, unreleased: bool = False) -> None:
-    """Add the present versions. ``unreleased`` replaces the hash of a version that nobody has results of.
+def write_lock(path: Path = LOCK, unreleased: bool = False, *, now: dict[str, dict[str, str]] | None = None) -> None:
+    """Add the present versions, or those of ``now``. ``unreleased`` replaces the hash of a version without results.
 
     Raises:
         EnvError: a version stands in the lock with other rules.
     """
-    locked, now = read_lock(path), present()
+    locked, now = read_lock(path), present() if now is None else now
     for name, versions in now.items():
         for version, found in versions.items():
             if not unreleased and locked.get(name, {}).get(version, found) != found:

@@ -24,6 +24,8 @@ from tradeschool.manifest import write_json
 ZIP, RECORD = "ppo.zip", "ppo.json"
 DATA, WEIGHTS = "data", "policy.pth"
 """What Stable-Baselines3 calls the parts of its zip that an agent needs."""
+MOST_DATA, MOST_BYTES = 2**26, 2**30
+"""Bytes of ``data``, and of all parts together, once unpacked: a zip of a few MB can hold terabytes of zeros."""
 OURS = "features_extractor_class"
 """The argument of a policy that is no plain value, and always ours."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, KeyError, ValueError)
@@ -126,7 +128,7 @@ def read_parts(content: bytes, path: Path) -> dict[str, Any]:
     """The zip's JSON under ``data`` and the bytes under ``policy.pth``; nothing is unpickled, all is checked.
 
     Raises:
-        AgentError: this is no zip, it is damaged, or it lacks a part.
+        AgentError: this is no zip, it is damaged, it lacks a part, or it would unpack to far more than an agent has.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -137,15 +139,32 @@ def read_parts(content: bytes, path: Path) -> dict[str, Any]:
                     f"{path} is a zip without {' and '.join(missing)}, so Stable-Baselines3 did not save it. "
                     "Give what model.save() wrote."
                 )
+            _refuse_bomb(archive, path)
             damaged = archive.testzip()
             if damaged:
                 raise AgentError(f"{path} is damaged: its part {damaged} fails its checksum. Copy it anew.")
             data, weights = json.loads(archive.read(DATA)), archive.read(WEIGHTS)
+        # What torch writes is a zip again, and torch unpacks what another has packed.
+        if zipfile.is_zipfile(io.BytesIO(weights)):
+            with zipfile.ZipFile(io.BytesIO(weights)) as archive:
+                _refuse_bomb(archive, path)
     except _DAMAGED as error:
         raise AgentError(f"{path} is damaged, or no zip at all ({error}). Give what model.save() wrote.") from error
     if not isinstance(data, dict):
         raise AgentError(f"{path} is damaged: its part {DATA} is no mapping. Give what model.save() wrote.")
     return {DATA: data, WEIGHTS: weights}
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
+    """Before anything is unpacked, by the sizes that the zip tells: no more than these is read of a part."""
+    sizes = {part.filename: part.file_size for part in archive.infolist()}
+    whole = sum(part.file_size for part in archive.infolist())
+    for what, size, most in (("it", whole, MOST_BYTES), (f"its part {DATA}", sizes.get(DATA, 0), MOST_DATA)):
+        if size > most:
+            raise AgentError(
+                f"{path}: {what} would unpack to {size / 2**20:,.0f} MiB, and no more than {most / 2**20:,.0f} are "
+                "read. An agent of Stable-Baselines3 is smaller: give what model.save() wrote."
+            )
 
 
 def _check_env(path: Path, env: TradingEnv, data: dict[str, Any]) -> None:

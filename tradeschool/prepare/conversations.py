@@ -12,7 +12,7 @@ def write_conversations(task: Task, identity: Identity, out: Path, console: Cons
     """Write ``data/train-00000.parquet`` and a card to ``out``; return how many conversations there are.
 
     Columns: ``messages`` (role and content), and ``learned``, a flag for each of its answers. At least ``answers`` of
-    all are flagged, balanced over BUY, SELL and HOLD.
+    all are flagged, balanced over BUY, SELL and HOLD; of those that both buy and sell no more.
 
     Raises:
         DataError: ``out`` holds something, or cannot be written.
@@ -48,6 +48,7 @@ Written by tradeschool {identity.package}, task {task.name} {task.version}, data
 {len(talks):,} conversations with {given:,} answers, of which {learned:,} are to be learned.
 
 - `messages`: the rules (system), then a day (user) and the answer to it (assistant), and so on.
-- `learned`: for each answer, whether it should bear loss. As many BUY, SELL and HOLD are; imitated as they come, HOLD
-  would drown the others. Answers without `<think>` are detours that the expert is seen to leave, never learned.
+- `learned`: for each answer, whether it should bear loss. As many BUY, SELL and HOLD are, and no more that both buy and
+  sell; imitated as they come, HOLD would drown the others. Answers without `<think>` are detours that the expert is
+  seen to leave, never learned.
 """

@@ -3,14 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 SplitName = Literal["train", "validation", "test"]
 Message = dict[str, str]
 Rewards = dict[str, float | None]
+Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+"""Of reward components, as a recipe gives them: a negative one would train for what the component is against."""
 
 
 @dataclass(frozen=True)

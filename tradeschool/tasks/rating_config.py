@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.tasks import rating_rewards
+from tradeschool.tasks.base import Weights
 from tradeschool.text.describe import check_facts
 from tradeschool.text.sections import check_sections
 
@@ -27,7 +28,7 @@ class RatingConfig(BaseModel):
     another sample of them, drawn under ``variant_seed``; Trading-R1 has 20. Other parts have one, with all in order.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Literal["rating"] = "rating"
     facts: list[str] = Field(default=["market", "strength", "rsi", "news"], min_length=1)
@@ -41,7 +42,7 @@ class RatingConfig(BaseModel):
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight: float = Field(default=0.5, ge=0, le=1)
     measure: list[str] = Field(default=["profit", "risk"], min_length=1)
-    weights: dict[str, float] = {"profit": 1.0, "risk": 1.0, "format": 0.01}
+    weights: Weights = {"profit": 1.0, "risk": 1.0, "format": 0.01}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
 
     @field_validator("facts")

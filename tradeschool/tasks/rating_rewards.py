@@ -26,7 +26,7 @@ class OutcomeConfig(BaseModel):
     ``bound`` b, ``loss_weight`` g, ``dead_zone`` d, ``unit`` u, ``steps`` t1 and t2, ``cost`` k.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     bound: float = Field(default=1.0, gt=0)
     loss_weight: float = Field(default=1.0, gt=0)

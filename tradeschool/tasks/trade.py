@@ -17,6 +17,7 @@ from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Conversation, Example, Message, Prompt, SplitName, Task
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
 from tradeschool.tasks.trajectories import expert_conversations
+from tradeschool.tasks.versions import TRADE_VERSION
 from tradeschool.text.orders import Order, compose_orders, parse_orders
 
 SEEDS_APART = 1_000_003
@@ -35,7 +36,7 @@ class TradeTask(Task):
     panel: Panel
     split: Split
     name: str = "trade"
-    version: str = "1.0.0"
+    version: str = TRADE_VERSION
     words: Sequence[str] = ("<think>", "</think>", "BUY", "SELL", "HOLD")
     action_names: Sequence[str] = ("BUY", "SELL", "HOLD")
     episodic: bool = True

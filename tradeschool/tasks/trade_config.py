@@ -1,5 +1,6 @@
 """What a recipe's ``task:`` of trading episodes may hold."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -7,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tradeschool.env.config import EnvConfig, env_config
 from tradeschool.env.conversation import FACTS, Facts, Form
 from tradeschool.env.levels import LEVELS
-from tradeschool.env.traders import RULES
+from tradeschool.env.traders import READS, RULES
 from tradeschool.errors import did_you_mean
+from tradeschool.tasks.base import Weights
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "legal")
 
@@ -18,8 +20,8 @@ class TradeConfig(BaseModel):
 
     ``level`` sets stocks and days; ``env`` changes any of the environment's settings on top. ``form`` and
     ``facts`` are how a day is told and what of it (``env/conversation.py``). ``experts`` are the
-    rules that are imitated (``env/traders.py``), their reasons with ``figures`` or in words alone, with
-    ``detours`` (``tasks/trajectories.py``).
+    rules that are imitated (``env/traders.py``), which read none but ``facts``; their reasons with ``figures`` or in
+    words alone, with ``detours`` (``tasks/trajectories.py``).
 
     ``credit: day`` gives every answer the rewards from its own day on, each day later counting ``discount`` times as
     much, and compares it with those of the group's completions that hold as many stocks on that day. ``credit:
@@ -27,7 +29,7 @@ class TradeConfig(BaseModel):
     ``tasks/trade_rewards.py``.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Literal["trade"] = "trade"
     level: str = "Easy"
@@ -39,7 +41,7 @@ class TradeConfig(BaseModel):
     detours: float = Field(default=0.3, ge=0, lt=1)
     credit: Literal["day", "episode"] = "day"
     discount: float = Field(default=0.9, ge=0, le=1)
-    weights: dict[str, float] = {"profit": 1.0, "risk": 0.1, "legal": 0.02}
+    weights: Weights = {"profit": 1.0, "risk": 0.1, "legal": 0.02}
 
     @field_validator("level")
     @classmethod
@@ -70,6 +72,17 @@ class TradeConfig(BaseModel):
         return weights
 
     @model_validator(mode="after")
+    def _experts_speak_of_what_is_told(self) -> "TradeConfig":
+        for name in self.experts:
+            if missing := [fact for fact in READS[name] if fact not in self.facts]:
+                raise ValueError(
+                    f"has the expert '{name}', which reads {' and '.join(READS[name])}, but facts leaves out "
+                    f"{' and '.join(missing)}: a model cannot learn what it is not told. Add it to facts, or take "
+                    f"experts that read no more than is told: {', '.join(_that_read(self.facts))}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _settings_of_an_environment(self) -> "TradeConfig":
         if "observation" in self.env:
             raise ValueError("env.observation is not the recipe's to set: language models are told text. Use form")
@@ -79,3 +92,8 @@ class TradeConfig(BaseModel):
     def environment(self, **settings: Any) -> EnvConfig:
         """The environment's settings, with ``settings`` on top."""
         return env_config(**{**LEVELS[self.level], **self.env, **settings})
+
+
+def _that_read(facts: Sequence[str]) -> list[str]:
+    """The rules that read none but these facts."""
+    return [name for name, read in READS.items() if set(read) <= set(facts)]

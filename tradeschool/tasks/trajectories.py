@@ -29,10 +29,11 @@ def expert_conversations(
     Every day one of the experts is drawn to answer: where they disagree, the model that imitates them is left in doubt,
     and doubt is what GRPO explores.
 
-    An answer that buys and sells counts as a class of its own and is always learned. Most days of most rules are HOLD;
-    imitated as they come they teach to hold always, so of the more frequent classes some answers bear no loss. They
-    stay in the conversation. On a share ``detours`` of the days somebody else's order is given, which is not learned
-    either: so the expert is seen to leave positions that it would not have taken (Laskey et al. 2017, DART).
+    An answer that both buys and sells counts as a class of its own, of which no more bear loss, and fewer where rules
+    hardly give it. Most days of most rules are HOLD; imitated as they come they teach to hold always, so of the more
+    frequent classes some answers bear no loss. They stay in the conversation. On a share ``detours`` of the days
+    somebody else's order is given, which is not learned either: so the expert is seen to leave positions that it would
+    not have taken (Laskey et al. 2017, DART).
 
     Raises:
         RecipeError: the expert gives one class of answers alone.
@@ -45,7 +46,10 @@ def expert_conversations(
         talks.append(_play(task, experts, example, rng, turns))
         for side in talks[-1][1]:
             seen[side] += 1
-        if len(SIDES) * _rarest(seen) + seen[BOTH] >= count or sum(seen.values()) >= MOST_ANSWERS * count:
+        if (
+            len(SIDES) * _rarest(seen) + min(seen[BOTH], _rarest(seen)) >= count
+            or sum(seen.values()) >= MOST_ANSWERS * count
+        ):
             break
     if len(given := [side for side in (*SIDES, BOTH) if seen[side]]) < 2:
         raise RecipeError(
@@ -134,10 +138,10 @@ def _in_words(figure: re.Match[str]) -> str:
 def _balanced(
     talks: Sequence[tuple[list[Message], list[str]]], each: int, rng: np.random.Generator
 ) -> list[Conversation]:
-    """The conversations with ``each`` answers of every class marked as learned, drawn at random."""
+    """The conversations with ``each`` answers of every class, or all there are, marked as learned, drawn at random."""
     sides = np.array([side for _, own in talks for side in own])
-    learned = sides == BOTH
-    for side in SIDES:
+    learned = np.zeros(len(sides), np.bool_)
+    for side in (*SIDES, BOTH):
         places = np.flatnonzero(sides == side)
         learned[rng.permutation(places)[:each]] = True
     ends = np.cumsum([len(own) for _, own in talks])[:-1]

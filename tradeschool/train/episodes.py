@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trl import GRPOTrainer
 
 from tradeschool.env.trading import TradingEnv
-from tradeschool.errors import ParseError, RecipeError
+from tradeschool.errors import ParseError, RecipeError, RunError
 from tradeschool.market.panel import Floats
 from tradeschool.models.dialogue import Dialogue
 from tradeschool.models.turns import Transcript, Turns, end_tokens
@@ -186,6 +186,7 @@ class EpisodeTrainer(ResumableTrainer):
 
         Raises:
             RecipeError: a group is spread over processes.
+            RunError: a reward or an advantage is not finite.
         """
         group = self.num_generations if self.model.training else self.num_generations_eval
         if count % group:
@@ -201,11 +202,23 @@ class EpisodeTrainer(ResumableTrainer):
         dialogue = Dialogue(model, self._turns, max_new_tokens=self.args.max_completion_length, warp=warp_of(self.args))
         self._played = play(self.task, self._envs[:count], examples, dialogue)
         model.train(training)
+        _check_finite(self._played.rewards, self.state.global_step + 1)
         if self.task.config.credit == "day":
             self._advantages_DB = day_advantages(self._played, self.task, group, self.scale_rewards)
+            _check_finite({"advantage": self._advantages_DB}, self.state.global_step + 1)
         for name, share in _shares(self._played, self.task, group, self._advantages_DB).items():
             self._log_metric(name, share)
         return self._played
+
+
+def _check_finite(values: dict[str, Floats], step: int) -> None:
+    # TRL takes a reward that is no number for one that was not given, and goes on without it.
+    wrong = [name for name, value_DB in values.items() if not np.isfinite(value_DB).all()]
+    if wrong:
+        raise RunError(
+            f"At step {step} of GRPO the {', '.join(wrong)} of an episode is no finite number, and nothing can be "
+            "learned from it. Look at the market's prices (tradeschool data check) and task.weights; then begin anew."
+        )
 
 
 def completion(transcript: Transcript) -> tuple[list[int], list[int]]:

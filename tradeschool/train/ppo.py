@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from rich.progress import Progress, TaskID
 
+from tradeschool.env.conversation import Facts
 from tradeschool.errors import RecipeError
 from tradeschool.tasks.base import Task
 from tradeschool.train.logging import METRICS, progress, read_metrics, write_rows
@@ -30,11 +31,14 @@ Figures = dict[str, Any]
 class Config(StageConfig):
     """``steps``: decisions to learn from, rounded up to whole rounds; ``envs``: episodes played side by side.
 
-    ``sb3`` goes verbatim to Stable-Baselines3's PPO, over what the house sets (``train/ppo_learner.py``).
+    ``facts`` are those of the market that the network reads, by default those that the task tells a language model; the
+    account and the holdings are always read. ``sb3`` goes verbatim to Stable-Baselines3's PPO, over what the house sets
+    (``train/ppo_learner.py``).
     """
 
     steps: int = Field(default=20_000, ge=1)
     envs: int = Field(default=ENVS, ge=1, le=100_000)
+    facts: Facts | None = None
     sb3: dict[str, Any] = Field(default={})
 
 
@@ -57,6 +61,7 @@ def train_ppo(
     seed: int,
     sb3: dict[str, Any] | None = None,
     envs: int = ENVS,
+    facts: Sequence[str] | None = None,
     progress: Callable[[Figures], None] = lambda figures: None,
 ) -> "Agent":
     """An agent that has learned from ``steps`` decisions in an environment with numeric observations.
@@ -67,15 +72,16 @@ def train_ppo(
         seed: of weights, episodes and exploration; the same seed gives the same agent.
         sb3: arguments of Stable-Baselines3's PPO, over the house's.
         envs: episodes side by side.
+        facts: of the market's (``env/conversation.py``), those that the network reads; all where they are not given.
         progress: given every round's figures, ``step`` among them.
 
     Raises:
-        RecipeError: PPO refuses an argument, or the training has diverged.
+        RecipeError: PPO refuses an argument, there is no such fact, or the training has diverged.
     """
     from tradeschool.policies.sb3 import Sb3Agent
     from tradeschool.train.ppo_learner import learn
 
-    return Sb3Agent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, tell=progress).policy)
+    return Sb3Agent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, facts=facts, tell=progress).policy)
 
 
 def run(config: Config, context: Context) -> Result:
@@ -95,6 +101,7 @@ def run(config: Config, context: Context) -> Result:
                 seed=context.seed,
                 envs=config.envs,
                 sb3=config.sb3,
+                facts=_facts(config, task),
                 tell=_Diary(context.folder / METRICS, bar, row, config.steps),
                 checkpoint=checkpoint,
             )
@@ -105,6 +112,16 @@ def run(config: Config, context: Context) -> Result:
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
     last = read_metrics(context.folder / METRICS)[-1]
     return Result(weights=weights, kind="numeric", summary={key: last[key] for key in SUMMARY if key in last})
+
+
+def _facts(config: Config, task: Any) -> Sequence[str] | None:
+    """What the network is to read; None for all, where neither stage nor task says it or ``sb3`` does."""
+    if config.facts is not None:
+        return config.facts
+    if "features_extractor_kwargs" in (config.sb3.get("policy_kwargs") or {}):
+        return None
+    told: Sequence[str] | None = getattr(getattr(task, "config", None), "facts", None)
+    return told
 
 
 @dataclass

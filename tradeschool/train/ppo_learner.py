@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def learn(
     seed: int,
     envs: int,
     sb3: dict[str, Any] | None = None,
+    facts: Sequence[str] | None = None,
     tell: Callable[[Figures], None] = lambda figures: None,
     checkpoint: Path | None = None,
 ) -> PPO:
@@ -54,6 +55,7 @@ def learn(
         seed: of weights, episodes and exploration.
         envs: episodes side by side.
         sb3: arguments of PPO, over the house's.
+        facts: of the market's, those that the network reads; all where they are not given.
         tell: given the figures of every round.
         checkpoint: where to keep one; what lies there is gone on from.
 
@@ -61,7 +63,7 @@ def learn(
         RecipeError: PPO refuses an argument, or the training has diverged.
     """
     with _one_thread():
-        model = new_model(env, seed, envs, sb3 or {})
+        model = new_model(env, seed, envs, sb3 or {}, facts)
         rounds = Rounds(env.config.days, seed, tell, checkpoint)
         if checkpoint is not None and checkpoint.exists():
             _go_on(model, checkpoint)
@@ -77,18 +79,22 @@ def learn(
     return model
 
 
-def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any]) -> PPO:
+def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> PPO:
     """An untrained PPO.
 
     Raises:
-        RecipeError: PPO refuses an argument.
+        RecipeError: PPO refuses an argument, or there is no such fact.
     """
     for key in sb3:
         if fault := unknown_field(key, PPO):
             raise RecipeError(f"sb3.{key}: {fault}")
     if env.config.observation != "numeric":
         raise RecipeError("PPO sees numbers, and this environment tells texts. Make it with observation='numeric'.")
-    given = {**house(env, seed, envs, sb3), **sb3, "policy_kwargs": network_options(sb3.get("policy_kwargs") or {})}
+    try:
+        network = network_options(sb3.get("policy_kwargs") or {}, facts)
+    except ValueError as error:
+        raise RecipeError(f"facts {error}") from error
+    given = {**house(env, seed, envs, sb3), **sb3, "policy_kwargs": network}
     try:
         model = PPO(StockPolicy, VecMonitor(VecTradingEnv(env, envs, UNIT)), **given)
     except (ValueError, TypeError, AssertionError) as error:

@@ -115,6 +115,8 @@ def arguments(config: StageConfig, folder: Path, seed: int) -> dict[str, Any]:
         "data_seed": seed,
         "disable_tqdm": True,
         "report_to": "none",
+        # By default a loss that is no number is logged as the mean of those before it.
+        "logging_nan_inf_filter": False,
         "save_total_limit": 1,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.models.load import base_source, load, peft_config
+from tradeschool.train.divergence import StopDiverged, check_weights
 from tradeschool.train.logging import METRICS, progress, read_metrics, step_callback
 from tradeschool.train.stage import Context, Result
 
@@ -69,7 +70,11 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
 
 
 def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, ...]) -> None:
-    """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one."""
+    """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one.
+
+    Raises:
+        RunError: the training has diverged; checkpoints of before stay.
+    """
     checkpoint = _last_checkpoint(Path(str(trainer.args.output_dir)))
     if checkpoint:
         context.console.print(f"Goes on from {Path(checkpoint).name}")
@@ -77,10 +82,12 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
         if state.global_step >= state.max_steps:
             # transformers would train one step more; there is nothing left but to hand the weights on.
             trainer._load_from_checkpoint(checkpoint)
+            check_weights(trainer.model, title, state.global_step, trainer.args)
             return
     trainer.remove_callback(PrinterCallback)  # the progress bar shows the figures, metrics.jsonl keeps them
     with progress(context.console) as bar:
         trainer.add_callback(step_callback(bar, title, context.folder / METRICS, shown))
+        trainer.add_callback(StopDiverged(title))  # after the other: what it stops at stands in metrics.jsonl
         trainer.train(resume_from_checkpoint=checkpoint)
 
 

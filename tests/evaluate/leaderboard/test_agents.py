@@ -13,10 +13,12 @@ from stable_baselines3 import PPO
 from tradeschool.env import trading
 from tradeschool.env.data import MarketData
 from tradeschool.env.versions import KEYS
+from tradeschool.errors import RecipeError, RunError
 from tradeschool.evaluate.leaderboard import rivals
-from tradeschool.evaluate.leaderboard.board import LevelArena
+from tradeschool.evaluate.leaderboard.board import LevelArena, file_name
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.rivals import Rival
+from tradeschool.evaluate.leaderboard.talks import read_talks
 from tradeschool.opening import load_market, split_panel
 from tradeschool.trace import read_traces
 
@@ -47,7 +49,7 @@ def test_agents_on_texts_play_the_same_episodes_and_leave_traces(recipe: Any, tm
     rows = {row["agent"]: row for row in content(tmp_path / "out")}
     assert rows["idle"]["grades"] == rows["hold"]["grades"][:5]
     assert rows["idle"]["starts"] == rows["hold"]["starts"][:5]
-    traces = list(read_traces(tmp_path / "out" / "small-Easy" / "traces-a-buyer.jsonl"))
+    traces = list(read_traces(tmp_path / "out" / "small-Easy" / f"traces-{file_name('a/buyer')}.jsonl"))
     assert [trace.key for trace in traces] == [f"Easy#{seed}" for seed in range(12)]
     assert [trace.metrics["grade"] for trace in traces] == pytest.approx(rows["a/buyer"]["grades"], abs=1e-6)
     assert (asked["idle"], asked["a/buyer"]) == (5, 4)
@@ -60,6 +62,29 @@ def test_agents_on_texts_play_the_same_episodes_and_leave_traces(recipe: Any, tm
     assert {key: traces[0].versions[key] for key in KEYS} == {key: rows["hold"]["edition"][key] for key in KEYS}
     other = next(iter(read_traces(tmp_path / "out" / "small-Easy" / "traces-idle.jsonl")))
     assert traces[0].versions["agent_hash"] != other.versions["agent_hash"]
+
+
+def test_agents_whose_names_look_alike_in_files_keep_their_conversations_apart(recipe: Any, tmp_path: Path) -> None:
+    names = ("a b", "a-b", "a/b", "a_b")
+    assert len({file_name(name) for name in names}) == len(names)
+    assert file_name("a-b") == "a-b"
+    assert all(letter.isalnum() or letter in "-_." for name in names for letter in file_name(name))
+    made = dataclasses.replace(recipe(), rivals=tuple(talker(name, f"HOLD {n}") for n, name in enumerate(names)))
+    played(made, tmp_path / "out")
+    for n, name in enumerate(names):
+        talks = read_talks(tmp_path / "out" / "small-Easy", name)
+        assert {day.order for talk in talks for day in talk.days} == {f"HOLD {n}"}
+
+
+def test_conversations_of_a_run_of_before_are_found_by_their_plain_name(recipe: Any, tmp_path: Path) -> None:
+    made = dataclasses.replace(recipe(), rivals=(talker("a b", "HOLD"),))
+    (found,) = played(made, tmp_path / "out")
+    folder = tmp_path / "out" / "small-Easy"
+    (folder / f"traces-{file_name('a b')}.jsonl").rename(folder / "traces-a-b.jsonl")
+    assert len(read_talks(folder, "a b", found.rows[0])) == 12
+    # Of another agent, whose name is plain: not those of this one.
+    with pytest.raises(RunError, match=rf"traces-{file_name('a/b')}\.jsonl is missing"):
+        read_talks(folder, "a/b")
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +142,17 @@ def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, p
     reason = (found[0].missing or {})["mine 2"]
     assert "trust: true" in reason
     assert plays[2:] == ["mine"]
+
+
+def test_a_ppo_entry_may_say_which_facts_are_read(recipe: Any, tmp_path: Path) -> None:
+    quick = "steps: 64, envs: 4, sb3: {n_steps: 16, batch_size: 16, n_epochs: 1}"
+    made = recipe(f"agents=[{{ppo: {{{quick}, facts: [rsi_14]}}}}, {{ppo: {{{quick}, name: all}}}}]")
+    few, every = made.rivals[1:]
+    assert few.settings_in(arena_of(made)) != every.settings_in(arena_of(made))
+    agents: list[Any] = [one.make(arena_of(made), lambda count: None).agent.policy for one in (few, every)]
+    assert [len(agent.features_extractor.market) for agent in agents] == [2, 9]
+    with pytest.raises(RecipeError, match="Did you mean 'rsi_14'"):
+        recipe("agents=[{ppo: {facts: [rsi_41]}}]")
 
 
 def arena_of(made: LeaderboardRecipe) -> LevelArena:

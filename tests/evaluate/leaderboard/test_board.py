@@ -196,9 +196,9 @@ def test_the_table_says_what_was_asked_of_it(recipe: Any, tmp_path: Path) -> Non
     assert "0.02: " in text
     assert "0.05: " in text
     assert "Below 10 blocks the intervals are rough" in text
-    rows = [dataclasses.replace(row, starts=[1_000 * n for n in range(12)]) for row in found[0].rows]
+    apart = [dataclasses.replace(row, starts=[1_000 * n for n in range(12)]) for row in found[0].rows]
     with (console := Console(width=200)).capture() as capture:
-        print_standings(console, "far apart", standings(rows))
+        print_standings(console, "far apart", standings(apart))
     assert "in 12 blocks" in capture.get()
     assert "rough" not in capture.get()
 
@@ -231,6 +231,24 @@ def test_the_command_plays_prints_and_says_where_the_rows_are(recipe: Any, tmp_p
     assert "momentum" in result.output
     assert f"Rows: {out}" in result.output
     assert (out / "small-Easy.json").exists()
+
+
+def test_the_command_ends_with_1_where_an_agent_could_not_play_after_all_others_have(
+    recipe: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows"
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    command = ["leaderboard", str(tmp_path / "mine.yaml"), "--out", str(out)]
+    agents = ["--set", f"agents=[hold, {{zip: {tmp_path / 'bad.zip'}, name: broken}}, random]"]
+    result = CliRunner().invoke(app, [*command, *agents])
+    assert result.exit_code == 1, result.output
+    assert [row["agent"] for row in content(out)] == ["buy and hold", "hold", "random"]
+    assert "broken: not played. " in result.output
+    assert f"Page: {out / 'index.html'}" in result.output
+    assert "Could not play: broken. " in result.output
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert "Could not play" not in again.output
 
 
 def test_the_command_says_what_is_wrong_and_how_to_go_on(

@@ -176,6 +176,19 @@ def test_without_a_key_401_says_which_to_set() -> None:
     assert "No key was sent: set TRADESCHOOL_API_KEY" in said
 
 
+def test_a_key_for_another_server_is_not_sent_and_401_says_how_to_trust_this_one() -> None:
+    environ = {**ENVIRON, "TRADESCHOOL_BASE_URL": "https://good.example/v1"}
+    with chat_server(servers.say("a"), always=servers.error(401, "who are you")) as server:
+        assert client(server, environ).answers(asked("a")) == ["a"]
+        with pytest.raises(RemoteError, match="and TRADESCHOOL_BASE_URL to this server if you trust it"):
+            client(server, environ).answers(asked("a"))
+        assert not any("Authorization" in headers for headers in server.headers)
+        # So that what is not there would be seen.
+        with pytest.raises(RemoteError, match="Check the key"):
+            client(server, {**ENVIRON, "TRADESCHOOL_BASE_URL": server.url}).answers(asked("a"))
+        assert server.headers[-1]["Authorization"] == f"Bearer {KEY}"
+
+
 def test_an_address_without_v1_is_found_out() -> None:
     with chat_server() as server, pytest.raises(RemoteError, match=r"Did you mean http://127.0.0.1:\d+/v1\?"):
         client(server, base_url=server.url.removesuffix("/v1")).answers(asked("a"))

@@ -77,20 +77,70 @@ def test_max_tokens_is_no_key() -> None:
     assert body == {"temperature": 0, "max_completion_tokens": 9, "logit_bias": {"1": 2}}
 
 
+OPENAI, GOOD, EVIL = "https://api.openai.com/v1", "https://good.example/v1", "https://evil.example/v1"
+
+
+def key_sent(url: str, **environ: str) -> str | None:
+    names = {"own": "TRADESCHOOL_API_KEY", "openai": "OPENAI_API_KEY", "trusted": "TRADESCHOOL_BASE_URL"}
+    found = endpoint(server_config(base_url=url, model="m"), {names[name]: value for name, value in environ.items()})
+    return found.key.get_secret_value() if found.key else None
+
+
 @pytest.mark.parametrize(
     ("url", "environ", "key"),
     [
-        ("https://api.openai.com/v1", {"OPENAI_API_KEY": "theirs"}, "theirs"),
-        ("https://api.openai.com/v1", {"OPENAI_API_KEY": "theirs", "TRADESCHOOL_API_KEY": "own"}, "own"),
-        ("https://api.openai.com.evil.org/v1", {"OPENAI_API_KEY": "theirs"}, None),
-        ("http://localhost:8000/v1", {"OPENAI_API_KEY": "theirs"}, None),
-        ("http://localhost:8000/v1", {"TRADESCHOOL_API_KEY": " own\n"}, "own"),
-        ("http://localhost:8000/v1", {"TRADESCHOOL_API_KEY": ""}, None),
+        (OPENAI, {"openai": "theirs"}, "theirs"),
+        (OPENAI, {"openai": "theirs", "own": "own"}, "theirs"),
+        (OPENAI, {"openai": "theirs", "own": "own", "trusted": OPENAI}, "own"),
+        (OPENAI, {"openai": "theirs", "own": "own", "trusted": GOOD}, "theirs"),
+        ("https://api.openai.com.evil.org/v1", {"openai": "theirs"}, None),
+        (URL, {"openai": "theirs"}, None),
+        (URL, {"own": " own\n"}, "own"),
+        (URL, {"own": ""}, None),
+        (GOOD, {"own": "own", "trusted": GOOD}, "own"),
+        ("", {"own": "own", "trusted": GOOD}, "own"),
+        ("", {"own": "own", "trusted": URL}, "own"),
+        ("https://GOOD.example:443/other/path", {"own": "own", "trusted": GOOD}, "own"),
+        (GOOD, {"own": "own", "trusted": "https://good.example:443"}, "own"),
+        # The environment trusts another one.
+        (EVIL, {"own": "own", "trusted": GOOD}, None),
+        ("http://evil.example/v1", {"own": "own", "trusted": GOOD}, None),
+        ("https://good.example.evil.example/v1", {"own": "own", "trusted": GOOD}, None),
+        ("https://good.example:8443/v1", {"own": "own", "trusted": GOOD}, None),
+        ("http://good.example/v1", {"own": "own", "trusted": GOOD}, None),
+        (URL, {"own": "own", "trusted": GOOD}, None),
+        ("http://localhost:8001/v1", {"own": "own", "trusted": URL}, None),
     ],
 )
-def test_openais_key_goes_to_openai_alone(url: str, environ: dict[str, str], key: str | None) -> None:
-    found = endpoint(server_config(base_url=url, model="m"), environ).key
-    assert (found.get_secret_value() if found else None) == key
+def test_a_key_goes_to_the_server_that_the_environment_trusts_alone(
+    url: str, environ: dict[str, str], key: str | None
+) -> None:
+    assert key_sent(url, **environ) == key
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "words"),
+    [
+        (
+            EVIL,
+            {"own": KEY},
+            f"not sent to {EVIL}, which the settings name. If you trust that server, set TRADESCHOOL_",
+        ),
+        ("http://10.0.0.1:8000/v1", {"own": KEY}, "set TRADESCHOOL_BASE_URL to it; else take TRADESCHOOL_API_KEY out"),
+        ("http://localhost.evil.example/v1", {"own": KEY}, "not sent to"),
+        (OPENAI, {"own": KEY}, f"TRADESCHOOL_API_KEY is not sent to {OPENAI}"),
+        ("", {"own": KEY, "trusted": "http://good.example/v1"}, "anyone on the way could read it. Give an address wit"),
+        ("http://good.example/v1", {"own": KEY, "trusted": "http://good.example"}, "Give an address with https"),
+        ("http://api.openai.com/v1", {"openai": KEY}, "OPENAI_API_KEY is not sent to http://api.openai.com/v1: anyone"),
+        (EVIL, {"own": KEY, "trusted": "good.example"}, "TRADESCHOOL_BASE_URL is no address"),
+        (f"https://evil.example/{KEY}", {"own": KEY, "trusted": GOOD}, "hold the key"),
+        (f"https://evil.example/{KEY}", {"openai": KEY}, "hold the key"),
+    ],
+)
+def test_a_key_is_refused_to_strangers_and_over_plain_http(url: str, environ: dict[str, str], words: str) -> None:
+    with pytest.raises(RemoteError, match=re.escape(words)) as raised:
+        key_sent(url, **environ)
+    assert KEY[:8] not in str(raised.value)
 
 
 def test_a_word_instead_of_a_key_may_stand_in_an_address() -> None:

@@ -1,6 +1,7 @@
 """The door that all traffic passes: limits of size and time, a check of every request, versions in every answer."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -20,6 +21,9 @@ AS_IT_IS = "/openapi.json"
 """A document of a standard of its own, which has no room for our versions."""
 GONE_AWAY = 1001
 ACTIVITY = ("reset", "step")
+MOST_DRAINED = 2**24
+LONGEST_DRAIN = 5.0
+"""Bytes and seconds for which a body that is too long is read on, so that its client sees why it was refused."""
 
 
 class Door:
@@ -78,9 +82,32 @@ async def _body(receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise _HungUp
         body += message.get("body", b"")
-        refuse_size(len(body))
-        if not message.get("more_body", False):
+        more = message.get("more_body", False)
+        try:
+            refuse_size(len(body))
+        except Refusal:
+            if more:
+                await _drain(receive)
+            raise
+        if not more:
             return bytes(body)
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while, and keep nothing.
+
+    A connection that is closed on data that nobody read is reset, and its client never sees the answer (RFC 9112, 9.6).
+    """
+    left = MOST_DRAINED
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_DRAIN):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _HungUp
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

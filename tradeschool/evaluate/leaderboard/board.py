@@ -1,5 +1,6 @@
 """Plays a leaderboard: every rival on every level of every market, what was played before excepted."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,13 @@ def _play_level(
 
 
 def file_name(name: str) -> str:
-    """An agent's name as part of a file's."""
+    """An agent's name as part of a file's; where letters had to be replaced, a hash keeps "a b" and "a-b" apart."""
+    plain = plain_file_name(name)
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def plain_file_name(name: str) -> str:
+    """As files were named before names were kept apart."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
 
 

@@ -40,11 +40,15 @@ class _Entry(BaseModel):
 
 
 class PPOEntry(_Entry):
-    """Trained by Stable-Baselines3 on the training rows of every market and level; ``sb3`` goes to its PPO."""
+    """Trained by Stable-Baselines3 on the training rows of every market and level; ``sb3`` goes to its PPO.
+
+    ``facts`` are those of the market that its network reads, by default all.
+    """
 
     steps: int = Field(default=20_000, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     envs: int = Field(default=ENVS, ge=1, le=100_000)
+    facts: Facts | None = None
     sb3: dict[str, Any] = {}
 
 
@@ -140,7 +144,7 @@ def _ppo(draft: Draft, item: dict[str, Any], keys: Keys) -> Rival | None:
     entry = check(PPOEntry, item, keys, draft.problems)
     if entry is None or not _sb3_knows(draft, entry, keys):
         return None
-    found = ppo_rival(entry.name, entry.model_dump(include={"steps", "seed", "envs", "sb3"}))
+    found = ppo_rival(entry.name, entry.model_dump(include={"steps", "seed", "envs", "facts", "sb3"}))
     return dataclasses.replace(found, episodes=entry.episodes)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradeschool.errors import RunError
-from tradeschool.evaluate.leaderboard.board import file_name
+from tradeschool.evaluate.leaderboard.board import file_name, plain_file_name
 from tradeschool.evaluate.leaderboard.playing import agent_hash
 from tradeschool.evaluate.leaderboard.row import Row
 from tradeschool.trace import Trace, read_traces
@@ -53,6 +53,7 @@ def read_talks(folder: Path, agent: str, row: Row | None = None) -> list[Talk]:
     """
     path = folder / f"traces-{file_name(agent)}.jsonl"
     try:
+        path = _path(folder, agent)
         talks = [_talk(agent, trace, f"{path}, episode {number}") for number, trace in enumerate(read_traces(path), 1)]
         _refuse_others(talks, row, path)
         return talks
@@ -60,6 +61,14 @@ def read_talks(folder: Path, agent: str, row: Row | None = None) -> list[Talk]:
         raise RunError(f"{path} is missing.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read ({error}).") from error
+
+
+def _path(folder: Path, agent: str) -> Path:
+    """Where an agent's conversations lie; a run of before has them under the plain name, which may be another's too."""
+    path, earlier = (folder / f"traces-{name(agent)}.jsonl" for name in (file_name, plain_file_name))
+    if path.exists() or not earlier.exists():
+        return path
+    return earlier if all(trace.policy == agent for trace in read_traces(earlier)) else path
 
 
 def _refuse_others(talks: Sequence[Talk], row: Row | None, path: Path) -> None:

@@ -125,11 +125,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """True for this machine, which no proxy stands before."""
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return _is_local(self.url)
 
     def hide(self, text: str) -> str:
         """``text`` without the key, should a server have said it."""
@@ -139,28 +135,27 @@ class Endpoint:
 def endpoint(config: ServerConfig, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """The server, model and key that a configuration means in an environment.
 
-    TRADESCHOOL_API_KEY goes to any server; OPENAI_API_KEY to OpenAI's own alone, so that a recipe that names another
-    server does not carry it there.
+    Somebody else's recipe may name a server, so a key goes only where the environment trusts one: TRADESCHOOL_API_KEY
+    to the origin (scheme, host and port) of TRADESCHOOL_BASE_URL, and where that is not set to this machine alone;
+    OPENAI_API_KEY to OpenAI's own server. Beyond this machine no key goes over plain http.
 
     Raises:
-        RemoteError: server or model stand nowhere, or the key cannot be one.
+        RemoteError: server or model stand nowhere, the key cannot be one, or it is not to be sent there.
     """
     url = config.base_url or environ.get(BASE_URL, "").strip()
     model = config.model or environ.get(MODEL, "").strip()
     if not url:
         raise RemoteError(f"No chat server is named. Give base_url, or set {BASE_URL}, for example to {EXAMPLE}.")
     if not config.base_url:
-        try:
-            url = checked_url(url)
-        except ValueError as error:
-            raise RemoteError(f"{BASE_URL} {error}.") from None
+        url = _checked_trusted(url)
     if not model:
         raise RemoteError(f"No model is named. Give model, or set {MODEL}; {url}/models lists what the server has.")
-    found = Endpoint(url, model, _key(url, environ))
     said = f"{url} {model} {json.dumps(config.request)}"
-    if found.key and len(found.key) >= SHORTEST_SECRET and found.key.get_secret_value() in said:
-        raise RemoteError(f"The server's settings hold the key: {_NO_KEY}.")
-    return found
+    # Before anything names the address: one that holds the key must not be told.
+    for key in (_set_key(OWN_KEY, environ), _set_key(OPENAI_KEY, environ)):
+        if len(key) >= SHORTEST_SECRET and key in said:
+            raise RemoteError(f"The server's settings hold the key: {_NO_KEY}.")
+    return Endpoint(url, model, _key(url, environ))
 
 
 def checked_url(url: str) -> str:
@@ -182,13 +177,62 @@ def checked_url(url: str) -> str:
 
 
 def _key(url: str, environ: Mapping[str, str]) -> SecretStr | None:
-    name = OWN_KEY if environ.get(OWN_KEY, "").strip() or urlsplit(url).hostname != OPENAI_HOST else OPENAI_KEY
+    """The key that may go to ``url``; see :func:`endpoint`."""
+    name, key = _key_for(url, environ)
+    if key and urlsplit(url).scheme != "https" and not _is_local(url):
+        raise RemoteError(
+            f"{name} is not sent to {url}: anyone on the way could read it. Give an address with https, or take {name} "
+            "out of the environment."
+        )
+    return SecretStr(key) if key else None
+
+
+def _key_for(url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The name of a key and the key; an empty one where none is to go there."""
+    own, openai = _set_key(OWN_KEY, environ), _set_key(OPENAI_KEY, environ)
+    trusted = environ.get(BASE_URL, "").strip()
+    if own and trusted and _origin(_checked_trusted(trusted)) == _origin(url):
+        return OWN_KEY, own
+    if openai and urlsplit(url).hostname == OPENAI_HOST:
+        return OPENAI_KEY, openai
+    if not own or trusted:
+        return OWN_KEY, ""
+    if not _is_local(url):
+        raise RemoteError(
+            f"{OWN_KEY} is not sent to {url}, which the settings name. If you trust that server, set {BASE_URL} to it; "
+            f"else take {OWN_KEY} out of the environment."
+        )
+    return OWN_KEY, own
+
+
+def _set_key(name: str, environ: Mapping[str, str]) -> str:
     key = environ.get(name, "").strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise RemoteError(
             f"{name} holds a blank or a letter that no key has. Set it again, in full and without quotes."
         )
-    return SecretStr(key) if key else None
+    return key
+
+
+def _checked_trusted(url: str) -> str:
+    try:
+        return checked_url(url)
+    except ValueError as error:
+        raise RemoteError(f"{BASE_URL} {error}.") from None
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port (RFC 6454): who is asked."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _names_a_key(name: str) -> bool:

@@ -152,7 +152,10 @@ def _cure(status: int, headers: Mapping[str, str], where: Endpoint) -> str:
         return f"It sends on to {target}, where nothing was sent: if that is the server, give it as base_url."
     if status in (401, 403):
         if where.key is None:
-            return f"No key was sent: set {OWN_KEY}. ({OPENAI_KEY} is sent to {OPENAI_HOST} alone.)"
+            return (
+                f"No key was sent: set {OWN_KEY}, and {BASE_URL} to this server if you trust it: the key goes there "
+                f"alone. ({OPENAI_KEY} is sent to {OPENAI_HOST} alone.)"
+            )
         return f"Check the key in {OWN_KEY}, or {OPENAI_KEY} for {OPENAI_HOST}."
     if status == 402:
         return "Look at the account's balance."
