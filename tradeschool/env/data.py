@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.env.config import EnvConfig, EnvError
-from tradeschool.env.facts import PER_STOCK, M, market_facts
+from tradeschool.env.facts import market_facts
 from tradeschool.env.kernel import LINE
 from tradeschool.env.observation import market_words
 from tradeschool.errors import did_you_mean
@@ -90,13 +90,6 @@ class MarketData:
         if found is None:
             found = self._words[n] = [market_words(facts) for facts in self.facts_TNM[:, n].tolist()]
         return found
-
-    @cached_property
-    def template_TNK(self) -> NDArray[np.float32]:
-        """The facts of every row and stock with room for the holding, which is 0: rows of the numeric vector."""
-        template_TNK = np.zeros((*self.shape, PER_STOCK), np.float32)
-        template_TNK[..., :M] = self.facts_TNM
-        return template_TNK
 
     def start_rows(self, config: EnvConfig, rows: tuple[int, int] | None = None) -> NDArray[np.intp]:
         """The rows at which an episode of ``config`` may start so that it ends within ``rows`` (first, last).
