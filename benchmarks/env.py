@@ -48,7 +48,7 @@ Run = Callable[[], int]
 
 
 class Row(NamedTuple):
-    """A line of the table: what is run, the steps a second wanted of ours, and what a peer's step leaves out."""
+    """A line of the table: what is run, the steps a second wanted of ours, and what a peer's step does otherwise."""
 
     name: str
     build: Callable[[], Run]
@@ -235,10 +235,10 @@ def _rows(panel: Panel, data: MarketData) -> list[Row]:
         Row("one stock, numbers", lambda: single(data, 1, 20), 150_000),
         Row("  gym-trading-env", lambda: gym_trading_env(panel), 0, f"{close}; 2 features"),
         Row("  gym-anytrading", lambda: gym_anytrading(panel), 0, f"{close}; no costs in the reward, no cash"),
-        Row("  FinRL, numpy", lambda: finrl_numpy(panel, 1), 0, f"{close} but one; indicators all 0"),
+        Row("  FinRL, numpy", lambda: finrl_numpy(panel, 1), 0, "fills at the next close; indicators all 0"),
         Row("  FinRL, pandas", lambda: finrl_pandas(panel, 1), 0, f"{close}; indicators all 0"),
         Row("25 stocks, numbers", lambda: single(data, 25, 40), 80_000),
-        Row("  FinRL, numpy", lambda: finrl_numpy(panel, 25), 0, f"{close} but one; indicators all 0"),
+        Row("  FinRL, numpy", lambda: finrl_numpy(panel, 25), 0, "fills at the next close; indicators all 0"),
         Row("  FinRL, pandas", lambda: finrl_pandas(panel, 25), 0, f"{close}; indicators all 0"),
         Row("one stock, text", lambda: single(data, 1, 20, "text"), 50_000),
         Row("25 stocks, text", lambda: single(data, 25, 40, "text"), 5_000),
@@ -303,7 +303,7 @@ def main() -> None:
     print(f"Python {sys.version}")
     print(f"loop in Python {_span(loops[0], 1e3, '.1f')} ms, in numpy {_span(loops[1], 1e3, '.1f')} ms")
     print(f"once for each day of a stock: its words, {1e6 * _seconds_of_words(panel):.1f} microseconds\n")
-    print(f"{'':26}{'steps a second':40}{'in a loop':>10}{'aim':>12}  leaves out")
+    print(f"{'':26}{'steps a second':40}{'in a loop':>10}{'aim':>12}  what is different")
     for row, run, rate, shares in zip(rows, runs, rates, in_a_loop, strict=True):
         if isinstance(run, str):
             print(f"{row.name:26}{run}")

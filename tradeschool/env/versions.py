@@ -112,8 +112,8 @@ def read_lock(path: Path = LOCK) -> dict[str, Any]:
     return locked
 
 
-def write_lock(path: Path = LOCK, unreleased: bool = False, *, now: dict[str, dict[str, str]] | None = None) -> None:
-    """Add the present versions, or those of ``now``. ``unreleased`` replaces the hash of a version without results.
+def write_lock(path: Path = LOCK, now: dict[str, dict[str, str]] | None = None) -> None:
+    """Add the present versions, or those of ``now``.
 
     Raises:
         EnvError: a version stands in the lock with other rules.
@@ -121,7 +121,7 @@ def write_lock(path: Path = LOCK, unreleased: bool = False, *, now: dict[str, di
     locked, now = read_lock(path), present() if now is None else now
     for name, versions in now.items():
         for version, found in versions.items():
-            if not unreleased and locked.get(name, {}).get(version, found) != found:
+            if locked.get(name, {}).get(version, found) != found:
                 raise EnvError(f"{name} {version} is locked with other rules. Raise its version in versions.py.")
             locked.setdefault(name, {})[version] = found
     path.write_text(json.dumps(locked, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -130,7 +130,7 @@ def write_lock(path: Path = LOCK, unreleased: bool = False, *, now: dict[str, di
 def main(arguments: list[str]) -> None:
     """Check the lock; with --write, add to it."""
     if "--write" in arguments:
-        write_lock(unreleased="--unreleased" in arguments)
+        write_lock()
     for fault in changed(read_lock(), present()):
         print(fault)
 

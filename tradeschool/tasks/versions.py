@@ -47,7 +47,7 @@ def present() -> dict[str, dict[str, str]]:
 def main(arguments: list[str]) -> None:
     """Check the lock; with --write, add to it."""
     if "--write" in arguments:
-        write_lock(LOCK, unreleased="--unreleased" in arguments, now=present())
+        write_lock(LOCK, present())
     for fault in changed(read_lock(LOCK), present()):
         print(fault)
 
