@@ -72,7 +72,7 @@ def test_the_command_reports_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "lock.json"
-    monkeypatch.setattr(versions.write_lock, "__defaults__", (path, False))
+    monkeypatch.setattr(versions.write_lock, "__defaults__", (path, None))
     monkeypatch.setattr(versions.read_lock, "__defaults__", (path,))
     versions.main([])
     assert "is not in the lock" in capsys.readouterr().out
