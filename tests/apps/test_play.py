@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import re
 import sys
 from dataclasses import replace
@@ -330,6 +331,7 @@ def test_at_a_terminal(prices: Path) -> None:
     if process == 0:
         command = [sys.executable, "-c", "from tradeschool.cli import main; main()", "play", "--market", str(prices)]
         os.environ["TERM"] = "dumb"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell runs in the background
         os.execv(sys.executable, [*command, "--seed", "4"])
     seen = ""
 
