@@ -3,8 +3,8 @@
 import io
 import json
 import os
-import signal
 import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
