@@ -109,11 +109,11 @@ def test_stocks_stand_in_the_order_drawn_only_where_they_are_masked(mask: bool) 
 def test_an_episode_that_begins_knows_nothing_of_the_one_before() -> None:
     batch = BatchedTradingEnv(MARKETS[0], 3, tickers=2, days=2)
     batch.reset(seed=0)
-    batch.step(np.tile([1.0, 0.0], (3, 1)))
-    *_, info = batch.step(np.tile([-1.0, 2.0], (3, 1)))
+    batch.step(np.tile(np.array([1, 0], np.float32), (3, 1)))
+    *_, info = batch.step(np.tile(np.array([-1, 2], np.float32), (3, 1)))
     assert info["refused"].all()
     assert info["turnover"].all()
-    vectors_BK, *_, info = batch.step(np.zeros((3, 2)))
+    vectors_BK, *_, info = batch.step(np.zeros((3, 2), np.float32))
     for name in ("refused", "turnover", "costs"):
         assert not info[name].any(), name
     assert not vectors_BK[:, -1].any()
