@@ -8,12 +8,10 @@ from pathlib import Path
 
 from tradeschool.env.sampling import Interval
 from tradeschool.evaluate.leaderboard.best_rule import Choice
-from tradeschool.evaluate.leaderboard.standing import Difference, Standing
+from tradeschool.evaluate.leaderboard.standing import READING, Difference, Standing
 from tradeschool.manifest import replace_text
 
 LEADERBOARD = "leaderboard.json"
-READING = ("unread", "out_of_room")
-"""Figures of a language model: shares of its answers that could not be read, and of its episodes without room."""
 
 
 def write_outcome(

@@ -13,11 +13,12 @@ from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.evaluate.leaderboard.best_rule import Choice, choose
 from tradeschool.evaluate.leaderboard.board import file_name
 from tradeschool.evaluate.leaderboard.book import Book
-from tradeschool.evaluate.leaderboard.outcome import LEADERBOARD, READING, write_outcome
+from tradeschool.evaluate.leaderboard.outcome import LEADERBOARD, write_outcome
 from tradeschool.evaluate.leaderboard.playing import Match
 from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, model_rival, rule_rival, unload, zip_rival
 from tradeschool.evaluate.leaderboard.row import Edition, Row
 from tradeschool.evaluate.leaderboard.standing import (
+    READING,
     REFERENCE,
     Difference,
     Standing,

@@ -16,6 +16,8 @@ from tradeschool.evaluate.verdict import holm
 REFERENCE = "buy and hold"
 CLAIMS = (0.02, 0.05)
 """Differences of mean grades for which the episodes they need are told."""
+READING = ("unread", "out_of_room")
+"""Figures of a language model: shares of its answers that could not be read, and of its episodes without room."""
 NO_DIFFERENCE = 1e-9
 FEWEST_BLOCKS = 10
 """Blocks of dates below which an interval is rough, however many episodes there are."""

@@ -14,6 +14,7 @@ from tradeschool.evaluate.leaderboard.row import PARTS, Edition
 from tradeschool.evaluate.leaderboard.standing import (
     CLAIMS,
     FEWEST_BLOCKS,
+    READING,
     REFERENCE,
     Difference,
     Standing,
@@ -21,11 +22,11 @@ from tradeschool.evaluate.leaderboard.standing import (
     standings,
 )
 
-READING = {"unread": "unread", "out_of_room": "cut short"}
-"""Figures of language models that have a column, where a row has them."""
-COLUMNS = ("grade", f"less {REFERENCE}", "verdict", "return", "episodes", *READING.values(), "refused", *PARTS)
+COLUMN_OF = dict(zip(READING, ("unread", "cut short"), strict=True))
+"""Columns of the figures of language models, where a row has them."""
+COLUMNS = ("grade", f"less {REFERENCE}", "verdict", "return", "episodes", *COLUMN_OF.values(), "refused", *PARTS)
 """In the order in which a narrow console leaves them out, last first."""
-SHOWN = ("grade", *PARTS, "return", f"less {REFERENCE}", "verdict", "refused", *READING.values(), "episodes")
+SHOWN = ("grade", *PARTS, "return", f"less {REFERENCE}", "verdict", "refused", *COLUMN_OF.values(), "episodes")
 STYLES = {"above": "bold green", "below": "red", "not shown": "yellow", "reference": "cyan"}
 
 
@@ -63,8 +64,8 @@ def print_standings(console: Console, heading: str, found: Sequence[Standing], n
         return
     edition = found[0].row.edition
     title = "\n".join(filter(None, (f"{heading}: {_what(edition)}", _version(edition), note)))
-    told = {READING[name] for one in found for name in READING if name in one.row.figures}
-    columns = [column for column in COLUMNS if column in told or column not in READING.values()]
+    told = {COLUMN_OF[name] for one in found for name in READING if name in one.row.figures}
+    columns = [column for column in COLUMNS if column in told or column not in COLUMN_OF.values()]
     table = _table(title, found, columns)
     unbounded = console.options.update(max_width=10_000)  # else what is measured is cut to the console's width
     while len(columns) > 1 and console.measure(table, options=unbounded).maximum > console.width:
@@ -111,10 +112,10 @@ def _notes(columns: Sequence[str]) -> list[str]:
     notes = ["[low, high]: 95% interval, each on its own"]
     if "verdict" in columns:
         notes.append("verdict: 5% for all rows together (Holm)")
-    if READING["unread"] in columns:
-        notes.append(f"{READING['unread']}: answers that could not be read")
-    if READING["out_of_room"] in columns:
-        notes.append(f"{READING['out_of_room']}: episodes that a model had no room for")
+    if COLUMN_OF["unread"] in columns:
+        notes.append(f"{COLUMN_OF['unread']}: answers that could not be read")
+    if COLUMN_OF["out_of_room"] in columns:
+        notes.append(f"{COLUMN_OF['out_of_room']}: episodes that a model had no room for")
     return notes
 
 
@@ -128,7 +129,7 @@ def _cells(standing: Standing) -> dict[str, Text]:
         "verdict": Text(standing.verdict, style=STYLES.get(standing.verdict, "")),
         "refused": Text(f"{standing.refused:.1f}"),
         "episodes": Text(f"{standing.row.episodes:,}"),
-        **{column: Text(f"{figures[name]:.1%}" if name in figures else "-") for name, column in READING.items()},
+        **{column: Text(f"{figures[name]:.1%}" if name in figures else "-") for name, column in COLUMN_OF.items()},
     }
 
 
