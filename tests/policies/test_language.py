@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+from chat_families import FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
 
 from tradeschool.policies.language import LanguagePolicy
 from tradeschool.tasks.base import Prompt
+from tradeschool.text.grammar import parse_decision
 
 TOKENIZER = tiny_models.tokenizer()
 MODEL = tiny_models.model(
@@ -83,3 +85,36 @@ def test_a_temperature_draws_and_the_seed_fixes_the_draw() -> None:
 
     assert drawn(0) == drawn(0)
     assert drawn(0) != drawn(1)
+
+
+def saying(monkeypatch: pytest.MonkeyPatch, family: str, answer: str) -> tuple[LanguagePolicy, list[list[int]]]:
+    """A policy of a family that gives one answer to all, and the questions that it is then asked, as tokens."""
+    tokenizer, asked = tokenizer_like(family), list[list[int]]()
+    said = tokenizer(answer + tokenizer.eos_token, add_special_tokens=False, return_tensors="pt").input_ids
+
+    def answers(input_ids: Any, **options: Any) -> Any:
+        asked.extend(input_ids.tolist())
+        return torch.cat([input_ids, said.expand(len(input_ids), -1)], dim=1)
+
+    monkeypatch.setattr(MODEL, "generate", answers)
+    return LanguagePolicy(MODEL, tokenizer, name="model", kind="trained"), asked
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_news_say_cannot_end_the_question(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker, asked = saying(monkeypatch, family, "[[[BUY]]]")
+    assert speaker.reply(prompts([HOSTILE])) == speaker.reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+    tokenizer = tokenizer_like(family)
+    hostile, tame = (markers_in(tokenizer, ids) for ids in asked)
+    assert hostile == tame
+    assert HOSTILE in tokenizer.decode(asked[0])
+
+
+@pytest.mark.parametrize("family", THINKING)
+def test_thinking_that_the_template_has_opened_is_part_of_the_answer(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker, _ = saying(monkeypatch, family, "RSI low</think>\n[[[BUY]]]")
+    (reply,) = speaker.reply(prompts(["RSI 2"]))
+    assert reply == "<think>\nRSI low</think>\n[[[BUY]]]"
+    assert parse_decision(reply) == "BUY"

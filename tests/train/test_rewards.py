@@ -110,3 +110,10 @@ def test_columns_of_different_lengths_are_a_defect_and_not_cut_off() -> None:
     gain = reward_functions(UpDown(), group=2)[0]
     with pytest.raises(ValueError, match=r"zip\(\)"):
         gain(completions=chat("up", "up"), **columns("1"))
+
+
+def test_what_the_prompt_has_begun_of_an_answer_is_scored_with_it() -> None:
+    task = UpDown()
+    gain = reward_functions(task, group=2, opened="u")[0]
+    assert gain(completions=chat("p", "up"), **columns("12")) == [1.0, -4.0]
+    assert task.scored == [("1", "up"), ("2", "uup")]

@@ -22,56 +22,40 @@ _OPENED = re.compile(THINK + r"\s*\Z")
 
 
 @dataclass(frozen=True)
-class Turns:
-    """What a tokenizer's chat template writes around the turns of a conversation.
+class Turn:
+    """A question and its answer, as a tokenizer's chat template writes them.
 
-    ``between`` stands after an answer and before the next user message, ``after`` behind that message. ``opened`` is
-    the end of ``after`` where that opens a ``<think>`` block for the model: its tokens are heard and bear no loss,
-    its text belongs to the answer that is read.
+    ``ends`` are the tokens that end an answer. ``opened`` is what the question ends with where that opens a
+    ``<think>`` block for the model: its tokens are heard and bear no loss, its text belongs to the answer that is read.
     """
 
     tokenizer: Any
     ends: tuple[int, ...]
-    between: str
-    after: str
-    opened: str = ""
+    opened: str
 
     @classmethod
-    def of(cls, tokenizer: Any, ends: Sequence[int]) -> "Turns":
-        """Ask the template of ``tokenizer``; ``ends`` are the tokens that end an answer.
-
-        Raises:
-            RecipeError: the template does not show the messages as they are.
-        """
-        messages = [
-            {"role": "user", "content": "."},
-            {"role": "assistant", "content": ANSWER},
-            {"role": "user", "content": HEARD},
-        ]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        if text.count(ANSWER) != 1 or text.count(HEARD) != 1 or text.index(ANSWER) > text.index(HEARD):
-            raise RecipeError(
-                "The tokenizer's chat template does not write a conversation turn by turn, so episodes cannot be told "
-                "to this model. Give a model with a chat template for several turns."
-            )
-        between, after = text.split(ANSWER)[1].split(HEARD)
-        found = _OPENED.search(after)
-        return cls(tokenizer, tuple(ends), between, after, found[0] if found else "")
+    def of(cls, tokenizer: Any, ends: Sequence[int]) -> "Turn":
+        """Ask the template of ``tokenizer``."""
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "."}], tokenize=False, add_generation_prompt=True
+        )
+        return Turn(tokenizer, tuple(ends), _opened(text))
 
     def opening(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the first messages, up to where the first answer begins."""
         return self._render(messages, add_generation_prompt=True)
 
-    def heard(self, text: str, said: Sequence[int]) -> list[int]:
-        """The tokens from the end of the answer ``said`` to where the next one begins, ``text`` between them.
-
-        The end token that the template writes is left out where the answer has ended with one itself.
-        """
-        around = f"{_literal(self.between)}{{{{ messages[0]['content'] }}}}{_literal(self.after)}"
-        ids = self._render([{"role": "user", "content": text}], chat_template=around)
-        if said and said[-1] in self.ends and ids and ids[0] in self.ends:
-            return ids[1:]
-        return ids
+    def questions(self, asked: Sequence[Sequence[Message]]) -> Any:
+        """As :meth:`opening`, of several: ``input_ids`` and ``attention_mask`` as tensors, padded to the longest."""
+        return self.tokenizer.apply_chat_template(
+            [list(messages) for messages in asked],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+            sanitize_control_tokens=True,
+        )
 
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer to imitate, with its end: those that the model is to say."""
@@ -94,6 +78,53 @@ class Turns:
             list(messages), tokenize=True, return_dict=False, sanitize_control_tokens=True, **options
         )
         return ids
+
+
+@dataclass(frozen=True)
+class Turns(Turn):
+    """A conversation of several. ``between`` stands after an answer and before the next user message, ``after`` behind
+    that message."""
+
+    between: str
+    after: str
+
+    @classmethod
+    def of(cls, tokenizer: Any, ends: Sequence[int]) -> "Turns":
+        """Ask the template of ``tokenizer``.
+
+        Raises:
+            RecipeError: the template does not show the messages as they are.
+        """
+        messages = [
+            {"role": "user", "content": "."},
+            {"role": "assistant", "content": ANSWER},
+            {"role": "user", "content": HEARD},
+        ]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        if text.count(ANSWER) != 1 or text.count(HEARD) != 1 or text.index(ANSWER) > text.index(HEARD):
+            raise RecipeError(
+                "The tokenizer's chat template does not write a conversation turn by turn, so episodes cannot be told "
+                "to this model. Give a model with a chat template for several turns."
+            )
+        between, after = text.split(ANSWER)[1].split(HEARD)
+        return cls(tokenizer, tuple(ends), _opened(after), between, after)
+
+    def heard(self, text: str, said: Sequence[int]) -> list[int]:
+        """The tokens from the end of the answer ``said`` to where the next one begins, ``text`` between them.
+
+        The end token that the template writes is left out where the answer has ended with one itself.
+        """
+        around = f"{_literal(self.between)}{{{{ messages[0]['content'] }}}}{_literal(self.after)}"
+        ids = self._render([{"role": "user", "content": text}], chat_template=around)
+        if said and said[-1] in self.ends and ids and ids[0] in self.ends:
+            return ids[1:]
+        return ids
+
+
+def _opened(text: str) -> str:
+    """The end of what a template writes before an answer, where it begins to think for the model."""
+    found = _OPENED.search(text)
+    return found[0] if found else ""
 
 
 def _literal(text: str) -> str:

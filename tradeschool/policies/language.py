@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tradeschool.models.turns import Turn, end_tokens
 from tradeschool.policies.base import Kind, Policy
-from tradeschool.tasks.base import Prompt
+from tradeschool.tasks.base import Message, Prompt
 
 
 class LanguagePolicy(Policy):
@@ -29,41 +30,34 @@ class LanguagePolicy(Policy):
         on_batch: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.name, self.kind = name, kind
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._turn = model, Turn.of(tokenizer, end_tokens(model, tokenizer))
         self._max_new_tokens, self._temperature = max_new_tokens, temperature
         self._batch_size, self._on_batch = batch_size, on_batch
 
     def reply(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer per prompt, special tokens removed."""
-        texts = [
-            self._tokenizer.apply_chat_template(prompt.messages, tokenize=False, add_generation_prompt=True)
-            for prompt in prompts
-        ]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        replies = [""] * len(texts)
+        asked = [prompt.messages for prompt in prompts]
+        order = sorted(range(len(asked)), key=lambda i: sum(len(message["content"]) for message in asked[i]))
+        replies = [""] * len(asked)
         self._model.eval()
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
-            for i, reply in zip(batch, self._generate([texts[i] for i in batch]), strict=True):
+            for i, reply in zip(batch, self._generate([asked[i] for i in batch]), strict=True):
                 replies[i] = reply
             self._on_batch(start + len(batch))
         return replies
 
-    def _generate(self, texts: list[str]) -> list[str]:
+    def _generate(self, asked: list[list[Message]]) -> list[str]:
         import torch
 
-        inputs = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        inputs = inputs.to(self._model.device)
+        inputs = self._turn.questions(asked).to(self._model.device)
         sampling = {"do_sample": True, "temperature": self._temperature} if self._temperature else {"do_sample": False}
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=inputs.input_ids,
                 attention_mask=inputs.attention_mask,
                 max_new_tokens=self._max_new_tokens,
-                pad_token_id=self._tokenizer.pad_token_id,
+                pad_token_id=self._turn.tokenizer.pad_token_id,
                 **sampling,
             )
-        replies: list[str] = self._tokenizer.batch_decode(
-            output[:, inputs.input_ids.shape[1] :], skip_special_tokens=True
-        )
-        return replies
+        return [self._turn.decode(said) for said in output[:, inputs.input_ids.shape[1] :].tolist()]

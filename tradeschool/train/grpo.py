@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from tradeschool.market.slices import SliceConfig, sliced
+from tradeschool.models.turns import Turn, end_tokens
 from tradeschool.tasks.base import Example
 from tradeschool.train.sft import arguments, configured, teller
 from tradeschool.train.stage import Context, Result, StageConfig
@@ -23,7 +24,8 @@ class Config(SliceConfig, StageConfig):
     A question of a task of episodes begins one; all its answers are the completion (``train/episodes.py``), which
     ``share_prefix`` does not touch. Their order is random either way.
     ``share_prefix`` computes what the answers of a group share once (``train/prefix.py``); switch it
-    off for a model that takes no 4-D attention mask, or to generate with vLLM.
+    off for a model that takes no 4-D attention mask, or to generate with vLLM; TRL then writes the prompts itself, and
+    in those a marker of the chat template that stands in the news is one.
     """
 
     questions: int = Field(default=20_000, ge=1)
@@ -61,7 +63,7 @@ def run(config: Config, context: Context) -> Result:
 
     model, tokenizer, peft = start(config.model, context)
     args = configured(GRPOConfig, config.name, _arguments(config, context))
-    trainer = _trainer(config, context, args.num_generations)(
+    trainer = _trainer(config, context, args.num_generations, Turn.of(tokenizer, end_tokens(model, tokenizer)))(
         model=model,
         args=args,
         train_dataset=_questions(config, context),
@@ -72,7 +74,7 @@ def run(config: Config, context: Context) -> Result:
     return finish(trainer, tokenizer, context, summary=("reward", "entropy", "kl", "parse_errors"))
 
 
-def _trainer(config: Config, context: Context, group: int) -> Any:
+def _trainer(config: Config, context: Context, group: int, turn: Turn) -> Any:
     """The trainer of the task's kind, which wants what all have in common."""
     task: Any = context.task
     if task.episodic:
@@ -83,7 +85,7 @@ def _trainer(config: Config, context: Context, group: int) -> Any:
     from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
 
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
-    return partial(trainer, reward_funcs=reward_functions(task, group=group))
+    return partial(trainer, reward_funcs=reward_functions(task, group, turn.opened))
 
 
 def _arguments(config: Config, context: Context) -> dict[str, Any]:

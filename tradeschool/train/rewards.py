@@ -14,15 +14,15 @@ LogMetric = Callable[[str, float], None]
 class _Scorer:
     """Scores a batch of completions once for all components."""
 
-    def __init__(self, task: Task, group: int) -> None:
-        self._task, self._group = task, group
+    def __init__(self, task: Task, group: int, opened: str) -> None:
+        self._task, self._group, self._opened = task, group, opened
         self._batch: object = None
         self._scored: list[Rewards] = []
 
     def scores(self, completions: Sequence[Text], columns: dict[str, Any]) -> list[Rewards]:
         """The rewards of every completion; TRL hands the same list object to every component."""
         if self._batch is not completions:
-            texts = [_content(completion) for completion in completions]
+            texts = [self._opened + _content(completion) for completion in completions]
             examples = [Example(*row) for row in zip(columns["key"], columns["t"], columns["n"], strict=True)]
             self._scored, actions = self._score(examples, texts)
             self._batch = completions
@@ -67,9 +67,15 @@ def _parse(task: Task, text: str) -> Any | None:
         return None  # a bad answer is data: its score says so, and the share of them is logged
 
 
-def reward_functions(task: Task, group: int) -> list[Callable[..., list[float | None]]]:
-    """One reward function per component, named as the component, in the order of ``task.weights``."""
-    scorer = _Scorer(task, group)
+def reward_functions(task: Task, group: int, opened: str = "") -> list[Callable[..., list[float | None]]]:
+    """One reward function per component, named as the component, in the order of ``task.weights``.
+
+    Args:
+        task: scores the answers.
+        group: how many answers in a row are to the same question.
+        opened: what the prompt has begun of every answer (``models.turns.Turn.opened``).
+    """
+    scorer = _Scorer(task, group, opened)
 
     def component(name: str) -> Callable[..., list[float | None]]:
         def reward(completions: Sequence[Text], **columns: Any) -> list[float | None]:

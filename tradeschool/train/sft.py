@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tradeschool.errors import RecipeError
 from tradeschool.market.slices import SliceConfig, sliced
+from tradeschool.models.turns import Turn, Turns, end_tokens, transcribe
 from tradeschool.tasks.base import Example
 from tradeschool.train.stage import Context, Result, StageConfig
 
@@ -37,7 +38,8 @@ def run(config: Config, context: Context) -> Result:
 
     model, tokenizer, peft = start(config.model, context)
     with context.console.status("Writing answers to imitate"):
-        rows = _episodes(config, context, model, tokenizer) if context.task.episodic else _rows(config, context)
+        write = _episodes if context.task.episodic else _rows
+        rows = write(config, context, tokenizer, end_tokens(model, tokenizer))
     trainer = SFTTrainer(
         model=model,
         args=configured(SFTConfig, config.name, _arguments(config, context)),
@@ -51,16 +53,21 @@ def run(config: Config, context: Context) -> Result:
 
 def _arguments(config: Config, context: Context) -> dict[str, Any]:
     # TRL cuts at 1,024 tokens by default, which would leave out the later days of an episode.
-    whole = {"max_length": None} if context.task.episodic else {}
-    return {**whole, **arguments(config, context.folder, context.seed)}
+    ours = {"max_length": None} if context.task.episodic else {"completion_only_loss": True}
+    return {**ours, **arguments(config, context.folder, context.seed)}
 
 
-def _rows(config: Config, context: Context) -> list[dict[str, Any]]:
-    """Prompts and answers, as TRL renders them itself."""
-    return [
-        {"prompt": context.task.prompt(example).messages, "completion": [{"role": "assistant", "content": answer}]}
-        for example, answer in _answers(config, context)
-    ]
+def _rows(config: Config, context: Context, tokenizer: Any, ends: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Questions and answers as tokens, with 1 in ``completion_mask`` where a token is the answer's.
+
+    TRL would have the template write the answer too, and some templates leave out what it thinks.
+    """
+    turn = Turn.of(tokenizer, ends)
+    rows = []
+    for example, text in _answers(config, context):
+        asked, said = turn.opening(context.task.prompt(example).messages), turn.answer(text)
+        rows.append({"input_ids": asked + said, "completion_mask": [0] * len(asked) + [1] * len(said)})
+    return rows
 
 
 def _answers(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
@@ -71,11 +78,9 @@ def _pool(config: Config, context: Context) -> list[Example]:
     return sliced(context.task, config, context.panel, seed=context.seed, tell=teller(context))
 
 
-def _episodes(config: Config, context: Context, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
+def _episodes(config: Config, context: Context, tokenizer: Any, ends: tuple[int, ...]) -> list[dict[str, Any]]:
     """Conversations as tokens, with 1 in ``assistant_masks`` where a token bears loss."""
-    from tradeschool.models.turns import Turns, end_tokens, transcribe
-
-    turns = Turns.of(tokenizer, end_tokens(model, tokenizer))
+    turns = Turns.of(tokenizer, ends)
     rows = []
     for talk in context.task.conversations(config.examples, context.seed, _pool(config, context), config.turns):
         script = transcribe(turns, talk.messages)

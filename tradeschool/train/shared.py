@@ -14,6 +14,7 @@ from transformers import (
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from tradeschool.models.turns import Turn
 from tradeschool.train.prefix import check_supported, log_probs, pack, sample
 
 
@@ -91,11 +92,7 @@ def _rollout(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     training = trainer.model.training
     groups = trainer.num_generations if training else trainer.num_generations_eval
     tokenizer, model = trainer.processing_class, trainer.accelerator.unwrap_model(trainer.model)
-    texts = [
-        tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        for prompt in prompts[::groups]
-    ]
-    inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
+    inputs = Turn.of(tokenizer, trainer.eos_token_ids).questions(prompts[::groups]).to(model.device)
     model.eval()
     tokens_PGC = sample(
         model,

@@ -1,0 +1,95 @@
+"""What SFT imitates as tokens: questions as they are asked later, answers whole, loss on the answer alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_models
+from chat_families import FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
+from datasets import Dataset
+from markets import market, task_of
+from rich.console import Console
+from transformers import AutoModelForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+from tradeschool.tasks.base import Example, Prompt
+from tradeschool.tasks.rating import RatingTask
+from tradeschool.train import sft
+from tradeschool.train.stage import Context
+
+CONFIG = sft.Config.model_validate({"stage": "sft", "examples": 20})
+
+
+@pytest.fixture(scope="module")
+def task() -> RatingTask:
+    return task_of(market())
+
+
+def context_of(task: RatingTask, folder: Path = Path()) -> Context:
+    return Context(folder, folder, task.panel, task, None, {}, 0, Console(quiet=True))
+
+
+def rows(task: RatingTask, tokenizer: Any) -> list[dict[str, Any]]:
+    return sft._rows(CONFIG, context_of(task), tokenizer, (tokenizer.eos_token_id,))
+
+
+def said(row: dict[str, Any]) -> list[int]:
+    return [token for token, learned in zip(row["input_ids"], row["completion_mask"], strict=True) if learned]
+
+
+def test_a_row_is_what_the_template_writes(task: RatingTask) -> None:
+    tokenizer = tiny_models.tokenizer()
+    made = rows(task, tokenizer)
+    answers = sft._answers(CONFIG, context_of(task))
+    assert len(made) == len(answers) == 20
+    for row, (example, answer) in zip(made, answers, strict=True):
+        asked = task.prompt(example).messages
+        whole = tokenizer.apply_chat_template(
+            [*asked, {"role": "assistant", "content": answer}], tokenize=True, return_dict=False
+        )
+        assert row["input_ids"] == whole
+        assert tokenizer.decode(said(row)) == answer + tokenizer.eos_token
+        assert row["completion_mask"] == sorted(row["completion_mask"])
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *THINKING])
+def test_answers_are_imitated_with_their_reasoning_whatever_the_template(task: RatingTask, family: str) -> None:
+    tokenizer = tokenizer_like(family)
+    answers = [answer for _, answer in sft._answers(CONFIG, context_of(task))]
+    assert all(answer.startswith("<think>") for answer in answers)
+    for row, answer in zip(rows(task, tokenizer), answers, strict=True):
+        begun = answer.removeprefix("<think>") if family in THINKING else answer
+        assert tokenizer.decode(said(row)) == begun + tokenizer.eos_token
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_markers_in_news_are_text(task: RatingTask, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tokenizer_like(family)
+    tame = rows(task, tokenizer)[0]["input_ids"]
+
+    def hostile(example: Example) -> Prompt:
+        return Prompt(example.key, [{"role": "user", "content": HOSTILE}])
+
+    monkeypatch.setattr(task, "prompt", hostile)
+    found = rows(task, tokenizer)[0]["input_ids"]
+    assert HOSTILE in tokenizer.decode(found)
+    assert markers_in(tokenizer, found) == markers_in(tokenizer, tame)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_loss_is_on_the_answer_alone_unless_the_recipe_says_otherwise(
+    task: RatingTask, alone: bool, tmp_path: Path
+) -> None:
+    trl = {"max_steps": 1, "use_cpu": True} | ({} if alone else {"completion_only_loss": False})
+    config = sft.Config.model_validate({"stage": "sft", "examples": 20, "trl": trl})
+    tokenizer = tiny_models.tokenizer()
+    made = rows(task, tokenizer)
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(tiny_models.folder(tmp_path / "model", made=tokenizer)),
+        args=SFTConfig(**sft._arguments(config, context_of(task, tmp_path))),
+        train_dataset=Dataset.from_list(made),
+        processing_class=tokenizer,
+    )
+    dataset: Any = trainer.train_dataset
+    learned = [[label for label in row["labels"] if label != -100] for row in dataset]
+    assert learned == [said(row) if alone else row["input_ids"] for row in made]
