@@ -16,6 +16,7 @@ from typing import Any
 
 import fake_stage
 import pytest
+import torch
 from rich.console import Console
 
 from tradeschool import manifest, pipeline, run_folder
@@ -71,6 +72,16 @@ def start_blocked(recipe: Path, out: Path) -> subprocess.Popen[str]:
             raise AssertionError(f"the run never came to its second stage: {process.communicate()[0]}")
         time.sleep(0.05)
     return process
+
+
+def test_the_machine_tells_how_many_threads_share_a_sum() -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert manifest.machine()["threads"] == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_run_folder_holds_all_that_is_needed_to_judge_it(fake_recipe: Write, console: Console) -> None:

@@ -120,7 +120,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """CPU model and usable count, memory in bytes, operating system, and the GPU when torch is loaded and sees one."""
+    """CPU model and usable count, memory in bytes, operating system; when torch is loaded its threads, on whose number
+    the last digits of a sum depend, and the GPU that it sees."""
     about: dict[str, Any] = {
         "os": platform.platform(),
         "cpu": _cpu_model(),
@@ -128,8 +129,10 @@ def machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        about["gpu"] = torch.cuda.get_device_name()
+    if torch is not None:
+        about["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            about["gpu"] = torch.cuda.get_device_name()
     return about
 
 

@@ -200,7 +200,7 @@ def _run_stage(
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
     this.manifest.stages = [stage for stage in this.manifest.stages if stage["name"] != config.name] + [entry]
-    # A stage may have loaded torch since, which knows the GPU.
+    # A stage may have loaded torch since, which knows its threads and the GPU.
     this.manifest.machine = manifests.machine()
     this.manifest.write(this.folder)
     return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind)
