@@ -16,7 +16,9 @@ from tradeschool.env.data import MarketData
 from tradeschool.env.facts import ACCOUNT, HOLDING, MARKET, UNKNOWN
 from tradeschool.env.grading import totals
 from tradeschool.env.harness import State, play
-from tradeschool.env.traders import RULES, Momentum, TradingRule, facts_of, rule, towards
+from tradeschool.env.signals import Momentum
+from tradeschool.env.targets import TradingRule, facts_of, towards
+from tradeschool.env.traders import RULES, rule
 from tradeschool.env.trading import TradingEnv
 
 FACTS = [fact.name for fact in (*MARKET, *HOLDING)]

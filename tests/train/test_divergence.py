@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tradeschool import pipeline
 from tradeschool.errors import RunError
 from tradeschool.recipe import of
-from tradeschool.train import episodes
+from tradeschool.train import playing
 from tradeschool.train.divergence import StopDiverged, check_weights
 
 ARGS = SimpleNamespace(learning_rate=0.1, max_grad_norm=1.0, fp16=False)
@@ -117,14 +117,14 @@ def test_a_loss_of_nan_is_not_taken_for_the_mean_of_those_before(
 def test_episodes_whose_rewards_are_no_numbers_teach_nothing(
     credit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = episodes.day_rewards
+    theirs = playing.day_rewards
 
     def wrong(played: Any) -> Any:
         found = theirs(played)
         found["profit"][0, 0] = np.nan
         return found
 
-    monkeypatch.setattr(episodes, "day_rewards", wrong)
+    monkeypatch.setattr(playing, "day_rewards", wrong)
     recipe = of({**RECIPE, "task": {**RECIPE["task"], "credit": credit}, "stages": [GRPO]})
     with pytest.raises(RunError, match="At step 1 of GRPO the profit of an episode is no finite number"):
         pipeline.run(recipe, tmp_path / "run", console())

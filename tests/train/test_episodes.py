@@ -16,16 +16,9 @@ from tradeschool.models.turns import Transcript
 from tradeschool.recipe import of
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
-from tradeschool.train.episodes import (
-    EpisodeTrainer,
-    Rollout,
-    _shares,
-    alone,
-    completion,
-    day_advantages,
-    play,
-    questions,
-)
+from tradeschool.train.credit import alone, day_advantages, logged_shares
+from tradeschool.train.episodes import EpisodeTrainer, completion, questions
+from tradeschool.train.playing import Rollout, play
 
 PANEL = market(tickers=6, days=400)
 RECIPE: dict[str, Any] = {
@@ -160,11 +153,11 @@ def test_answers_alone_in_their_state_and_those_without_credit_are_counted() -> 
         [False, False, True, False, False, False, False, False],
         [False, False, False, False, True, False, False, False],
     ]
-    shares = _shares(played, task, 4, day_advantages(played, task, 4))
+    shares = logged_shares(played, task, 4, day_advantages(played, task, 4))
     assert shares["credit/alone"] == pytest.approx(2 / 13)
     # The four that are equal, the one whose group is itself, and nobody else: the mean of 0, 1, 2 is 1.
     assert shares["credit/none"] == pytest.approx(6 / 13)
-    assert not {"credit/alone", "credit/none"} & set(_shares(played, task, 4, None))
+    assert not {"credit/alone", "credit/none"} & set(logged_shares(played, task, 4, None))
 
 
 def test_who_is_over_is_alone_in_no_state() -> None:
@@ -173,7 +166,7 @@ def test_who_is_over_is_alone_in_no_state() -> None:
 
 def test_what_cannot_be_read_is_a_share_of_the_answers_that_were_given() -> None:
     answers = [["BUY", "", "SELL", None], ["HOLD", "", None, None]]
-    shares = _shares(Rollout([], {}, [[0] * 4] * 2, answers, [False, False, True, True]), task_of(), 4, None)
+    shares = logged_shares(Rollout([], {}, [[0] * 4] * 2, answers, [False, False, True, True]), task_of(), 4, None)
     assert shares == {
         "parse_errors": 2 / 5, "answers/BUY": 1 / 5, "answers/SELL": 1 / 5, "answers/HOLD": 1 / 5, "out_of_room": 1 / 2,
     }  # fmt: skip
@@ -258,7 +251,9 @@ def test_the_whole_job_leaves_weights_and_figures(run: Path) -> None:
 def test_the_shares_of_every_batch_are_logged(run: Path, seen: dict[str, Any]) -> None:
     rows = [json.loads(line) for line in (run / "2-grpo" / "metrics.jsonl").read_text().splitlines()]
     for (_, played, _, _), row in zip(seen["batches"], rows, strict=False):
-        shares = _shares(played, task_of(**RECIPE["task"]), 4, day_advantages(played, task_of(**RECIPE["task"]), 4))
+        shares = logged_shares(
+            played, task_of(**RECIPE["task"]), 4, day_advantages(played, task_of(**RECIPE["task"]), 4)
+        )
         assert {name: row[name] for name in shares} == pytest.approx(shares)
 
 

@@ -30,6 +30,8 @@ NO_RULES = {
     "__init__.py": "registers the levels",
     "reference.py": "agents to compare with; a rival's identity holds their hash",
     "sampling.py": "what follows from grades; it changes none",
+    "signals.py": "agents; a rival's identity holds their hash",
+    "targets.py": "what agents share; a rival's identity holds its hash",
     "traders.py": "agents; a rival's identity holds their hash",
     "vec.py": "how Stable-Baselines3 steps the batch; a rival's identity holds its hash",
     "versions.py": "names the rules",

@@ -9,7 +9,8 @@ import numpy as np
 from tradeschool.env.facts import PER_STOCK, G
 from tradeschool.env.harness import State
 from tradeschool.env.portfolio import Portfolio
-from tradeschool.env.traders import TradingRule, rule
+from tradeschool.env.targets import TradingRule
+from tradeschool.env.traders import rule
 from tradeschool.env.trading import TradingEnv
 from tradeschool.errors import RecipeError
 from tradeschool.tasks.base import Conversation, Example, Message

@@ -6,7 +6,6 @@ rendered twice. The completions of a group begin alike and roll their own episod
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,132 +13,15 @@ import torch
 from numpy.typing import NDArray
 from trl import GRPOTrainer
 
-from tradeschool.env.trading import TradingEnv
-from tradeschool.errors import ParseError, RecipeError, RunError
+from tradeschool.errors import RecipeError, RunError
 from tradeschool.market.panel import Floats
 from tradeschool.models.dialogue import Dialogue
 from tradeschool.models.turns import Transcript, Turns, end_tokens
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.trade import TradeTask
-from tradeschool.tasks.trade_rewards import Played, day_rewards, to_go
+from tradeschool.train.credit import day_advantages, logged_shares
+from tradeschool.train.playing import Rollout, play
 from tradeschool.train.shared import ResumableTrainer, warp_of
-
-UNDISCOUNTED = {"grade": 1.0, "activity": 1.0}
-NO_CREDIT = 1e-9
-"""An advantage smaller than this is none."""
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """B episodes of D days that a model has played.
-
-    ``rewards`` are [D, B] by component; ``held`` says day by day how many stocks each held before it answered, None
-    where its episode was over; ``answers`` day by day the class of what each answered, "" where that cannot be read,
-    None where it gave none; ``out_of_room`` whose conversation ended because the model's positions were full.
-    """
-
-    transcripts: Sequence[Transcript]
-    rewards: dict[str, Floats]
-    held: Sequence[Sequence[int | None]]
-    answers: Sequence[Sequence[str | None]]
-    out_of_room: Sequence[bool]
-
-    @property
-    def answered_DB(self) -> NDArray[np.bool_]:
-        """[D, B] where an answer was given."""
-        return np.array([[one is not None for one in answers] for answers in self.answers])
-
-
-def play(task: TradeTask, envs: Sequence[TradingEnv], examples: Sequence[Example], dialogue: Dialogue) -> Rollout:
-    """Play the episodes of ``examples`` side by side, each in an environment of its own.
-
-    Raises:
-        RecipeError: a first message does not fit into the model's positions.
-    """
-    observations = [task.reset(env, example) for env, example in zip(envs, examples, strict=True)]
-    dialogue.open([task.first_messages(env, text) for env, text in zip(envs, observations, strict=True)])
-    if any(dialogue.full):
-        raise RecipeError(
-            "The first day of an episode does not fit into the model's positions. Use fewer stocks or facts, form: "
-            "table, or a model with more positions (model.tiny.positions)."
-        )
-    days, count = envs[0].config.days, len(envs)
-    refused_DB = np.ones((days, count))
-    live = [True] * count
-    answers: list[list[str | None]] = []
-    held: list[list[int | None]] = []
-    for day in range(days):
-        held.append([_held(env) if alive else None for env, alive in zip(envs, live, strict=True)])
-        if day:
-            dialogue.hear([task.heard(text) if alive else None for text, alive in zip(observations, live, strict=True)])
-        texts = dialogue.answer(live)
-        answers.append([_class(task, text, env) for text, env in zip(texts, envs, strict=True)])
-        for b in np.flatnonzero(live).tolist():
-            observations[b], _, terminated, _, info = envs[b].step(texts[b] or "")
-            refused_DB[day, b] = info["refused"]
-            live[b] = not terminated
-        if not any(live):
-            break
-    return Rollout(dialogue.transcripts(), day_rewards(Played(envs, refused_DB)), held, answers, dialogue.full)
-
-
-def _class(task: TradeTask, text: str | None, env: TradingEnv) -> str | None:
-    try:
-        return None if text is None else task.action_name(task.parse(text, env.names))
-    except ParseError:
-        return ""  # a bad answer is data: the environment refuses it, and the share of them is logged
-
-
-def _held(env: TradingEnv) -> int:
-    return sum(shares != 0 for shares in env.portfolio.shares)
-
-
-def day_advantages(played: Rollout, task: TradeTask, group: int, scale: str = "batch") -> Floats:
-    """[D, B] what each day's rewards to go are above those from a like state, over their spread.
-
-    The completions of a group stand before the same market on the same day. Those that hold as many stocks then are
-    compared with each other, after GiGPO's anchor states (Feng et al. 2025, arXiv 2505.10978; with one stock the state
-    is theirs but for how much there is): compared with the whole group, an answer would be credited with what was
-    bought days before it. One alone in its state is compared with the group, for want of better. Days after a
-    bankruptcy are no one's. The grade and its part are of all days alike, and not discounted.
-
-    Args:
-        scale: as TRL's ``scale_rewards``: by the spread in the batch, in the group, or not at all ("none").
-    """
-    ahead = [
-        task.weights[name] * to_go(value_DB, UNDISCOUNTED.get(name, task.config.discount))
-        for name, value_DB in played.rewards.items()
-    ]
-    ahead_DB = np.sum(ahead, axis=0)
-    above_DB = np.zeros_like(ahead_DB)
-    for day, held_B in enumerate(played.held):
-        for first in range(0, len(held_B), group):
-            _compare(above_DB[day], ahead_DB[day], {b: held_B[b] for b in range(first, first + group)})
-    spread = {"batch": above_DB.std(), "none": 1.0}.get(scale)
-    if spread is None:
-        by_group = above_DB.reshape(len(above_DB), -1, group).std(axis=(0, 2))
-        spread = np.repeat(by_group, group)
-    advantages_DB: Floats = above_DB / (spread + (0.0 if scale == "none" else 1e-4))
-    return advantages_DB
-
-
-def alone(held: Sequence[Sequence[int | None]], group: int) -> NDArray[np.bool_]:
-    """[D, B] where one stands alone in its state in its group, and so is compared with all of it."""
-    alone_DB = np.zeros((len(held), len(held[0])), np.bool_)
-    for day, held_B in enumerate(held):
-        for first in range(0, len(held_B), group):
-            own = held_B[first : first + group]
-            alone_DB[day, first : first + group] = [count is not None and own.count(count) == 1 for count in own]
-    return alone_DB
-
-
-def _compare(above_B: Floats, ahead_B: Floats, held: dict[int, int | None]) -> None:
-    """Write one group's day into ``above_B``."""
-    alive = [b for b, count in held.items() if count is not None]
-    for b in alive:
-        alike = [other for other in alive if held[other] == held[b]]
-        others = alike if len(alike) > 1 else alive
-        above_B[b] = ahead_B[b] - ahead_B[others].mean()
 
 
 class EpisodeTrainer(ResumableTrainer):
@@ -206,7 +88,7 @@ class EpisodeTrainer(ResumableTrainer):
         if self.task.config.credit == "day":
             self._advantages_DB = day_advantages(self._played, self.task, group, self.scale_rewards)
             _check_finite({"advantage": self._advantages_DB}, self.state.global_step + 1)
-        for name, share in _shares(self._played, self.task, group, self._advantages_DB).items():
+        for name, share in logged_shares(self._played, self.task, group, self._advantages_DB).items():
             self._log_metric(name, share)
         return self._played
 
@@ -255,23 +137,6 @@ def component_functions(task: TradeTask) -> list[Any]:
         return reward
 
     return [component(name) for name in task.weights]
-
-
-def _shares(played: Rollout, task: TradeTask, group: int, advantages_DB: Floats | None) -> dict[str, float]:
-    """What is logged of a batch: of all answers those of each class and those that cannot be read; of conversations
-    those without room; where days are credited, of all answers those alone in their state and those without credit.
-    """
-    classes = [one for answers in played.answers for one in answers if one is not None]
-    shares = {"parse_errors": classes.count("") / len(classes)}
-    shares |= {f"answers/{name}": classes.count(name) / len(classes) for name in task.action_names}
-    shares["out_of_room"] = sum(played.out_of_room) / len(played.out_of_room)
-    if advantages_DB is not None:
-        answered_DB = played.answered_DB
-        days = len(answered_DB)  # fewer than an episode's where all were ruined
-        shares["credit/alone"] = float(alone(played.held, group)[answered_DB].mean())
-        # Equal rewards leave a rest of rounding.
-        shares["credit/none"] = float((np.abs(advantages_DB[:days][answered_DB]) < NO_CREDIT).mean())
-    return shares
 
 
 def questions(task: TradeTask, pool: Sequence[Example], count: int, seed: int) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def test_exceptions_are_imported_by_some_agent_and_have_a_reason() -> None:
 @pytest.mark.parametrize(
     ("kind", "module", "old", "new"),
     [
-        ("rule", "env/traders.py", "RSI_OVERSOLD, RSI_OVERBOUGHT = 30.0", "RSI_OVERSOLD, RSI_OVERBOUGHT = 25.0"),
+        ("rule", "env/signals.py", "RSI_OVERSOLD, RSI_OVERBOUGHT = 30.0", "RSI_OVERSOLD, RSI_OVERBOUGHT = 25.0"),
         ("rule", "env/reference.py", "seed: int = 0", "seed: int = 1"),
         ("ppo", "train/ppo_learner.py", '"gamma": 0.9', '"gamma": 0.99'),
         ("ppo", "policies/numeric.py", "LAYERS = (32, 32)", "LAYERS = (64, 64)"),

@@ -14,7 +14,12 @@ PPO: Code = {
     "train/ppo_learner.py": WHOLE,
 }
 CODE: dict[str, Code] = {
-    "rule": {"env/reference.py": WHOLE, "env/traders.py": WHOLE},
+    "rule": {
+        "env/reference.py": WHOLE,
+        "env/signals.py": WHOLE,
+        "env/targets.py": WHOLE,
+        "env/traders.py": WHOLE,
+    },
     "ppo": PPO,
     "zip": {"policies/numeric.py": WHOLE, "policies/sb3.py": ("Sb3Agent", "load_agent")},
     "model": {
