@@ -8,6 +8,7 @@ from env_markets import NAN, by_hand, hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tradeschool.env.batched import BatchedTradingEnv
 from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, Book, Day, Terms, settle
 from tradeschool.env.config import env_config
 from tradeschool.env.data import ENDED, MarketData
@@ -199,6 +200,20 @@ def test_ruin_ends_the_episode_and_the_reward_stays_finite() -> None:
     assert (terminated, truncated) == (True, False)
     assert np.isfinite(reward)
     assert reward < -10
+
+
+def test_who_has_lost_nearly_all_earns_nothing_by_staying_there() -> None:
+    """A thousand becomes 1e-7: below the millionth that the reward's logarithm is taken of, and above a ruin of 0."""
+    prices = [10.0, 10, *[1e-9] * 4]
+    env = begun(by_hand(prices, prices), commission=0.0, slippage=0.0, ruin=0.0)
+    batch = BatchedTradingEnv(env.data, 1, **env.config.model_dump())
+    batch.reset(options={"start": [0], "tickers": [list(env.episode.tickers)]})
+    wanted = [1.0, *[0.0] * (env.config.days - 1)]
+    singles = [env.step(np.array([want]))[1] for want in wanted]
+    together = [float(batch.step(np.array([[want]]))[1][0]) for want in wanted]
+    assert 0 < env.portfolio.equity < 1e-6 * 1000.0
+    assert singles[1] == pytest.approx(np.log(1e-6))
+    assert singles[2:] == together[2:] == [0.0] * (env.config.days - 2)
 
 
 def test_ruin_is_reached_at_the_share_itself() -> None:

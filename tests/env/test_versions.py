@@ -1,5 +1,6 @@
 """A version is one set of rules for ever."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,15 @@ def test_a_locked_version_is_not_written_over(tmp_path: Path, monkeypatch: pytes
 def test_the_command_reports_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "lock.json"
-    monkeypatch.setattr(versions.write_lock, "__defaults__", (path, None))
-    monkeypatch.setattr(versions.read_lock, "__defaults__", (path,))
-    versions.main([])
+    monkeypatch.setattr(versions, "LOCK", tmp_path / "lock.json")
+    assert versions.main([]) == 1
     assert "is not in the lock" in capsys.readouterr().out
-    versions.main(["--write"])
+    assert versions.main(["--write"]) == versions.main([]) == 0
     assert capsys.readouterr().out == ""
+    monkeypatch.setitem(LEVELS, "Easy", {"tickers": 1, "days": 21})
+    for arguments in ([], ["--write"]):
+        assert versions.main(arguments) == 1
+        assert re.search("Easy.* 1.0.0", capsys.readouterr().out)
 
 
 def copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +160,9 @@ def test_a_stamp_tells_settings_apart_and_not_forms() -> None:
     assert versions.stamp(level_config("Easy", observation="numeric", mask=False), "d") == easy
     dearer = versions.stamp(level_config("Easy", commission=0.001), "d")
     shorter = versions.stamp(level_config("Easy", days=10), "d")
-    assert [key for key in versions.KEYS if dearer[key] != easy[key]] == ["level", "settings_hash"]
+    assert dearer["level_version"] == versions.ENV_VERSION, "settings of no level have no version of their own"
+    told = [key for key in versions.KEYS if dearer[key] != easy[key] and key != "level_version"]
+    assert told == ["level", "settings_hash"]
     assert [key for key in versions.KEYS if dearer[key] != shorter[key]] == ["settings_hash"]
     assert [key for key in versions.KEYS if versions.stamp(level_config("Easy"), "e")[key] != easy[key]] == [
         "data_hash"

@@ -63,10 +63,10 @@ def test_the_command_reports_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(versions, "LOCK", tmp_path / "lock.json")
-    versions.main([])
+    assert versions.main([]) == 1
     assert "trade task" in (said := capsys.readouterr().out)
     assert "is not in the lock" in said
-    versions.main(["--write"])
+    assert versions.main(["--write"]) == 0
     assert capsys.readouterr().out == ""
     assert read_lock(tmp_path / "lock.json") == versions.present()
 

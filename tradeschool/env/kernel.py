@@ -271,7 +271,7 @@ def days(
             accounts_8B[REWARD, b] = 0.0
             if clocks_B3[b, TRADES]:
                 _value(b, clocks_B3[b, ROW], terms, lines_TN, columns_BN, stocks_BN3, accounts_8B)
-                accounts_8B[REWARD, b] = math.log(max(accounts_8B[EQUITY, b], terms[FLOOR]) / before)
+                accounts_8B[REWARD, b] = math.log(max(accounts_8B[EQUITY, b], terms[FLOOR]) / max(before, terms[FLOOR]))
         for b in range(first, last):
             clocks_B3[b, TRADES] = 1
             _observe(b, clocks_B3, terms, lines_TN, columns_BN, stocks_BN3, accounts_8B, vectors_BK)

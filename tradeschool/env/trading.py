@@ -71,7 +71,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
     ## Rewards
 
     The log return of the equity, cash and holdings at the close, from one decision to the next, costs included. The
-    last day counts. An equity below a millionth of the start counts as that, which keeps the reward finite.
+    last day counts. An equity below a millionth of the start counts as that, the day before too,
+    which keeps the reward finite.
 
     ## Starting State
 
@@ -95,6 +96,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
+    * 1.1.0: the least equity of the reward holds for the day before too. Only episodes without a bound of ruin change:
+      what had lost nearly all was rewarded every day for doing nothing.
     * 1.0.0: the first.
     """
 
@@ -163,7 +166,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
         terminated = equity <= self._ruin
         truncated = not terminated and day == self.config.days
         self._over = terminated or truncated
-        reward = math.log(max(equity, self._least) / before)
+        reward = math.log(max(equity, self._least) / max(before, self._least))
         return held.observe(day), reward, terminated, truncated, self._info()
 
     def _info(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tradeschool.code_hash import WHOLE, Code, digest, hash_of
 from tradeschool.env.config import EnvConfig, EnvError
 from tradeschool.env.levels import FORMS, LEVELS, level_config, level_of
 
-ENV_VERSION = "1.0.0"
+ENV_VERSION = "1.1.0"
 """Raised with every change of a rule: major where results cannot be compared, else minor; patch for a rewording."""
 LEVEL_VERSIONS = {"Easy": "1.0.0", "Medium": "1.0.0", "Hard": "1.0.0"}
 """Raised where a level's settings, or the default of one, change."""
@@ -129,13 +129,23 @@ def write_lock(path: Path = LOCK, now: dict[str, dict[str, str]] | None = None) 
     path.write_text(json.dumps(locked, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def main(arguments: list[str]) -> None:
-    """Check the lock; with --write, add to it."""
-    if "--write" in arguments:
-        write_lock()
-    for fault in changed(read_lock(), present()):
+def checked(arguments: list[str], path: Path, now: dict[str, dict[str, str]]) -> int:
+    """Hold ``now`` against the lock, with --write add to it first, and print what is wrong; 1 where something is."""
+    try:
+        if "--write" in arguments:
+            write_lock(path, now)
+        faults = changed(read_lock(path), now)
+    except EnvError as error:
+        faults = [str(error)]
+    for fault in faults:
         print(fault)
+    return int(bool(faults))
+
+
+def main(arguments: list[str]) -> int:
+    """Check the lock; with --write, add to it."""
+    return checked(arguments, LOCK, present())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tradeschool.code_hash import WHOLE, Code, hash_of
-from tradeschool.env.versions import changed, read_lock, write_lock
+from tradeschool.env.versions import checked
 
 TRADE_VERSION = "1.0.0"
 """Raised with every change of prompts, parsing, rewards or a default of them."""
@@ -44,13 +44,10 @@ def present() -> dict[str, dict[str, str]]:
     return {NAME: {TRADE_VERSION: hash_of(CODE, PACKAGE)}}
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Check the lock; with --write, add to it."""
-    if "--write" in arguments:
-        write_lock(LOCK, present())
-    for fault in changed(read_lock(LOCK), present()):
-        print(fault)
+    return checked(arguments, LOCK, present())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

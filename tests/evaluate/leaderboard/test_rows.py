@@ -14,6 +14,7 @@ from tradeschool.env.harness import Record, play
 from tradeschool.env.sampling import episodes_needed, grade_interval, paired, paired_interval
 from tradeschool.env.traders import rule
 from tradeschool.env.trading import TradingEnv
+from tradeschool.env.versions import ENV_VERSION
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.row import Edition, Row, row_of
@@ -57,7 +58,7 @@ def test_a_row_says_all_of_its_episodes(rows: dict[str, Row], records: dict[str,
 
 def test_an_edition_holds_all_that_decides_an_episode(env: TradingEnv) -> None:
     first = Edition.of(env, 5)
-    assert (first.env_version, first.level, first.tickers, first.days) == ("1.0.0", "Easy", 1, 20)
+    assert (first.env_version, first.level, first.tickers, first.days) == (ENV_VERSION, "Easy", 1, 20)
     dates = env.data.panel.dates_T.astype("datetime64[D]")
     assert (first.first, first.last) == (str(dates[100]), str(dates[690]))
     text = TradingEnv(env.data, rows=(100, 690), observation="text")
@@ -92,9 +93,9 @@ def test_a_new_row_takes_the_place_of_the_same_agents_on_the_same_edition(tmp_pa
     kept = Book(tmp_path / "a.json")
     assert [(row.agent, row.edition.env_version, row.seconds) for row in kept.rows] == [
         ("hold", "0.9.0", 1.0),
-        ("hold", "1.0.0", 1.0),
-        ("random", "1.0.0", 1.0),
-        ("hold", "1.0.0", 9.0),
+        ("hold", ENV_VERSION, 1.0),
+        ("random", ENV_VERSION, 1.0),
+        ("hold", ENV_VERSION, 9.0),
     ]
     assert kept.find("hold", old.edition, old.settings) == old
     assert kept.find("hold", other.edition, other.settings) == other
