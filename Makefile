@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist lo
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: setup  ## set up from nothing, then train and report on the practice market (five minutes on two cores)
+demo: setup  ## set up from nothing, then train and report on the practice market (about four minutes on two cores)
 	$(VENV)/bin/tradeschool run recipes/demo.yaml --open
 
 test: setup  ## set up from nothing, then the tests

@@ -35,6 +35,7 @@ class FakeTrlConfig:
 
     learning_rate: float = 1e-3
     beta: float = 0.0
+    shuffle: bool = True
 
 
 def set_seed(seed: int) -> None:

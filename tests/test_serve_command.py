@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tradeschool.cli import app
 from tradeschool.env.versions import LEVEL_VERSIONS
+from tradeschool.opening import make_task
+from tradeschool.recipe import of
 
 START = [sys.executable, "-c", "from tradeschool.cli import main; main()", "serve", "--env", "--port", "0"]
 
@@ -32,6 +35,7 @@ def test_a_server_is_started_played_and_stopped() -> None:
             said = process.stdout.readline()
             assert f"Serving Medium {LEVEL_VERSIONS['Medium']}" in said
             assert "3 sessions at most" in said
+            assert "all rows (2010-01-04 to " in said
             address = re.search(r"http://[\d.:]+", said)
             assert address, said
             with connect(address[0].rstrip(":"), connect_timeout_s=60) as session:
@@ -43,6 +47,30 @@ def test_a_server_is_started_played_and_stopped() -> None:
             assert not errors
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_part_is_served_as_a_recipe_cuts_it(split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openenv", reason="openenv is not installed: pip install 'tradeschool[openenv]'")
+    from tradeschool.apps.env_server import app as server_app
+
+    offers: list[Any] = []
+
+    class Stopped:
+        def run(self, sockets: list[Any]) -> None:
+            sockets[0].close()
+
+    monkeypatch.setattr(server_app, "create", lambda offer, *limits: offers.append(offer))
+    monkeypatch.setattr(server_app, "server", lambda made: Stopped())
+    result = CliRunner().invoke(app, ["serve", "--env", "--port", "0", "--split", split])
+    assert result.exit_code == 0, result.output
+    (offer,) = offers
+    recipe = of({"name": "a", "task": {"name": "trade"}, "model": {"base": "tiny"}, "stages": [{"stage": "ppo"}]})
+    cut = make_task(recipe, offer.data.panel).split  # type: ignore[attr-defined]
+    assert offer.env().rows == (cut.rows(split)[0], cut.rows(split)[-1])
+    days = offer.data.panel.dates_T.astype("datetime64[D]")
+    first, last = cut.ends(split)
+    assert f"the {split} rows ({days[first]} to {days[last]})" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """A mapping checked by a pydantic class, with every problem said in one plain line."""
 
-import dataclasses
-import importlib
-import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -51,29 +48,6 @@ def check(cls: type[Model], value: Any, keys: Keys, problems: list[Problem]) -> 
 def unknown_key(key: str, valid: list[str]) -> str:
     """The text of a refused key: did-you-mean and the list of valid ones."""
     return f"'{key}' is not a key here.{did_you_mean(key, valid)} Valid keys: {', '.join(sorted(valid)) or 'none'}"
-
-
-def unknown_field(key: str, target: Any) -> str | None:
-    """Why ``key`` cannot be handed to a library's class; None where it can.
-
-    ``target`` is the class, or where it is ("trl:GRPOConfig"). Its fields are those of a dataclass, or the arguments
-    that have a default: the others are given by us.
-    """
-    if isinstance(target, str):
-        module, _, name = target.partition(":")
-        target = getattr(importlib.import_module(module), name)
-    if dataclasses.is_dataclass(target):
-        valid = [field.name for field in dataclasses.fields(target)]
-    else:
-        arguments = inspect.signature(target).parameters.values()
-        valid = [one.name for one in arguments if one.default is not one.empty and not one.name.startswith("_")]
-    if key in valid:
-        return None
-    library = target.__module__.partition(".")[0]
-    return (
-        f"'{key}' is not a field of {target.__name__}.{did_you_mean(key, valid)} "
-        f"Valid keys are the fields of {library}.{target.__name__}: {', '.join(sorted(valid))}."
-    )
 
 
 def plain(details: Any) -> str:

@@ -16,7 +16,6 @@ from rich.markup import escape
 
 from tradeschool import manifest as manifests
 from tradeschool import run_folder, yaml_text
-from tradeschool.checking import unknown_field
 from tradeschool.errors import RecipeError, RunError, TradeschoolError
 from tradeschool.manifest import Manifest, Status
 from tradeschool.market.panel import Panel
@@ -24,6 +23,7 @@ from tradeschool.opening import load_panel, make_task
 from tradeschool.recipe import Recipe, differences, read
 from tradeschool.tasks.base import Task
 from tradeschool.train.stage import Context, Result
+from tradeschool.verbatim import faults
 
 VERBATIM = ("trl", "sb3")
 """Mappings of a stage that go to a library as they are; a module that takes one names the class in TRL or SB3."""
@@ -105,16 +105,15 @@ def _prepare_environment() -> None:
 
 
 def _check_verbatim(recipe: Recipe) -> None:
-    """Refuse a misspelt key that goes verbatim to a library now, not after the stages before it have run."""
+    """Refuse a misspelt key, or a word for true or false, that goes verbatim to a library, before any stage has run."""
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
         for mapping in VERBATIM:
             given, target = getattr(stage, mapping, {}), getattr(module, mapping.upper(), None)
             where = f"stages.{stage.name}.{mapping}"
             if given and target is None:
                 raise RecipeError(f"{where}: the stage '{stage.stage}' hands nothing to {mapping.upper()}. Remove it.")
-            for key in given:
-                if fault := unknown_field(key, target):
-                    raise RecipeError(f"{where}.{key}: {fault}")
+            for key, fault in faults(given, target) if given else ():
+                raise RecipeError(f"{where}.{key}: {fault}")
 
 
 def _check_task(recipe: Recipe, task: Task) -> None:

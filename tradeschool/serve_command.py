@@ -2,13 +2,17 @@
 
 import contextlib
 import ipaddress
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from tradeschool.errors import TradeschoolError
+
+if TYPE_CHECKING:
+    from tradeschool.market.panel import Panel
+    from tradeschool.tasks.base import SplitName
 
 
 def serve(
@@ -20,6 +24,10 @@ def serve(
     observation: Annotated[
         Literal["text", "numeric"], typer.Option(help="What a session sees, and what its orders are written in.")
     ] = "text",
+    split: Annotated[
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Serve these rows alone, as a recipe's default split cuts them.", show_default="all rows"),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to serve at. 0.0.0.0: to everyone who can reach it.")] = (
         "127.0.0.1"
     ),
@@ -36,6 +44,8 @@ def serve(
       tradeschool serve --env
 
       tradeschool serve --env --level Medium --market prices/ --port 9000 --sessions 128
+
+      tradeschool serve --env --market prices/ --split train
     """
     if not env:
         raise TradeschoolError("Say what to serve: tradeschool serve --env serves the trading environment.")
@@ -49,20 +59,37 @@ def serve(
         from tradeschool.apps.env_server.offer import Offer
         from tradeschool.env.levels import level_config
 
-        offer = Offer(market_named(market, level, console), level_config(level, observation=observation))
+        data = market_named(market, level, console)
+        rows = _rows(data.panel, split) if split else None
+        offer = Offer(data, level_config(level, observation=observation), rows)
         app = create(offer, sessions, timeout)
     listening = listen(host, port)
     address, bound = listening.getsockname()[:2]
     _say(
         console,
         f"Serving {offer.versions['level']} {offer.versions['task_version']} of environment "
-        f"{offer.versions['env_version']} on {offer.data.panel.name} at http://{_in_url(host)}:{bound}: {sessions} "
-        f"sessions at most, each dropped after {timeout:g} s without a step. Stop with Ctrl-C.",
+        f"{offer.versions['env_version']} on {data.panel.name}, {_span(data.panel, split, rows)}, at "
+        f"http://{_in_url(host)}:{bound}: {sessions} sessions at most, each dropped after {timeout:g} s "
+        "without a step. Stop with Ctrl-C.",
     )
     if not ipaddress.ip_address(address).is_loopback:
         _say(console, "Note: whoever can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         server(app).run(sockets=[listening])
+
+
+def _rows(panel: "Panel", split: "SplitName") -> tuple[int, int]:
+    from tradeschool.opening import split_panel
+    from tradeschool.recipe_sections import SplitConfig
+
+    return split_panel(SplitConfig(), panel).ends(split)
+
+
+def _span(panel: "Panel", split: "SplitName | None", rows: tuple[int, int] | None) -> str:
+    """Which rows are served, and their days."""
+    first, last = rows or (0, len(panel.dates_T) - 1)
+    days = panel.dates_T.astype("datetime64[D]")
+    return f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
 
 
 def _in_url(host: str) -> str:

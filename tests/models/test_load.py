@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+from chat_families import tokenizer_like
+from pydantic import ValidationError
 
 from tradeschool.errors import RecipeError
 from tradeschool.models.load import ModelConfig, base_source, load, peft_config
@@ -223,3 +225,38 @@ def test_lora_takes_any_field_of_peft(tmp_path: Path) -> None:
     assert made is not None
     assert (made.use_rslora, made.r, made.task_type) == (True, 2, "CAUSAL_LM")
     assert json.loads((Path(folder) / "config.json").read_text())["model_type"] == "qwen3"
+
+
+# variables of the chat template ------------------------------------------------------------------
+
+
+def test_variables_of_the_template_hold_for_all_who_render_it_and_go_with_the_weights(tmp_path: Path) -> None:
+    made = tokenizer_like("qwen3")
+    folder = str(tiny_models.folder(tmp_path / "model", made=made))
+    question = [{"role": "user", "content": "RSI 2"}]
+    plain, switched = ModelConfig(base=folder), ModelConfig(base=folder, template={"enable_thinking": False})
+
+    def asked(source: str, config: ModelConfig) -> str:
+        _, tokenizer = load(source, config)
+        tokenizer.save_pretrained(tmp_path / "saved")
+        return str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
+
+    assert "<think>" not in asked(folder, plain)
+    assert asked(folder, switched).endswith("<think>\n\n</think>\n\n")
+    shutil.copytree(folder, tmp_path / "trained")
+    shutil.copytree(tmp_path / "saved", tmp_path / "trained", dirs_exist_ok=True)
+    for config in (plain, switched):
+        assert asked(str(tmp_path / "trained"), config) == asked(folder, switched)
+        assert load(str(tmp_path / "trained"), config)[1].chat_template.count("set enable_thinking") == 1
+
+
+def test_a_variable_that_a_template_does_not_ask_for_is_refused(tmp_path: Path) -> None:
+    folder = str(tiny_models.folder(tmp_path / "model"))
+    with pytest.raises(RecipeError, match=r"model\.template\.enable_thinking: the chat template does not ask for it"):
+        load(folder, ModelConfig(base=folder, template={"enable_thinking": False}))
+
+
+@pytest.mark.parametrize("name", ["enable-thinking", "a = 1", "", "1st"])
+def test_the_name_of_a_variable_is_a_name(name: str) -> None:
+    with pytest.raises(ValidationError, match="template"):
+        ModelConfig(template={name: True})

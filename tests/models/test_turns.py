@@ -2,10 +2,12 @@
 
 import pytest
 import tiny_models
-from chat_families import FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
+from chat_families import APART, FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
 
 from tradeschool.errors import RecipeError
-from tradeschool.models.turns import Turn, Turns, transcribe
+from tradeschool.models.load import PLAIN_TEMPLATE
+from tradeschool.models.turn import Turn
+from tradeschool.models.turns import Turns, transcribe
 from tradeschool.text.orders import parse_orders
 
 # As Qwen3's: thinking is dropped from all answers but the last.
@@ -184,4 +186,83 @@ def test_questions_side_by_side_are_padded_before_they_begin(family: str) -> Non
 def test_a_template_for_one_question_is_enough_for_one_question() -> None:
     tokenizer = tiny_models.tokenizer(chat_template="{{ messages[-1]['content'] }}<|assistant|>")
     turn = Turn.of(tokenizer, (tokenizer.eos_token_id,))
-    assert tokenizer.decode(turn.opening(TALK[:2])) == "day 0<|assistant|>"
+    assert tokenizer.decode(turn.opening(TALK[:2])) == "Trade.\n\nday 0<|assistant|>"
+
+
+# ends --------------------------------------------------------------------------------------------
+
+
+def turns_apart(family: str) -> tuple[Turns, str]:
+    """Of a family whose tokenizer's end is not, or not alone, what ends an answer; and what does."""
+    eos, others, end = APART[family]
+    tokenizer = tokenizer_like(family, eos)
+    return Turns.of(tokenizer, tokenizer.convert_tokens_to_ids([eos, *others])), end
+
+
+@pytest.mark.parametrize("family", APART)
+def test_an_answer_to_imitate_ends_as_the_template_ends_it_where_the_model_stops_there(family: str) -> None:
+    turns, end = turns_apart(family)
+    for turn in (turns, Turn.of(turns.tokenizer, turns.ends)):
+        assert turn.tokenizer.decode(turn.answer("BUY 1")) == f"BUY 1{end}"
+        assert turn.answer("BUY 1")[-1] in turn.ends
+
+
+@pytest.mark.parametrize("family", [name for name in APART if name != "qwen2_5"])
+def test_the_next_message_begins_as_the_template_begins_it_whatever_ended_the_answer(family: str) -> None:
+    turns, end = turns_apart(family)
+    written = turns.tokenizer.decode(turns.answer("BUY 1") + turns.heard("day 1", turns.answer("BUY 1")))
+    assert written == f"BUY 1{turns.between}day 1{turns.after}"
+    for other in turns.ends:
+        said = [*turns.encode("BUY 1"), other]
+        ending = turns.tokenizer.decode([other])
+        expected = written if ending == end else f"BUY 1{ending}{turns.between}day 1{turns.after}"
+        assert turns.tokenizer.decode(said + turns.heard("day 1", said)) == expected
+
+
+def test_the_plain_template_writes_one_end_of_an_answer() -> None:
+    turns = turns_of(chat_template=PLAIN_TEMPLATE)
+    end = turns.tokenizer.eos_token
+    said = turns.answer("BUY 1")
+    text = turns.tokenizer.decode(said + turns.heard("day 1", said))
+    assert text == f"BUY 1\n{end}day 1\n"
+    cut = [*turns.encode("BUY 1"), turns.ends[0]]
+    assert turns.tokenizer.decode(cut + turns.heard("day 1", cut)) == f"BUY 1{end}day 1\n"
+
+
+def test_a_model_without_an_end_is_refused() -> None:
+    for kind in (Turn, Turns):
+        with pytest.raises(RecipeError, match="token that ends an answer"):
+            kind.of(tiny_models.tokenizer(), ())
+
+
+def test_what_a_model_says_after_its_end_is_no_part_of_the_answer() -> None:
+    turns = turns_of()
+    assert turns.decode([*turns.encode("BUY 1"), turns.ends[0], *turns.encode("SELL 1")]) == "BUY 1"
+
+
+# system messages ---------------------------------------------------------------------------------
+
+
+def test_where_a_template_knows_no_system_message_the_first_question_begins_with_it() -> None:
+    turns, _ = turns_apart("gemma")
+    assert not turns.takes_system
+    assert turns_apart("gemma3")[0].takes_system
+    expected = "<|begin_of_text|><start_of_turn>user\nTrade.\n\nday 0<end_of_turn>\n<start_of_turn>model\n"
+    for turn in (turns, Turn.of(turns.tokenizer, turns.ends)):
+        assert turn.tokenizer.decode(turn.opening(TALK[:2])) == expected
+        assert turn.tokenizer.decode(turn.questions([TALK[:2]]).input_ids[0]) == expected
+    assert transcribe(turns, TALK).ids[: len(turns.opening(TALK[:2]))] == turns.opening(TALK[:2])
+
+
+def test_a_system_message_that_a_template_would_leave_out_is_told_too() -> None:
+    leaves_out = (
+        "{% for message in messages %}{% if message['role'] != 'system' %}{{ message['content'] + '<|end|>' }}"
+        "{% endif %}{% endfor %}"
+    )
+    turns = turns_of(chat_template=leaves_out)
+    assert turns.tokenizer.decode(turns.opening(TALK[:2])) == "Trade.\n\nday 0<|end|>"
+
+
+def test_a_template_that_refuses_plain_conversations_is_refused() -> None:
+    with pytest.raises(RecipeError, match="refuses a conversation of 3 messages, user first: tools alone"):
+        turns_of(chat_template="{{ raise_exception('tools alone') }}")

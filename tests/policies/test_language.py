@@ -118,3 +118,18 @@ def test_thinking_that_the_template_has_opened_is_part_of_the_answer(
     (reply,) = speaker.reply(prompts(["RSI 2"]))
     assert reply == "<think>\nRSI low</think>\n[[[BUY]]]"
     assert parse_decision(reply) == "BUY"
+
+
+def test_an_answer_ends_at_any_of_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokenizer's end is one even where the model's generation settings do not name it."""
+    asked: list[dict[str, Any]] = []
+
+    def answer(input_ids: Any, **options: Any) -> Any:
+        asked.append(options)
+        words = TOKENIZER("[[[BUY]]]<|end|>[[[SELL]]]", add_special_tokens=False, return_tensors="pt").input_ids
+        return torch.cat([input_ids, words.expand(len(input_ids), -1)], dim=1)
+
+    monkeypatch.setattr(MODEL, "generate", answer)
+    monkeypatch.setattr(MODEL.generation_config, "eos_token_id", 7)
+    assert policy().reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+    assert asked[0]["eos_token_id"] == [TOKENIZER.eos_token_id, 7]

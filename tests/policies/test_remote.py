@@ -28,7 +28,7 @@ from tradeschool.market.practice import PracticeConfig, practice
 from tradeschool.market.window import Windows
 from tradeschool.policies.chat.client import ChatClient
 from tradeschool.policies.chat.config import RemoteError, server_config
-from tradeschool.policies.remote import RemotePolicy, RemoteTrader, sendable
+from tradeschool.policies.remote import RemotePolicy, RemoteTrader, sendable, whole
 from tradeschool.tasks.base import Prompt
 
 DAYS = 4
@@ -61,6 +61,41 @@ def test_a_trader_trades_what_its_server_says(env: Any) -> None:
     assert record.agent == "model"
     assert record.turnover_D[0] == bought.turnover_D[0] > 0
     assert record.turnover_D[1:].sum() == 0
+
+
+UNOPENED = "RSI low</think>\nBUY 1"
+"""What a server sends whose template opens ``<think>`` and that does not part reasoning from the answer."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        (UNOPENED, f"<think>\n{UNOPENED}"),
+        ("<think>a</think>\nBUY 1", "<think>a</think>\nBUY 1"),
+        ("a</think>b<think>c", "a</think>b<think>c"),
+        ("<think>a", "<think>a"),
+        ("BUY 1", "BUY 1"),
+        ("", ""),
+    ],
+)
+def test_thinking_that_the_template_opened_is_opened_here_too(answer: str, read: str) -> None:
+    assert whole(answer) == read
+    window = Windows(practice(PracticeConfig(tickers=2, days=200))).at(100, 0)
+    with chat_server(always=servers.say(answer)) as server:
+        policy = RemotePolicy(client(server))
+        assert policy.reply([Prompt("0", [{"role": "user", "content": "q"}], window)]) == [read]
+
+
+def test_a_trader_whose_thinking_the_template_opened_trades(env: Any) -> None:
+    with chat_server(servers.say(UNOPENED), always=servers.say("HOLD")) as server:
+        trader = RemoteTrader(client(server))
+        (record,) = play(trader, env, 1)
+    (bought,) = play(Saying("BUY 1"), env, 1)
+    assert record.refused == 0
+    assert record.turnover_D[0] == bought.turnover_D[0] > 0
+    # As it is read, so it stands in the conversation, whose traces are read again.
+    assert trader.conversations[0][2] == {"role": "assistant", "content": f"<think>\n{UNOPENED}"}
+    assert server.bodies[1]["messages"][2] == trader.conversations[0][2]
 
 
 def test_a_conversation_is_only_ever_appended_to(env: Any) -> None:

@@ -1,5 +1,6 @@
 """Which questions GRPO trains on, and in which order; which slice of them a stage takes, and SFT with it."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from markets import market, task_of
 from rich.console import Console
+from trl import GRPOConfig
 
 from tradeschool import pipeline
 from tradeschool.errors import RecipeError
@@ -150,3 +152,39 @@ def test_a_slice_that_cannot_be_made_is_refused_before_the_first_stage(fake_reci
     with pytest.raises(RecipeError, match=r"stages\.three\.volatile_by: index needs notes of kind volatility_index"):
         pipeline.run(recipe, None, Console(quiet=True))
     assert not Path("runs").exists()
+
+
+# keys of TRL that change nothing here ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("repetition_penalty", 1.1),
+        ("generation_kwargs", {"typical_p": 0.9}),
+        ("use_vllm", True),
+        ("cache_implementation", "static"),
+    ],
+)
+def test_a_key_that_the_sampling_does_not_read_is_refused_where_it_would_change_nothing(
+    task: RatingTask, key: str, value: Any
+) -> None:
+    def checked(**options: Any) -> None:
+        grpo.check_task(Config.model_validate({"stage": "grpo", "name": "second", **options}), task)
+
+    checked(trl={key: grpo.UNREAD[key]})
+    checked(trl={key: value}, share_prefix=False)
+    with pytest.raises(RecipeError, match=rf"stages\.second\.trl\.{key}: .*share_prefix: false"):
+        checked(trl={key: value})
+
+
+def test_variables_of_the_template_are_the_models_affair(task: RatingTask) -> None:
+    trl = {"chat_template_kwargs": {"enable_thinking": False}}
+    config = Config.model_validate({"stage": "grpo", "name": "second", "share_prefix": False, "trl": trl})
+    with pytest.raises(RecipeError, match=r"trl\.chat_template_kwargs: .*model\.template"):
+        grpo.check_task(config, task)
+
+
+def test_the_fields_that_only_trls_generation_reads_are_trls() -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(GRPOConfig)}
+    assert {key: fields[key] for key in grpo.UNREAD} == grpo.UNREAD

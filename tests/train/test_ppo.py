@@ -20,6 +20,7 @@ from stable_baselines3 import PPO
 
 from tradeschool import pipeline, run_folder
 from tradeschool.env import facts
+from tradeschool.env.config import EnvError
 from tradeschool.env.conversation import FACTS
 from tradeschool.env.data import MarketData
 from tradeschool.env.harness import play
@@ -31,7 +32,7 @@ from tradeschool.recipe import of
 from tradeschool.train import ppo_learner
 from tradeschool.train.logging import read_metrics
 from tradeschool.train.ppo import train_ppo
-from tradeschool.train.ppo_learner import UNIT, learn, new_model
+from tradeschool.train.ppo_learner import UNIT, learn, new_model, try_out
 
 MARKET = MarketData(hostile(0))
 QUICK = {"n_epochs": 2}
@@ -204,12 +205,69 @@ def test_state_dependent_exploration_is_resumed_too(tmp_path: Path, monkeypatch:
         ({"n_steps": "many"}, "PPO refuses it"),
         ({"policy_kwargs": {"layers": 3}}, "PPO refuses it: .*layers"),
         ({"policy_kwargs": {"features_extractor_kwargs": {"facts": ["rsi"]}}}, "has 'rsi', but facts are"),
+        ({"device": "foo"}, "PPO refuses it: .*given: device: 'foo'"),
+        ({"policy_kwargs": "x"}, r"sb3\.policy_kwargs: is 'x', but must be a mapping"),
+        ({"normalize_advantage": "no"}, r"sb3\.normalize_advantage: is 'no'.*Write true or false"),
+        ({"gamma": "x"}, r"PPO cannot learn with gamma: 'x' \(.*Error: .*Correct the values"),
+        ({"ent_coef": "auto", "n_epochs": 1}, r"PPO cannot learn with ent_coef: 'auto', n_epochs: 1 \(TypeError"),
+        ({"n_epochs": 0}, r"PPO cannot learn with n_epochs: 0 \("),
         ({"learning_rate": 1e30}, "diverged.*learning_rate, which is 1e"),
     ],
 )
 def test_what_ppo_cannot_do_is_said_in_plain_words(sb3: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         train_ppo(env(), steps=100, seed=0, sb3=sb3, envs=10)
+
+
+@pytest.mark.parametrize("fault", [TypeError, RuntimeError, UnboundLocalError, AssertionError, EnvError])
+@pytest.mark.parametrize("place", ["environment", "figures"])
+def test_an_error_of_our_own_is_not_laid_to_the_values(
+    fault: type[Exception], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise fault("of ours")
+
+    if place == "environment":
+        monkeypatch.setattr("tradeschool.env.vec.BatchedTradingEnv.step", fail)
+    with pytest.raises(fault, match="of ours"):
+        train_ppo(env(), steps=100, seed=0, sb3=dict(QUICK), envs=10, progress=fail)
+
+
+@pytest.mark.parametrize(
+    ("sb3", "said"),
+    [
+        ({"gamma": "x"}, "PPO cannot learn with gamma: 'x'"),
+        ({"n_epochs": 0}, "PPO cannot learn with n_epochs: 0"),
+        ({"device": "foo"}, "PPO refuses it"),
+        ({"policy_kwargs": 5}, r"policy_kwargs: is 5"),
+        ({"batch_size": 2.5}, "PPO cannot learn with batch_size: 2.5"),
+        ({"n_steps": 0}, r"PPO refuses it: .*n_envs=10"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_the_first_stage(
+    sb3: dict[str, Any], said: str, console: Console, tmp_path: Path, fake_stage: None
+) -> None:
+    stages = [{"stage": "fake"}, {"stage": "ppo", "steps": 100, "envs": 10, "sb3": sb3}]
+    out = tmp_path / "run"
+    with pytest.raises(RecipeError, match=rf"^stages\.ppo\.sb3[.:].*{said}"):
+        pipeline.run(of({**document(), "stages": stages}), out, console)
+    assert not out.exists()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sb3", [{"n_steps": 40, "batch_size": 100}, {"use_sde": True, "n_epochs": 30}, {"gamma": 1}])
+def test_right_values_are_tried_in_a_moment(sb3: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = PPO.learn
+
+    def learn_seen(model: PPO, *args: Any, **given: Any) -> PPO:
+        seen.append(model)
+        return real(model, *args, **given)
+
+    monkeypatch.setattr(PPO, "learn", learn_seen)
+    try_out(env(), envs=10, sb3=sb3)
+    (model,) = seen
+    assert (model.num_timesteps, model._n_updates) == (4, 1)
 
 
 def test_a_fact_that_there_is_not_is_refused(console: Console, tmp_path: Path) -> None:

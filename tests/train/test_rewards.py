@@ -113,7 +113,8 @@ def test_columns_of_different_lengths_are_a_defect_and_not_cut_off() -> None:
 
 
 def test_what_the_prompt_has_begun_of_an_answer_is_scored_with_it() -> None:
-    task = UpDown()
-    gain = reward_functions(task, group=2, opened="u")[0]
-    assert gain(completions=chat("p", "up"), **columns("12")) == [1.0, -4.0]
+    """TRL's text of a completion lacks what the prompt has begun, and all that it takes for thinking."""
+    task, said = UpDown(), {7: "up", 8: "uup"}
+    gain = reward_functions(task, group=2, read=lambda ids: said[ids[0]])[0]
+    assert gain(completions=chat("p", ""), completion_ids=[[7], [8]], **columns("12")) == [1.0, -4.0]
     assert task.scored == [("1", "up"), ("2", "uup")]

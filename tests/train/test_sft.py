@@ -12,6 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
+from tradeschool.errors import RecipeError
 from tradeschool.tasks.base import Example, Prompt
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.train import sft
@@ -93,3 +94,33 @@ def test_loss_is_on_the_answer_alone_unless_the_recipe_says_otherwise(
     dataset: Any = trainer.train_dataset
     learned = [[label for label in row["labels"] if label != -100] for row in dataset]
     assert learned == [said(row) if alone else row["input_ids"] for row in made]
+
+
+def lengths(task: RatingTask, trl: dict[str, Any], positions: int = 1024) -> None:
+    config = sft.Config.model_validate({"stage": "sft", "name": "first", "examples": 20, "trl": trl})
+    args = sft._arguments(config, context_of(task))
+    model = tiny_models.model(max_position_embeddings=positions)
+    sft._check_lengths(config, rows(task, tiny_models.tokenizer()), args["max_length"], model)
+
+
+def test_an_answer_that_would_be_cut_off_is_refused(task: RatingTask) -> None:
+    longest = max(len(row["input_ids"]) for row in rows(task, tiny_models.tokenizer()))
+    lengths(task, {"max_length": longest}, positions=longest)
+    with pytest.raises(
+        RecipeError, match=f"stages.first: .* {longest} tokens, and trl.max_length cuts it at {longest - 1}"
+    ):
+        lengths(task, {"max_length": longest - 1})
+    with pytest.raises(RecipeError, match=f"{longest} tokens, and the model has {longest - 1} positions"):
+        lengths(task, {}, positions=longest - 1)
+
+
+def test_trl_cuts_nothing_by_itself(task: RatingTask) -> None:
+    assert sft._arguments(CONFIG, context_of(task))["max_length"] is None
+
+
+@pytest.mark.parametrize("key", ["eos_token", "chat_template_path"])
+def test_what_trl_would_change_too_late_is_refused(task: RatingTask, key: str) -> None:
+    sft.check_task(CONFIG, task)
+    config = sft.Config.model_validate({"stage": "sft", "name": "first", "trl": {key: "x"}})
+    with pytest.raises(RecipeError, match=rf"stages\.first\.trl\.{key}: .*model\.base"):
+        sft.check_task(config, task)

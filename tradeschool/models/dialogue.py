@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from tradeschool.models.cache import growing_cache
-from tradeschool.models.turns import Message, Transcript, Turns
+from tradeschool.models.turn import Message
+from tradeschool.models.turns import Transcript, Turns
 
 
 class Dialogue:

@@ -1,10 +1,13 @@
 """A model and its tokenizer by one path: the local tiny model, a folder, a Hub name, or adapters on any of them."""
 
+import json
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.models.tiny import TinyConfig, build_model, build_tokenizer
@@ -18,6 +21,9 @@ PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] + '\n' }}{% if message['role'] == 'assistant' %}"
     "{{ eos_token }}{% endif %}{% endfor %}"
 )
+
+
+Template = dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")], bool | int | float | str]
 
 
 class LoraConfig(BaseModel):
@@ -34,8 +40,9 @@ class LoraConfig(BaseModel):
 class ModelConfig(BaseModel):
     """``base`` is "tiny", a local folder or a Hub name; ``lora`` trains adapters instead of all weights.
 
-    ``attention`` is transformers' attn_implementation; "auto" takes eager on a CPU, where it is the
-    faster one for short prompts, and sdpa elsewhere. ``load_in_4bit`` needs the ``gpu`` extra.
+    ``attention`` is transformers' attn_implementation; "auto" takes eager on a CPU, where it is the faster one for
+    short prompts, and sdpa elsewhere. ``load_in_4bit`` needs the ``gpu`` extra. ``template`` are variables for the chat
+    template, as ``{enable_thinking: false}``: they become part of the tokenizer's, and so go with the weights.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +53,7 @@ class ModelConfig(BaseModel):
     attention: str = "auto"
     dtype: str = "auto"
     load_in_4bit: bool = False
+    template: Template = {}
 
 
 def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) -> str:
@@ -105,7 +113,25 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
+    set_variables(tokenizer, config.template)
     return model, tokenizer
+
+
+def set_variables(tokenizer: Any, variables: Mapping[str, Any]) -> None:
+    """Give a tokenizer's chat template its variables, at its head: whoever renders it from now on has them.
+
+    Raises:
+        RecipeError: the template does not name one of them.
+    """
+    for name in variables:
+        if not re.search(rf"\b{name}\b", tokenizer.chat_template):
+            raise RecipeError(
+                f"model.template.{name}: the chat template does not ask for it. Look for its variables in "
+                "chat_template.jinja or tokenizer_config.json."
+            )
+    head = "".join(f"{{% set {name} = {json.dumps(value)} %}}" for name, value in variables.items())
+    if not tokenizer.chat_template.startswith(head):
+        tokenizer.chat_template = head + tokenizer.chat_template
 
 
 def peft_config(config: ModelConfig, model: Any) -> Any | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tradeschool.models.turns import Turn, end_tokens
+from tradeschool.models.turn import Turn, end_tokens
 from tradeschool.policies.base import Kind, Policy
 from tradeschool.tasks.base import Message, Prompt
 
@@ -58,6 +58,7 @@ class LanguagePolicy(Policy):
                 attention_mask=inputs.attention_mask,
                 max_new_tokens=self._max_new_tokens,
                 pad_token_id=self._turn.tokenizer.pad_token_id,
+                eos_token_id=list(self._turn.ends),
                 **sampling,
             )
         return [self._turn.decode(said) for said in output[:, inputs.input_ids.shape[1] :].tolist()]

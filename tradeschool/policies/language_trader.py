@@ -10,7 +10,7 @@ from tradeschool.errors import ParseError
 from tradeschool.text.orders import parse_orders
 
 if TYPE_CHECKING:
-    from tradeschool.models.turns import Message
+    from tradeschool.models.turn import Message
 
 
 @dataclass
@@ -90,7 +90,8 @@ class LanguageTrader:
 
     def _begin(self, observations: Sequence[str], state: State) -> None:
         from tradeschool.models.dialogue import Dialogue
-        from tradeschool.models.turns import Turns, end_tokens
+        from tradeschool.models.turn import end_tokens
+        from tradeschool.models.turns import Turns
 
         self._model.eval()
         turns = Turns.of(self._tokenizer, end_tokens(self._model, self._tokenizer))

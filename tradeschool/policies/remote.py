@@ -34,7 +34,7 @@ class RemotePolicy(Policy):
         Raises:
             RemoteError: the server will not answer, or the spending limit is reached.
         """
-        return [answer or "" for answer in self.client.answers([prompt.messages for prompt in prompts])]
+        return [whole(answer or "") for answer in self.client.answers([prompt.messages for prompt in prompts])]
 
 
 class RemoteTrader:
@@ -76,9 +76,18 @@ class RemoteTrader:
         answers = self.client.answers([sendable(conversations[b]) for b in live])
         said = [""] * len(observations)
         for b, answer in zip(live, answers, strict=True):
-            said[b] = answer or ""
+            said[b] = whole(answer or "")
             conversations[b].append({"role": "assistant", "content": said[b]})
         return said
+
+
+def whole(answer: str) -> str:
+    """An answer with the ``<think>`` that its server's template opened for the model, and did not send with it.
+
+    A server without a parser of reasoning sends what came after the prompt alone. The model did begin by thinking, so
+    a conversation holds the opening too; templates leave out the thinking of earlier days by both its ends.
+    """
+    return f"<think>\n{answer}" if "</think>" in answer and "<think>" not in answer else answer
 
 
 def sendable(messages: Sequence[Message]) -> list[Message]:

@@ -16,7 +16,8 @@ from trl import GRPOTrainer
 from tradeschool.errors import RecipeError, RunError
 from tradeschool.market.panel import Floats
 from tradeschool.models.dialogue import Dialogue
-from tradeschool.models.turns import Transcript, Turns, end_tokens
+from tradeschool.models.turn import end_tokens
+from tradeschool.models.turns import Transcript, Turns
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.train.credit import day_advantages, logged_shares

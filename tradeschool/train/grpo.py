@@ -6,13 +6,16 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from tradeschool.errors import RecipeError
 from tradeschool.market.slices import SliceConfig, sliced
-from tradeschool.models.turns import Turn, end_tokens
-from tradeschool.tasks.base import Example
+from tradeschool.models.turn import Turn, end_tokens
+from tradeschool.tasks.base import Example, Task
 from tradeschool.train.sft import arguments, configured, teller
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
+UNREAD = {"cache_implementation": None, "generation_kwargs": None, "repetition_penalty": 1.0, "use_vllm": False}
+"""Fields of TRL's that only its own generation reads, and what they are where nobody sets them."""
 
 
 class Config(SliceConfig, StageConfig):
@@ -55,6 +58,25 @@ def _steps_per_draw(trl: dict[str, Any]) -> int:
     return int(served // math.gcd(served, accumulated))
 
 
+def check_task(config: Config, task: Task) -> None:
+    """Refuse keys of ``trl`` that would change nothing.
+
+    Raises:
+        RecipeError: one is set.
+    """
+    where = f"stages.{config.name}.trl"
+    if config.trl.get("chat_template_kwargs"):
+        raise RecipeError(
+            f"{where}.chat_template_kwargs: SFT and the exam would not see them. Write them as model.template, which "
+            "all do."
+        )
+    ours = config.share_prefix or task.episodic
+    for key, usual in UNREAD.items():
+        if ours and config.trl.get(key, usual) not in (usual, None):
+            cure = "Remove it." if task.episodic else "Remove it, or switch the shared prefix off: share_prefix: false."
+            raise RecipeError(f"{where}.{key}: the sampling of answers here does not read it. {cure}")
+
+
 def run(config: Config, context: Context) -> Result:
     """Train on the task's rewards; weights go to ``weights/`` in the stage's folder."""
     from trl import GRPOConfig
@@ -63,10 +85,11 @@ def run(config: Config, context: Context) -> Result:
 
     model, tokenizer, peft = start(config.model, context)
     args = configured(GRPOConfig, config.name, _arguments(config, context))
-    trainer = _trainer(config, context, args.num_generations, Turn.of(tokenizer, end_tokens(model, tokenizer)))(
+    turn = Turn.of(tokenizer, end_tokens(model, tokenizer))
+    trainer = _trainer(config, context, args.num_generations, turn)(
         model=model,
         args=args,
-        train_dataset=_questions(config, context),
+        train_dataset=_questions(config, context, turn),
         processing_class=tokenizer,
         peft_config=peft,
     )
@@ -85,7 +108,7 @@ def _trainer(config: Config, context: Context, group: int, turn: Turn) -> Any:
     from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
 
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
-    return partial(trainer, reward_funcs=reward_functions(task, group, turn.opened))
+    return partial(trainer, reward_funcs=reward_functions(task, group, turn.decode))
 
 
 def _arguments(config: Config, context: Context) -> dict[str, Any]:
@@ -95,7 +118,7 @@ def _arguments(config: Config, context: Context) -> dict[str, Any]:
     return {**given, "remove_unused_columns": False, "reward_weights": [context.task.weights[name] for name in names]}
 
 
-def _questions(config: Config, context: Context) -> Any:
+def _questions(config: Config, context: Context, turn: Turn | None = None) -> Any:
     """A seeded draw from the training split: the prompt, and which example it came from."""
     from datasets import Dataset
 
@@ -107,9 +130,15 @@ def _questions(config: Config, context: Context) -> Any:
             from tradeschool.train.episodes import questions
 
             return Dataset.from_list(questions(task, pool, config.questions, context.seed))
+        folded = turn.folded if turn else list
         return Dataset.from_list(
             [
-                {"prompt": context.task.prompt(example).messages, "key": example.key, "t": example.t, "n": example.n}
+                {
+                    "prompt": folded(context.task.prompt(example).messages),
+                    "key": example.key,
+                    "t": example.t,
+                    "n": example.n,
+                }
                 for example in draw(pool, config, context.seed)
             ]
         )

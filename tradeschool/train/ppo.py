@@ -43,11 +43,26 @@ class Config(StageConfig):
 
 
 def check_task(config: Config, task: Task) -> None:
-    """Refuse a task without an environment before any stage has run.
+    """Refuse a task without an environment, and values that PPO cannot learn with, before any stage has run.
 
     Raises:
-        RecipeError: the task has none.
+        RecipeError: the task has none, or PPO fails with what ``sb3`` holds.
+        EnvError: no episode fits into the training rows.
     """
+    _check_env(config, task)
+    if not config.sb3:  # what the house sets is known to do
+        return
+    from tradeschool.train.ppo_learner import try_out
+
+    playable: Any = task
+    try:
+        env = playable.env("train", observation="numeric")
+        try_out(env, envs=config.envs, sb3=config.sb3, facts=_facts(config, task))
+    except RecipeError as error:
+        raise RecipeError(f"stages.{config.name}.{error}") from error
+
+
+def _check_env(config: Config, task: Task) -> None:
     if not hasattr(task, "env"):
         raise RecipeError(
             f"stages.{config.name}: the task '{task.name}' has no environment to play. Take task: {{name: trade}}."
@@ -76,7 +91,7 @@ def train_ppo(
         progress: given every round's figures, ``step`` among them.
 
     Raises:
-        RecipeError: PPO refuses an argument, there is no such fact, or the training has diverged.
+        RecipeError: PPO refuses an argument or fails with it, there is no such fact, or the training has diverged.
     """
     from tradeschool.policies.sb3 import Sb3Agent
     from tradeschool.train.ppo_learner import learn
@@ -89,7 +104,7 @@ def run(config: Config, context: Context) -> Result:
     from tradeschool.policies.sb3 import save_agent
     from tradeschool.train.ppo_learner import learn
 
-    check_task(config, context.task)
+    _check_env(config, context.task)
     task: Any = context.task
     checkpoint = context.folder / "checkpoints" / "ppo.zip"
     try:
@@ -118,7 +133,8 @@ def _facts(config: Config, task: Any) -> Sequence[str] | None:
     """What the network is to read; None for all, where neither stage nor task says it or ``sb3`` does."""
     if config.facts is not None:
         return config.facts
-    if "features_extractor_kwargs" in (config.sb3.get("policy_kwargs") or {}):
+    network = config.sb3.get("policy_kwargs")
+    if isinstance(network, dict) and "features_extractor_kwargs" in network:
         return None
     told: Sequence[str] | None = getattr(getattr(task, "config", None), "facts", None)
     return told

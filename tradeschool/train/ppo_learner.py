@@ -3,6 +3,7 @@
 import io
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,13 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import safe_mean, set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
-from tradeschool.checking import unknown_field
 from tradeschool.env.trading import TradingEnv
 from tradeschool.env.vec import VecTradingEnv
 from tradeschool.errors import RecipeError
 from tradeschool.policies.numeric import StockPolicy, network_options
 from tradeschool.policies.sb3 import DATA, read_parts, write_bytes
+from tradeschool.train.ppo_faults import diverged, plain_fault, refused
+from tradeschool.verbatim import faults
 
 UNIT = 0.01
 """Of the rewards that are learned from: the daily volatility of a usual stock. As log returns they are so small that
@@ -30,6 +32,17 @@ LONGEST_ROUND = 64
 """Days of a round; a round is a whole episode where that is shorter, so that every day is seen equally often."""
 LARGEST_BATCH, SMALLEST_BATCH = 256, 64
 CHECKPOINT_SECONDS = 20.0
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What building a PPO ends in where a value is wrong."""
 
 Figures = dict[str, Any]
 
@@ -60,23 +73,44 @@ def learn(
         checkpoint: where to keep one; what lies there is gone on from.
 
     Raises:
-        RecipeError: PPO refuses an argument, or the training has diverged.
+        RecipeError: PPO refuses an argument or fails with it, or the training has diverged.
     """
+    sb3 = sb3 or {}
     with _one_thread():
-        model = new_model(env, seed, envs, sb3 or {}, facts)
+        model = new_model(env, seed, envs, sb3, facts)
         rounds = Rounds(env.config.days, seed, tell, checkpoint)
         if checkpoint is not None and checkpoint.exists():
             _go_on(model, checkpoint)
-        try:
-            if model.num_timesteps < steps:
-                model.learn(steps - model.num_timesteps, rounds, log_interval=None, reset_num_timesteps=False)
-        except ValueError as error:
-            if "Expected parameter" not in str(error):  # torch's word for a distribution that is none
-                raise
-            raise _diverged(model) from error
+        if model.num_timesteps < steps:
+            _fit(model, steps - model.num_timesteps, rounds, sb3)
     if not all(bool(torch.isfinite(weights).all()) for weights in model.policy.parameters()):
-        raise _diverged(model)
+        raise diverged(model.learning_rate)
     return model
+
+
+def try_out(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> None:
+    """Find out in a moment whether PPO can learn with ``sb3``: it is built as it will be, and learns from four days.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    epochs = sb3.get("n_epochs", 1)
+    small = {**sb3, "n_steps": 2, "n_epochs": min(epochs, 1) if isinstance(epochs, int) else epochs}
+    with _one_thread(), warnings.catch_warnings():
+        new_model(env, 0, envs, sb3, facts)
+        warnings.simplefilter("ignore")  # of a minibatch larger than these four
+        model = new_model(env, 0, 2, small, facts)
+        _fit(model, 1, Rounds(env.config.days, 0, lambda figures: None, None), sb3)
+
+
+def _fit(model: PPO, steps: int, rounds: "Rounds", sb3: dict[str, Any]) -> None:
+    try:
+        model.learn(steps, rounds, log_interval=None, reset_num_timesteps=False)
+    except Exception as error:
+        told = plain_fault(error, sb3, model.learning_rate)
+        if told is None:
+            raise
+        raise told from error
 
 
 def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> PPO:
@@ -85,20 +119,23 @@ def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts:
     Raises:
         RecipeError: PPO refuses an argument, or there is no such fact.
     """
-    for key in sb3:
-        if fault := unknown_field(key, PPO):
-            raise RecipeError(f"sb3.{key}: {fault}")
+    for key, fault in faults(sb3, PPO):
+        raise RecipeError(f"sb3.{key}: {fault}")
     if env.config.observation != "numeric":
         raise RecipeError("PPO sees numbers, and this environment tells texts. Make it with observation='numeric'.")
+    wanted = sb3.get("policy_kwargs") or {}
+    if not isinstance(wanted, dict):
+        raise RecipeError(f"sb3.policy_kwargs: is {wanted!r}, but must be a mapping of keys and values.")
     try:
-        network = network_options(sb3.get("policy_kwargs") or {}, facts)
+        network = network_options(wanted, facts)
     except ValueError as error:
         raise RecipeError(f"facts {error}") from error
     given = {**house(env, seed, envs, sb3), **sb3, "policy_kwargs": network}
+    played = VecMonitor(VecTradingEnv(env, envs, UNIT))
     try:
-        model = PPO(StockPolicy, VecMonitor(VecTradingEnv(env, envs, UNIT)), **given)
-    except (ValueError, TypeError, AssertionError) as error:
-        raise RecipeError(f"sb3: PPO refuses it: {error} Correct the values in the recipe.") from error
+        model = PPO(StockPolicy, played, **given)
+    except _REFUSALS as error:
+        raise refused(error, sb3) from error
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
 
@@ -202,13 +239,6 @@ def _go_on(model: PPO, checkpoint: Path) -> None:
     data = read_parts(content, checkpoint)[DATA]
     model.set_parameters(io.BytesIO(content), device="cpu")
     model.num_timesteps, model._n_updates = int(data["num_timesteps"]), int(data["_n_updates"])
-
-
-def _diverged(model: PPO) -> RecipeError:
-    return RecipeError(
-        f"sb3: the training has diverged, its weights are no use any more. Lower learning_rate, "
-        f"which is {model.learning_rate}."
-    )
 
 
 @contextmanager

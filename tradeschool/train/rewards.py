@@ -8,27 +8,33 @@ from tradeschool.errors import ParseError
 from tradeschool.tasks.base import Example, Rewards, Task
 
 Text = str | list[dict[str, str]]
+Read = Callable[[Sequence[int]], str]
 LogMetric = Callable[[str, float], None]
 
 
 class _Scorer:
     """Scores a batch of completions once for all components."""
 
-    def __init__(self, task: Task, group: int, opened: str) -> None:
-        self._task, self._group, self._opened = task, group, opened
+    def __init__(self, task: Task, group: int, read: Read | None) -> None:
+        self._task, self._group, self._read = task, group, read
         self._batch: object = None
         self._scored: list[Rewards] = []
 
     def scores(self, completions: Sequence[Text], columns: dict[str, Any]) -> list[Rewards]:
         """The rewards of every completion; TRL hands the same list object to every component."""
         if self._batch is not completions:
-            texts = [self._opened + _content(completion) for completion in completions]
+            texts = self._texts(completions, columns)
             examples = [Example(*row) for row in zip(columns["key"], columns["t"], columns["n"], strict=True)]
             self._scored, actions = self._score(examples, texts)
             self._batch = completions
             if log := columns.get("log_metric"):
                 self._log(log, actions)
         return self._scored
+
+    def _texts(self, completions: Sequence[Text], columns: dict[str, Any]) -> list[str]:
+        if self._read is not None:
+            return [self._read(ids) for ids in columns["completion_ids"]]
+        return [_content(completion) for completion in completions]
 
     def _score(self, examples: list[Example], texts: list[str]) -> tuple[list[Rewards], list[Any]]:
         known: dict[tuple[str, str], tuple[Rewards, Any]] = {}
@@ -67,15 +73,17 @@ def _parse(task: Task, text: str) -> Any | None:
         return None  # a bad answer is data: its score says so, and the share of them is logged
 
 
-def reward_functions(task: Task, group: int, opened: str = "") -> list[Callable[..., list[float | None]]]:
+def reward_functions(task: Task, group: int, read: Read | None = None) -> list[Callable[..., list[float | None]]]:
     """One reward function per component, named as the component, in the order of ``task.weights``.
 
     Args:
         task: scores the answers.
         group: how many answers in a row are to the same question.
-        opened: what the prompt has begun of every answer (``models.turns.Turn.opened``).
+        read: the text of an answer's tokens (``models.turn.Turn.decode``). TRL's own leaves out what the prompt has
+            begun of an answer, and of tokenizers with a ``response_template`` all thinking; without ``read`` that is
+            what is scored.
     """
-    scorer = _Scorer(task, group, opened)
+    scorer = _Scorer(task, group, read)
 
     def component(name: str) -> Callable[..., list[float | None]]:
         def reward(completions: Sequence[Text], **columns: Any) -> list[float | None]:

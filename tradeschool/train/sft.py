@@ -8,8 +8,9 @@ from pydantic import Field
 
 from tradeschool.errors import RecipeError
 from tradeschool.market.slices import SliceConfig, sliced
-from tradeschool.models.turns import Turn, Turns, end_tokens, transcribe
-from tradeschool.tasks.base import Example
+from tradeschool.models.turn import Turn, end_tokens
+from tradeschool.models.turns import Turns, transcribe
+from tradeschool.tasks.base import Example, Task
 from tradeschool.train.stage import Context, Result, StageConfig
 
 TRL = "trl:SFTConfig"
@@ -40,9 +41,11 @@ def run(config: Config, context: Context) -> Result:
     with context.console.status("Writing answers to imitate"):
         write = _episodes if context.task.episodic else _rows
         rows = write(config, context, tokenizer, end_tokens(model, tokenizer))
+    args = configured(SFTConfig, config.name, _arguments(config, context))
+    _check_lengths(config, rows, args.max_length, model)
     trainer = SFTTrainer(
         model=model,
-        args=configured(SFTConfig, config.name, _arguments(config, context)),
+        args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=peft,
@@ -51,10 +54,39 @@ def run(config: Config, context: Context) -> Result:
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
 
 
+def check_task(config: Config, task: Task) -> None:
+    """Refuse what TRL would do to a tokenizer after the answers have been written as tokens.
+
+    Raises:
+        RecipeError: ``trl`` names one of them.
+    """
+    for key in ("chat_template_path", "eos_token"):
+        if config.trl.get(key) is not None:
+            raise RecipeError(
+                f"stages.{config.name}.trl.{key}: answers are written with the tokenizer's own template and end before "
+                "TRL would change them. Change the tokenizer, save it beside the weights and name the folder in "
+                "model.base."
+            )
+
+
 def _arguments(config: Config, context: Context) -> dict[str, Any]:
-    # TRL cuts at 1,024 tokens by default, which would leave out the later days of an episode.
-    ours = {"max_length": None} if context.task.episodic else {"completion_only_loss": True}
+    # TRL cuts at 1,024 tokens by default: the end of an answer, the later days of an episode.
+    ours = {"max_length": None} | ({} if context.task.episodic else {"completion_only_loss": True})
     return {**ours, **arguments(config, context.folder, context.seed)}
+
+
+def _check_lengths(config: Config, rows: Sequence[dict[str, Any]], most: int | None, model: Any) -> None:
+    """Refuse answers that would be cut off: TRL drops the end of a row, and in silence."""
+    longest = max((len(row["input_ids"]) for row in rows), default=0)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    begin = f"stages.{config.name}: with its question the longest answer to imitate has {longest:,} tokens, and "
+    if most is not None and longest > most:
+        raise RecipeError(f"{begin}trl.max_length cuts it at {most:,}. Raise that, leave it out, or tell less.")
+    if positions is not None and longest > positions:
+        raise RecipeError(
+            f"{begin}the model has {positions:,} positions. Use fewer facts, sections or stocks, fewer turns of an "
+            "episode, or a model with more positions (model.tiny.positions)."
+        )
 
 
 def _rows(config: Config, context: Context, tokenizer: Any, ends: tuple[int, ...]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from transformers import (
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from tradeschool.models.turns import Turn
+from tradeschool.models.turn import Turn
 from tradeschool.train.prefix import check_supported, log_probs, pack, sample
 
 

@@ -1,6 +1,7 @@
 """Playing a leaderboard: what is played, what is kept, what is never mixed, and what is printed."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from typer.testing import CliRunner
 from tradeschool.cli import app
 from tradeschool.env import versions
 from tradeschool.env.config import EnvError
+from tradeschool.env.traders import rule
 from tradeschool.errors import RunError
 from tradeschool.evaluate.leaderboard import board, playing
-from tradeschool.evaluate.leaderboard.rivals import Rival
+from tradeschool.evaluate.leaderboard.book import Book
+from tradeschool.evaluate.leaderboard.reporting import write_index
+from tradeschool.evaluate.leaderboard.rivals import Renamed, Rival
 from tradeschool.evaluate.leaderboard.standing import standings
 from tradeschool.evaluate.leaderboard.table import print_standings
 
@@ -106,13 +110,51 @@ def test_an_agent_that_cannot_play_is_named_and_the_others_play(recipe: Any, tmp
     assert "big: not played. made for 10 stocks" in printed([found])
 
 
-def test_a_defect_is_no_reason_that_is_told_in_a_table(recipe: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["made", "told apart"])
+def test_an_agent_that_fails_in_whatever_way_is_named_and_the_others_play(
+    recipe: Any, tmp_path: Path, where: str
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    kinds: dict[str, dict[str, Any]] = {
+        "made": {"make": fail},
+        "told apart": {"make": lambda arena, tell: None, "made_of": fail},
+    }
+    made = recipe()
+    wrong = Rival("wrong", {"agent": "zip"}, **kinds[where])
+    (found,) = played(dataclasses.replace(made, rivals=(*made.rivals[:2], wrong, *made.rivals[2:])), tmp_path / "out")
+    assert found.missing == {"wrong": "ZeroDivisionError: division by zero"}
+    assert [row["agent"] for row in content(tmp_path / "out")] == list(NAMES)
+    assert "wrong: not played. ZeroDivisionError: division by zero" in printed([found])
+
+
+def test_a_ppo_whose_values_are_wrong_is_named_and_the_others_play(recipe: Any, tmp_path: Path) -> None:
+    sets = "agents=[hold, {ppo: {steps: 20, envs: 2, sb3: {n_epochs: 0}}}, random]"
+    (found,) = played(recipe(sets), tmp_path / "out")
+    assert found.missing
+    assert found.missing["ppo"].startswith("sb3: PPO cannot learn with n_epochs: 0 (")
+    assert [row["agent"] for row in content(tmp_path / "out")] == ["buy and hold", "hold", "random"]
+
+
+def test_an_interrupt_is_no_reason_of_an_agent(recipe: Any, tmp_path: Path) -> None:
     def make(arena: Any, tell: Any) -> Any:
-        raise ZeroDivisionError
+        raise KeyboardInterrupt
 
     made = recipe()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(KeyboardInterrupt):
         played(dataclasses.replace(made, rivals=(Rival("x", {"agent": "zip"}, make),)), tmp_path / "out")
+
+
+def test_a_full_disk_ends_the_board_and_is_no_reason_of_an_agent(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Book, "put", full)
+    with pytest.raises(RunError, match="the disk is full"):
+        played(recipe(), tmp_path / "out")
 
 
 def test_two_at_once_in_one_folder_are_refused(recipe: Any, tmp_path: Path) -> None:
@@ -121,6 +163,18 @@ def test_two_at_once_in_one_folder_are_refused(recipe: Any, tmp_path: Path) -> N
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out"), pytest.raises(RunError, match="in use by process"):
         played(recipe(), tmp_path / "out")
+
+
+def test_a_board_with_a_zip_says_that_nothing_is_known_of_its_training(recipe: Any, tmp_path: Path) -> None:
+    note = "Nothing is known of the rows that saved was trained on"
+    without = played(recipe(), tmp_path / "out")
+    assert note not in printed(without)
+    saved = Rival("saved", {"agent": "zip"}, lambda arena, tell: Renamed(rule("hold"), "saved"))
+    made = recipe()
+    found = played(dataclasses.replace(made, rivals=(*made.rivals, saved)), tmp_path / "out")
+    assert note in printed(found, width=1_000)
+    assert note in write_index(tmp_path / "out", "mine", found).read_text(encoding="utf-8")
+    assert note not in write_index(tmp_path / "out", "mine", without).read_text(encoding="utf-8")
 
 
 # versions

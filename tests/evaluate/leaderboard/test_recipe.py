@@ -110,6 +110,10 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
             "agents=[{ppo: {sb3: {gama: 0.9}}}]",
             "agents.ppo.sb3.gama: 'gama' is not a field of PPO. Did you mean 'gamma'?",
         ),
+        (
+            "agents=[{ppo: {sb3: {policy_kwargs: {ortho_init: off}}}}]",
+            "agents.ppo.sb3.policy_kwargs.ortho_init is 'off', a text, which would count as true. Write true or false",
+        ),
         ("agents=[{zip: nowhere.zip}]", "there is no such file"),
         ("agents=[{model: X, form: txt}]", "Did you mean 'text'?"),
         ("agents=[{remote: {base_url: x, model: y}}]", "no address of a server"),

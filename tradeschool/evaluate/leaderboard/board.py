@@ -119,10 +119,17 @@ def _play_level(
     for rival in recipe.rivals:
         try:
             rows.append(match.play(rival, again))
-        except TradeschoolError as error:
-            missing[rival.name] = str(error)
+        except Exception as error:  # whatever it is made of may fail in any way, and the others are to be played
+            if full := plain_os_error(error, folder):
+                raise full from error
+            missing[rival.name] = reason(error)
             rows.append(match.kept(rival))
     return Played(market, arena.level, book, edition, tuple(filter(None, rows)), missing)
+
+
+def reason(error: Exception) -> str:
+    """Why an agent could not play; an error that was not foreseen is named with its type."""
+    return str(error) if isinstance(error, TradeschoolError) else f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def file_name(name: str) -> str:

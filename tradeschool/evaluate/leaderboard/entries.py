@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tradeschool.checking import check, unknown_field
+from tradeschool.checking import check
 from tradeschool.env.conversation import FACTS, Facts, Form
 from tradeschool.env.traders import RULES
 from tradeschool.errors import TradeschoolError, did_you_mean
@@ -19,9 +19,10 @@ from tradeschool.evaluate.leaderboard.rivals import (
     zip_at,
     zip_rival,
 )
-from tradeschool.models.load import ModelConfig
+from tradeschool.models.load import ModelConfig, Template
 from tradeschool.recipe_document import Draft
 from tradeschool.train.ppo import ENVS
+from tradeschool.verbatim import faults
 from tradeschool.yaml_text import Keys
 
 OTHERS = ("ppo", "zip", "model", "remote")
@@ -60,7 +61,11 @@ class ZipEntry(_Entry):
 
 
 class ModelEntry(_Entry):
-    """A language model of transformers: a folder or a Hub name. It reads texts, ``batch_size`` episodes at a time."""
+    """A language model of transformers: a folder or a Hub name. It reads texts, ``batch_size`` episodes at a time.
+
+    ``template`` are variables for its chat template. One that thinks needs ``{enable_thinking: false}`` or the like,
+    or some thousand ``max_new_tokens``: an answer that is cut off within its thinking is none.
+    """
 
     source: str
     form: Form = "text"
@@ -71,6 +76,7 @@ class ModelEntry(_Entry):
     dtype: str = "auto"
     attention: str = "auto"
     load_in_4bit: bool = False
+    template: Template = {}
 
 
 class RemoteEntry(_Entry):
@@ -149,13 +155,13 @@ def _ppo(draft: Draft, item: dict[str, Any], keys: Keys) -> Rival | None:
 
 
 def _sb3_knows(draft: Draft, entry: PPOEntry, keys: Keys) -> bool:
-    """Whether all of ``sb3:`` are arguments of Stable-Baselines3's PPO."""
+    """Whether all of ``sb3:`` are arguments that Stable-Baselines3's PPO takes as they are written."""
     from tradeschool.train.ppo import SB3
 
-    faults = [(key, fault) for key in entry.sb3 if (fault := unknown_field(key, SB3))]
-    for key, fault in faults:
-        draft.add((*keys, "sb3", key), fault)
-    return not faults
+    found = list(faults(entry.sb3, SB3)) if entry.sb3 else []
+    for key, fault in found:
+        draft.add((*keys, "sb3", *key.split(".")), fault)
+    return not found
 
 
 def _zip(draft: Draft, item: dict[str, Any], keys: Keys) -> Rival | None:
@@ -174,7 +180,11 @@ def _model(draft: Draft, item: dict[str, Any], keys: Keys) -> Rival | None:
     if entry is None:
         return None
     config = ModelConfig(
-        base=entry.source, dtype=entry.dtype, attention=entry.attention, load_in_4bit=entry.load_in_4bit
+        base=entry.source,
+        dtype=entry.dtype,
+        attention=entry.attention,
+        load_in_4bit=entry.load_in_4bit,
+        template=entry.template,
     )
     options = entry.model_dump(include={"form", "facts", "max_new_tokens", "temperature"})
     found = model_rival(entry.name, entry.source, config, batch=entry.batch_size, **options)

@@ -26,6 +26,7 @@ CODE: dict[str, Code] = {
         "models/cache.py": WHOLE,
         "models/dialogue.py": WHOLE,
         "models/load.py": ("load",),
+        "models/turn.py": WHOLE,
         "models/turns.py": WHOLE,
         "policies/language_trader.py": WHOLE,
     },
@@ -43,7 +44,9 @@ NO_AGENT = {
     "policies/chat/config.py": "reads settings, which the identity holds",
     "tasks/base.py": "types",
     "train/logging.py": "tells of progress",
+    "train/ppo_faults.py": "words of errors",
     "train/stage.py": "how a run's stages are called",
+    "verbatim.py": "words of errors",
 }
 """Modules that the code of agents imports and that do not decide for them, and why they do not."""
 LIBRARIES = {

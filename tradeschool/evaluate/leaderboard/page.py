@@ -124,7 +124,7 @@ def _what(edition: Edition, episodes: int, count: int, part: str) -> str:
     within = f"{count} block{'s' if count != 1 else ''} of {BLOCK_EPISODES * edition.days} days"
     return (
         f"{edition.data}: {episodes:,} episodes of {stocks} and {edition.days} days, the same for all, within "
-        f"{edition.first} to {edition.last} (the {part} part, which nobody was trained on); they begin in {within}."
+        f"{edition.first} to {edition.last} (the {part} part, never trained on here); they begin in {within}."
     )
 
 

@@ -14,7 +14,6 @@ import tradeschool
 from tradeschool.code_hash import digest
 from tradeschool.env.grading import grades
 from tradeschool.env.harness import Record, play
-from tradeschool.errors import TradeschoolError
 from tradeschool.evaluate.leaderboard.book import Book
 from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, Tell
 from tradeschool.evaluate.leaderboard.row import PARTS, Edition, Row, row_of
@@ -63,8 +62,9 @@ class Match:
         """The row of this very rival that the book has, however many episodes it has played."""
         try:
             return self.book.find(rival.name, self.edition, rival.settings_in(self.arena))
-        except TradeschoolError:
-            # Who cannot be had cannot be told from another: a row of its name may be that one's.
+        except Exception:
+            # The reason was given when it was to play. Who cannot be had cannot be told from another: a row of its
+            # name may be that one's.
             return None
 
     def _played(self, rival: Rival, settings: dict[str, Any], episodes: int, tell: Tell) -> Row:

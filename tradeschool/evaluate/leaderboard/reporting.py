@@ -16,7 +16,7 @@ from tradeschool.evaluate.leaderboard.page import Section, write_page
 from tradeschool.evaluate.leaderboard.stage import ROWS
 from tradeschool.evaluate.leaderboard.table import changes
 from tradeschool.evaluate.leaderboard.talks import Talk, meetings, read_talks
-from tradeschool.evaluate.leaderboard.warn import board_warnings, episode_training_warnings
+from tradeschool.evaluate.leaderboard.warn import board_warnings, episode_training_warnings, of_unknown_rows
 from tradeschool.manifest import Manifest
 
 INDEX = "index.html"
@@ -137,7 +137,7 @@ def _played(folder: Path, played: Played) -> Section:
         name,
         board,
         board_headline(board),
-        [*board_warnings(board, talks), *faults],
+        [*board_warnings(board, talks), *of_unknown_rows(played.rows), *faults],
         missing=missing,
         older=[
             (changes(edition, played.edition), Board.of(f"{name} {place}", played.book.on(edition)))

@@ -125,6 +125,8 @@ def model_rival(name: str, source: str, config: ModelConfig, *, batch: int, **op
         return LanguageTrader(model, tokenizer, name=name, batch=batch, on_day=tell, **options)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit"})
+    # As it was before there was one, so that rows of models without one stay.
+    loading |= {"template": config.template} if config.template else {}
     settings = {"agent": "model", **loading, **options}
     return Rival(name, settings, make, "text", batch=batch, made_of=lambda: _model_of(source))
 

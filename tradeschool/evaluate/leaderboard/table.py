@@ -21,6 +21,7 @@ from tradeschool.evaluate.leaderboard.standing import (
     needed,
     standings,
 )
+from tradeschool.evaluate.leaderboard.warn import of_unknown_rows
 
 COLUMN_OF = dict(zip(READING, ("unread", "cut short"), strict=True))
 """Columns of the figures of language models, where a row has them."""
@@ -36,6 +37,8 @@ def print_played(console: Console, played: Played) -> None:
         console.print(Text.assemble((f"{played.market}, {played.level}: not played. ", "bold yellow"), played.reason))
         return
     print_standings(console, f"{played.market}, {played.level}", standings(played.rows))
+    for note in of_unknown_rows(played.rows):
+        console.print(Text(note))
     dates = {row.agent: row.date for row in played.rows}
     for name, reason in (played.missing or {}).items():
         said = f"{name}: not played{f' now; its row is of {dates[name]}' if name in dates else ''}. "

@@ -38,6 +38,20 @@ def board_warnings(board: Board, talks: Mapping[str, Sequence[Talk]]) -> list[st
     return warnings + _about_many(board)
 
 
+def of_unknown_rows(rows: Sequence[Row]) -> list[str]:
+    """That nothing is known of what a board's zips were trained on: they may have seen the days that are played.
+
+    A run's own board needs no such note: its zips are those of its ``ppo`` stages, trained on its training rows.
+    """
+    zips = [row.agent for row in rows if row.settings.get("agent") == "zip"]
+    if not zips:
+        return []
+    return [
+        f"Nothing is known of the rows that {' and '.join(zips)} {'was' if len(zips) == 1 else 'were'} trained on: who "
+        "has seen the days of this board is no fair rival."
+    ]
+
+
 def episode_training_warnings(
     training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float], days: int
 ) -> list[str]:
