@@ -8,6 +8,7 @@ The defects are planted in a copy. The exit status is 1 where one lived.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,9 @@ from rich.text import Text
 ROOT = Path(__file__).parents[1]
 LISTED = Path(__file__).with_suffix(".yaml")
 COPIED = ("tradeschool", "tests", "recipes", "benchmarks", "pyproject.toml")
-SEEN = 1
-"""Pytest's exit status where a test failed; any other is a fault of the run."""
+SEEN = (1, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE)
+"""Exit statuses of pytest where a test failed, or where compiled code broke down in one: it checks no bounds. Any other
+is a fault of the run."""
 
 
 class MutantError(Exception):
@@ -89,7 +91,7 @@ def lives(mutant: Mutant, folder: Path) -> bool:
         text=True,
         check=False,
     )
-    if done.returncode not in (0, SEEN):
+    if done.returncode not in (0, *SEEN):
         raise MutantError(f"{mutant}: pytest ended with {done.returncode}.\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.returncode == 0
 

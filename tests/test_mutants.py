@@ -26,7 +26,14 @@ def test_a_defect_without_a_place_is_refused() -> None:
         mutant.planted("c = a - b")
 
 
-@pytest.mark.parametrize(("test", "living"), [("assert LEAST_EQUITY < 1e-5", False), ("assert LEAST_EQUITY < 1", True)])
+@pytest.mark.parametrize(
+    ("test", "living"),
+    [
+        ("assert LEAST_EQUITY < 1e-5", False),
+        ("assert LEAST_EQUITY < 1", True),
+        ("__import__('os').kill(__import__('os').getpid(), 11)", False),
+    ],
+)
 def test_a_defect_lives_where_no_test_sees_it(tmp_path: Path, test: str, living: bool) -> None:
     path = tmp_path / "test_t.py"
     mutant = Mutant("tradeschool/env/grading.py", "LEAST_EQUITY = 1e-6", "LEAST_EQUITY = 1e-3", (str(path),), (), ())
