@@ -2,6 +2,7 @@
 #
 #   PYTHON=python3.12 make demo     another Python (3.11 or newer)
 #   TORCH_INDEX= make demo          torch as PyPI has it: on Linux the CUDA build, several GB, for a GPU
+#   ONLY="broker grading" make mutants   defects of modules whose path has one of these words
 #   EXTRAS=dev,sample,track make setup   more of pyproject.toml's extras
 
 PYTHON ?= python3
@@ -43,7 +44,7 @@ coverage: setup  ## how many of the environment's lines its tests run: 95 % or m
 	$(PYTEST) -q tests/env --cov=tradeschool/env --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 mutants: setup  ## plant some 250 defects in the environment, one at a time: every one turns a test red (half an hour)
-	$(VENV)/bin/python -m tests.mutants
+	$(VENV)/bin/python -m tests.mutants $(ONLY)
 
 setup: $(STAMP)  ## set up alone: a virtual environment in .venv with the exact versions of constraints.txt
 
