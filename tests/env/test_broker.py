@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tradeschool.env.batched import BatchedTradingEnv
 from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, Book, Day, Terms, settle
-from tradeschool.env.config import env_config
+from tradeschool.env.config import EnvError, env_config
 from tradeschool.env.data import ENDED, MarketData
 from tradeschool.env.trading import TradingEnv
 
@@ -200,6 +200,8 @@ def test_ruin_ends_the_episode_and_the_reward_stays_finite() -> None:
     assert (terminated, truncated) == (True, False)
     assert np.isfinite(reward)
     assert reward < -10
+    with pytest.raises(EnvError, match="the episode is over"):
+        env.step(np.array([0.0]))
 
 
 def test_who_has_lost_nearly_all_earns_nothing_by_staying_there() -> None:
