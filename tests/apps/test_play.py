@@ -4,8 +4,10 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -333,12 +335,17 @@ def test_at_a_terminal(prices: Path) -> None:
         os.environ["TERM"] = "dumb"
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell runs in the background
         os.execv(sys.executable, [*command, "--seed", "4"])
-    seen = ""
+    seen, deadline = "", time.monotonic() + 180
 
-    def until(words: str) -> None:
+    def until(words: str, again: bytes = b"") -> None:
+        """Read on; ``again`` is typed where nothing comes: a Ctrl-C while Python's readline is setting up is lost."""
         nonlocal seen
         while words not in seen:
-            seen += os.read(terminal, 4096).decode()
+            assert time.monotonic() < deadline, f"no {words!r} in {seen!r}"
+            if select.select([terminal], [], [], 5.0)[0]:
+                seen += os.read(terminal, 4096).decode()
+            else:
+                os.write(terminal, again)
 
     until("orders> ")
     os.write(terminal, b"BUY 0.5\n")
@@ -346,7 +353,7 @@ def test_at_a_terminal(prices: Path) -> None:
     seen = seen[seen.index("day 1 of 20") :]
     until("orders> ")
     os.write(terminal, b"\x03")
-    until("You left on day 1 of 20")
+    until("You left on day 1 of 20", again=b"\x03")
     assert os.waitpid(process, 0)[1] == 0
 
 
