@@ -34,7 +34,7 @@ RECIPE: dict[str, Any] = {
         {
             "stage": "sft",
             "examples": 400,
-            "trl": {"max_steps": 120, "per_device_train_batch_size": 24, "learning_rate": 1e-2, "logging_steps": 40},
+            "trl": {"max_steps": 60, "per_device_train_batch_size": 16, "learning_rate": 1e-2, "logging_steps": 20},
         },
         {
             "stage": "grpo",
