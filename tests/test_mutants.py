@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mutants import ROOT, Mutant, MutantError, lives, mutants
+from mutants import ROOT, Mutant, MutantError, lives, main, mutants
 
 
 def test_every_defect_still_has_its_place() -> None:
@@ -17,6 +17,11 @@ def test_every_defect_still_has_its_place() -> None:
 def test_words_choose_modules() -> None:
     assert {mutant.module for mutant in mutants(["grading"])} == {"tradeschool/env/grading.py"}
     assert not list(mutants(["no such module"]))
+
+
+def test_a_word_that_chooses_no_module_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no such module"]) == 2
+    assert "no module with defects has no such module in its path" in capsys.readouterr().out
 
 
 def test_a_defect_without_a_place_is_refused() -> None:

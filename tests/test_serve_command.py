@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from tradeschool.cli import app
 from tradeschool.env.versions import LEVEL_VERSIONS
-from tradeschool.opening import make_task
+from tradeschool.evaluate.leaderboard.recipe import read
+from tradeschool.opening import make_task, split_panel
 from tradeschool.recipe import of
 
+ROOT = Path(__file__).parents[1]
 START = [sys.executable, "-c", "from tradeschool.cli import main; main()", "serve", "--env", "--port", "0"]
 
 
@@ -49,19 +51,25 @@ def test_a_server_is_started_played_and_stopped() -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_part_is_served_as_a_recipe_cuts_it(split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def offers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would be served, by servers that stop at once."""
     pytest.importorskip("openenv", reason="openenv is not installed: pip install 'tradeschool[openenv]'")
     from tradeschool.apps.env_server import app as server_app
 
-    offers: list[Any] = []
+    made: list[Any] = []
 
     class Stopped:
         def run(self, sockets: list[Any]) -> None:
             sockets[0].close()
 
-    monkeypatch.setattr(server_app, "create", lambda offer, *limits: offers.append(offer))
+    monkeypatch.setattr(server_app, "create", lambda offer, *limits: made.append(offer))
     monkeypatch.setattr(server_app, "server", lambda made: Stopped())
+    return made
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_part_is_served_as_a_recipe_cuts_it(split: Any, offers: list[Any]) -> None:
     result = CliRunner().invoke(app, ["serve", "--env", "--port", "0", "--split", split])
     assert result.exit_code == 0, result.output
     (offer,) = offers
@@ -73,10 +81,31 @@ def test_a_part_is_served_as_a_recipe_cuts_it(split: Any, monkeypatch: pytest.Mo
     assert f"the {split} rows ({days[first]} to {days[last]})" in " ".join(result.output.split())
 
 
+def test_the_training_rows_of_a_leaderboard_are_none_that_it_plays(offers: list[Any]) -> None:
+    shown = ROOT / "recipes" / "leaderboard.yaml"
+    for options in (["train"], ["train", "--recipe", str(shown)], ["test", "--recipe", str(shown)]):
+        result = CliRunner().invoke(app, ["serve", "--env", "--port", "0", "--split", *options])
+        assert result.exit_code == 0, result.output
+    usual, train, test = (offer.env().rows for offer in offers)
+    assert train[1] < test[0] < usual[1]
+    played = split_panel(read(shown).split, offers[0].data.panel).ends("test")
+    assert test == played
+
+
+def test_a_recipe_without_a_right_split_is_told(tmp_path: Path, offers: list[Any]) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: a\nsplit: {tran: 0.5}\n")
+    result = CliRunner().invoke(app, ["serve", "--env", "--split", "train", "--recipe", str(path)])
+    assert result.exit_code == 2
+    assert "'tran' is not a key here. Did you mean 'train'?" in result.output
+    assert not offers
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ([], "tradeschool serve --env serves the trading environment"),
+        (["--env", "--recipe", "r.yaml"], "--recipe r.yaml says how --split cuts the rows"),
         (["--env", "--level", "Hrd"], "There is no level 'Hrd'. Did you mean 'Hard'?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.markup import escape
 from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.recipe import Recipe
+from tradeschool.recipe_document import read_draft
 from tradeschool.recipe_sections import SplitConfig
 from tradeschool.tasks.base import Task
 
@@ -100,6 +102,19 @@ def make_task(recipe: Recipe, panel: Panel) -> Task:
     rows = split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
     task: Task = recipe.task_class(recipe.task, panel, rows)
     return task
+
+
+def split_of(path: Path) -> SplitConfig:
+    """The section ``split`` of a recipe, of a run or of a leaderboard; the rest of it is not looked at.
+
+    Raises:
+        RecipeError: the file or the section is wrong.
+    """
+    draft = read_draft(path)
+    split: SplitConfig | None = draft.section("split", SplitConfig)
+    if split is None:
+        raise draft.error()
+    return split
 
 
 def split_panel(split: SplitConfig, panel: Panel, horizons: Sequence[int] = ()) -> "Split":

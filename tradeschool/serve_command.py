@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -26,7 +27,11 @@ def serve(
     ] = "text",
     split: Annotated[
         Literal["train", "validation", "test"] | None,
-        typer.Option(help="Serve these rows alone, as a recipe's default split cuts them.", show_default="all rows"),
+        typer.Option(help="Serve these rows alone, as --recipe cuts them.", show_default="all rows"),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="The recipe whose split --split follows.", show_default="60, 10 and 30 % of the rows"),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to serve at. 0.0.0.0: to everyone who can reach it.")] = (
         "127.0.0.1"
@@ -45,10 +50,12 @@ def serve(
 
       tradeschool serve --env --level Medium --market prices/ --port 9000 --sessions 128
 
-      tradeschool serve --env --market prices/ --split train
+      tradeschool serve --env --market prices/ --split train --recipe recipes/leaderboard.yaml
     """
     if not env:
         raise TradeschoolError("Say what to serve: tradeschool serve --env serves the trading environment.")
+    if recipe and not split:
+        raise TradeschoolError(f"--recipe {recipe} says how --split cuts the rows. Add --split train, or leave it out.")
     from tradeschool.apps.offered import level_named, market_named
 
     console, level = Console(), level_named(level)
@@ -60,7 +67,7 @@ def serve(
         from tradeschool.env.levels import level_config
 
         data = market_named(market, level, console)
-        rows = _rows(data.panel, split) if split else None
+        rows = _rows(data.panel, split, recipe) if split else None
         offer = Offer(data, level_config(level, observation=observation), rows)
         app = create(offer, sessions, timeout)
     listening = listen(host, port)
@@ -78,11 +85,11 @@ def serve(
         server(app).run(sockets=[listening])
 
 
-def _rows(panel: "Panel", split: "SplitName") -> tuple[int, int]:
-    from tradeschool.opening import split_panel
+def _rows(panel: "Panel", split: "SplitName", recipe: Path | None) -> tuple[int, int]:
+    from tradeschool.opening import split_of, split_panel
     from tradeschool.recipe_sections import SplitConfig
 
-    return split_panel(SplitConfig(), panel).ends(split)
+    return split_panel(split_of(recipe) if recipe else SplitConfig(), panel).ends(split)
 
 
 def _span(panel: "Panel", split: "SplitName | None", rows: tuple[int, int] | None) -> str:

@@ -43,6 +43,15 @@ def test_every_settled_stock_is_drawn(tickers: int) -> None:
     assert drawn == set(PRACTICE.panel.tickers)
 
 
+def test_an_episode_has_its_rows_of_the_market_from_the_first_decision_to_the_last_close() -> None:
+    env = env_of(PRACTICE)
+    env.reset(seed=3)
+    own_DN = env.episode.of(PRACTICE.close_TN)
+    rows = range(env.episode.start, env.episode.start + 13)
+    stocks = [PRACTICE.panel.tickers.index(ticker) for ticker in env.episode.tickers]
+    assert own_DN.tolist() == [[PRACTICE.close_TN[t, n] for n in stocks] for t in rows]
+
+
 def test_the_draw_knows_nothing_of_later_rows() -> None:
     panel = hostile(1)
     cut = 90

@@ -114,6 +114,8 @@ def test_a_line_says_what_stands_in_the_heading() -> None:
     assert market_words(known) == "-1.2 3 28(oversold) -0.12 5 50 1.0 0.9"
     assert market_words([1.0, *[UNKNOWN] * 8]) == "- - - - - - - -"
     assert market_words([1.0, 0, 0, 71.0, -0.001, -0.3, 0, 0, 0]) == "0.0 0 71(overbought) 0.00 0 0 0.0 0.0"
+    for rsi in (30.0, 70.0):
+        assert market_words([1.0, 0, 0, rsi, 0, 0, 0, 0, 0]) == f"0.0 0 {rsi:.0f} 0.00 0 0 0.0 0.0"
     assert market_words([0.0, *[UNKNOWN] * 8]) == "not traded"
     assert HEADING == "stock 1d% 5d% RSI MACD% SMA50% band% vol% volume held% gain%"
 

@@ -5,7 +5,7 @@ import tiny_models
 from chat_families import APART, FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
 
 from tradeschool.errors import RecipeError
-from tradeschool.models.load import PLAIN_TEMPLATE
+from tradeschool.models.template import PLAIN_TEMPLATE
 from tradeschool.models.turn import Turn
 from tradeschool.models.turns import Turns, transcribe
 from tradeschool.text.orders import parse_orders
@@ -50,6 +50,12 @@ def test_a_longer_conversation_begins_with_the_tokens_of_a_shorter_one(template:
     shorter, longer = transcribe(turns, TALK[:3]), transcribe(turns, TALK)
     assert longer.ids[: len(shorter.ids)] == shorter.ids
     assert longer.turns[: len(shorter.turns)] == shorter.turns
+
+
+def test_what_a_template_writes_around_messages_may_be_any_character() -> None:
+    turns = turns_of(chat_template=FORGETFUL.replace("'<|' +", "'🤖<|' +"))
+    script = transcribe(turns, TALK)
+    assert turns.tokenizer.decode(script.ids).count("🤖<|user|>day ") == 2
 
 
 def test_only_answers_and_their_ends_are_said() -> None:

@@ -7,6 +7,7 @@ import pytest
 import tiny_models
 import torch
 from chat_families import FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
+from transformers import GenerationConfig
 
 from tradeschool.policies.language import LanguagePolicy
 from tradeschool.tasks.base import Prompt
@@ -76,6 +77,30 @@ def training() -> Iterator[None]:
 def test_a_model_left_in_training_mode_answers_without_dropout(training: None) -> None:
     policy().reply(prompts(["RSI 2"]))
     assert not MODEL.training
+
+
+@pytest.mark.parametrize(
+    "setting", [{"repetition_penalty": 1.5}, {"min_new_tokens": 8}, {"suppress_tokens": [11, 12, 13]}]
+)
+def test_a_checkpoints_own_settings_of_generation_change_no_answer(setting: dict[str, Any]) -> None:
+    own = MODEL.generation_config
+    try:
+        MODEL.generation_config = given = GenerationConfig(**{**own.to_dict(), **setting})
+        replies = policy().reply(prompts())
+        assert MODEL.generation_config is given
+    finally:
+        MODEL.generation_config = own
+    assert replies == [alone(text) for text in QUESTIONS]
+
+
+def test_at_a_temperature_every_token_can_be_drawn() -> None:
+    own = MODEL.generation_config
+    torch.manual_seed(0)
+    try:
+        MODEL.generation_config = GenerationConfig(**{**own.to_dict(), "top_k": 1, "do_sample": True})
+        assert len(set(policy(temperature=1.5).reply(prompts(["RSI 2"] * 20)))) > 1
+    finally:
+        MODEL.generation_config = own
 
 
 def test_a_temperature_draws_and_the_seed_fixes_the_draw() -> None:

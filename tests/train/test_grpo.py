@@ -20,6 +20,7 @@ from tradeschool.tasks.rating import RatingTask
 from tradeschool.train import grpo, sft
 from tradeschool.train.grpo import Config, draw
 from tradeschool.train.stage import Context
+from tradeschool.train.trl_arguments import UNREAD
 
 POOL = [Example(f"T{n}@{t}", t, n) for t in range(30) for n in range(6)]
 
@@ -176,6 +177,22 @@ def test_a_key_that_the_sampling_does_not_read_is_refused_where_it_would_change_
     checked(trl={key: value}, share_prefix=False)
     with pytest.raises(RecipeError, match=rf"stages\.second\.trl\.{key}: .*share_prefix: false"):
         checked(trl={key: value})
+
+
+@pytest.mark.parametrize("stage", [grpo, sft])
+@pytest.mark.parametrize(
+    ("key", "value", "cure"), [("eval_strategy", "steps", "evaluate"), ("model_init_kwargs", {"dtype": "x"}, "model")]
+)
+def test_a_key_that_no_trainer_can_use_is_refused(
+    task: RatingTask, stage: Any, key: str, value: Any, cure: str
+) -> None:
+    def checked(given: Any) -> None:
+        stage.check_task(stage.Config.model_validate({"stage": "x", "name": "second", "trl": {key: given}}), task)
+
+    for usual in UNREAD[key][0]:
+        checked(usual)
+    with pytest.raises(RecipeError, match=rf"stages\.second\.trl\.{key}: .*{cure}"):
+        checked(value)
 
 
 def test_variables_of_the_template_are_the_models_affair(task: RatingTask) -> None:

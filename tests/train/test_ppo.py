@@ -199,6 +199,8 @@ def test_state_dependent_exploration_is_resumed_too(tmp_path: Path, monkeypatch:
             r"sb3\.lerning_rate: 'lerning_rate' is not a field of PPO\. Did you mean 'learning_rate'",
         ),
         ({"env": "CartPole-v1"}, r"sb3\.env: 'env' is not a field of PPO"),
+        ({"seed": 1}, r"sb3\.seed: .*the recipe's seed"),
+        ({"tensorboard_log": "logs"}, r"sb3\.tensorboard_log: .*metrics\.jsonl"),
         ({"policy": "CnnPolicy"}, r"sb3\.policy: 'policy' is not a field"),
         ({"batch_size": 1}, "PPO refuses it: .*batch_size"),
         ({"learning_rate": "fast"}, "PPO refuses it"),

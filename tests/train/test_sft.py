@@ -118,6 +118,18 @@ def test_trl_cuts_nothing_by_itself(task: RatingTask) -> None:
     assert sft._arguments(CONFIG, context_of(task))["max_length"] is None
 
 
+def test_what_trl_cannot_do_with_answers_that_are_tokens_is_refused(task: RatingTask) -> None:
+    def checked(**trl: Any) -> None:
+        sft.check_task(sft.Config.model_validate({"stage": "sft", "name": "first", "trl": trl}), task)
+
+    checked(packing=True, max_length=512)
+    checked(packing=False, assistant_only_loss=False)
+    with pytest.raises(RecipeError, match=r"stages\.first\.trl\.packing: .*max_length"):
+        checked(packing=True)
+    with pytest.raises(RecipeError, match=r"stages\.first\.trl\.assistant_only_loss: .*Remove it"):
+        checked(assistant_only_loss=True)
+
+
 @pytest.mark.parametrize("key", ["eos_token", "chat_template_path"])
 def test_what_trl_would_change_too_late_is_refused(task: RatingTask, key: str) -> None:
     sft.check_task(CONFIG, task)

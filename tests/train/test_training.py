@@ -285,6 +285,7 @@ def test_a_run_cut_off_when_training_has_ended_trains_no_further(
         ("save_steps: 4, num_iterations: 3", 3),
         ("save_steps: 5, gradient_accumulation_steps: 2, steps_per_generation: 8", 4),
         ("save_steps: 3, generation_batch_size: 64", 2),
+        ("save_steps: 0.1, num_iterations: 2", 2),
     ],
 )
 def test_checkpoints_between_two_draws_of_completions_are_refused(more: str, every: int) -> None:
@@ -293,8 +294,19 @@ def test_checkpoints_between_two_draws_of_completions_are_refused(more: str, eve
     grpo = GRPO.replace("save_steps: 3", more)
     with pytest.raises(RecipeError, match=f"stages.*trl must have a save_steps that {every} divides"):
         recipe(grpo=grpo)
-    allowed = grpo.replace(more, more.replace(f"save_steps: {more[12]}", f"save_steps: {every * 2}"))
+    allowed = grpo.replace(more, more.replace(more.split(",")[0], f"save_steps: {every * 2}"))
     recipe(grpo=allowed)
+    recipe(grpo=allowed.replace("save_steps", "save_strategy: no, save_steps"))
+    with pytest.raises(RecipeError, match="has save_strategy: epoch"):
+        recipe(grpo=allowed.replace("save_steps", "save_strategy: epoch, save_steps"))
+
+
+@pytest.mark.parametrize("more", ["num_iterations: two", "steps_per_generation: '2'", "generation_batch_size: 1.5"])
+def test_how_often_completions_serve_is_a_whole_number(more: str) -> None:
+    from tradeschool.errors import RecipeError
+
+    with pytest.raises(RecipeError, match=f"trl has {more.split(':')[0]}: .*must have a whole number there"):
+        recipe(grpo=GRPO.replace("save_steps: 3", more))
 
 
 def test_values_that_trl_refuses_are_told_in_plain_words(unbroken: Path, tmp_path: Path) -> None:

@@ -1,29 +1,18 @@
 """A model and its tokenizer by one path: the local tiny model, a folder, a Hub name, or adapters on any of them."""
 
-import json
-import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.models.template import Template, prepare
 from tradeschool.models.tiny import TinyConfig, build_model, build_tokenizer
 from tradeschool.tasks.base import Task
 
 TOKENIZER_EXAMPLES = 2000
 BASE_FOLDER = "base"
-
-# For models that bring no chat template (base models): plain text, one turn.
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['content'] + '\n' }}{% if message['role'] == 'assistant' %}"
-    "{{ eos_token }}{% endif %}{% endfor %}"
-)
-
-
-Template = dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")], bool | int | float | str]
 
 
 class LoraConfig(BaseModel):
@@ -111,27 +100,8 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    set_variables(tokenizer, config.template)
+    prepare(tokenizer, config.template)
     return model, tokenizer
-
-
-def set_variables(tokenizer: Any, variables: Mapping[str, Any]) -> None:
-    """Give a tokenizer's chat template its variables, at its head: whoever renders it from now on has them.
-
-    Raises:
-        RecipeError: the template does not name one of them.
-    """
-    for name in variables:
-        if not re.search(rf"\b{name}\b", tokenizer.chat_template):
-            raise RecipeError(
-                f"model.template.{name}: the chat template does not ask for it. Look for its variables in "
-                "chat_template.jinja or tokenizer_config.json."
-            )
-    head = "".join(f"{{% set {name} = {json.dumps(value)} %}}" for name, value in variables.items())
-    if not tokenizer.chat_template.startswith(head):
-        tokenizer.chat_template = head + tokenizer.chat_template
 
 
 def peft_config(config: ModelConfig, model: Any) -> Any | None:

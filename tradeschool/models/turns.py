@@ -52,7 +52,7 @@ class Turns(Turn):
 
 def _literal(text: str) -> str:
     """A text as a Jinja template writes it."""
-    return f"{{{{ {json.dumps(text)} }}}}"
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A language model of transformers as a policy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tradeschool.models.turn import Turn, end_tokens
@@ -10,6 +11,9 @@ from tradeschool.tasks.base import Message, Prompt
 
 class LanguagePolicy(Policy):
     """Answers by generating text, in batches of prompts of similar length.
+
+    Of a checkpoint's generation_config.json only the tokens that end an answer count: a repetition penalty or the like
+    is none of what training samples from, and would punish the very words that a question names.
 
     Args:
         model, tokenizer: as ``models.load.load`` gives them.
@@ -52,7 +56,7 @@ class LanguagePolicy(Policy):
 
         inputs = self._turn.questions(asked).to(self._model.device)
         sampling = {"do_sample": True, "temperature": self._temperature} if self._temperature else {"do_sample": False}
-        with torch.inference_mode():
+        with torch.inference_mode(), _plain_generation(self._model):
             output = self._model.generate(
                 input_ids=inputs.input_ids,
                 attention_mask=inputs.attention_mask,
@@ -62,3 +66,16 @@ class LanguagePolicy(Policy):
                 **sampling,
             )
         return [self._turn.decode(said) for said in output[:, inputs.input_ids.shape[1] :].tolist()]
+
+
+@contextmanager
+def _plain_generation(model: Any) -> Iterator[None]:
+    """Let ``generate`` know nothing of the model's own settings, which it would add to what it is told."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

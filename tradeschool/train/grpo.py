@@ -10,12 +10,21 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.slices import SliceConfig, sliced
 from tradeschool.models.turn import Turn, end_tokens
 from tradeschool.tasks.base import Example, Task
-from tradeschool.train.sft import arguments, configured, teller
+from tradeschool.train.sft import teller
 from tradeschool.train.stage import Context, Result, StageConfig
+from tradeschool.train.trl_arguments import arguments, configured, refuse_unread
 
 TRL = "trl:GRPOConfig"
 UNREAD = {"cache_implementation": None, "generation_kwargs": None, "repetition_penalty": 1.0, "use_vllm": False}
 """Fields of TRL's that only its own generation reads, and what they are where nobody sets them."""
+COUNTS = (
+    "gradient_accumulation_steps",
+    "generation_batch_size",
+    "per_device_train_batch_size",
+    "steps_per_generation",
+    "num_iterations",
+)
+"""Fields of TRL's that say how many steps a batch of completions serves."""
 
 
 class Config(SliceConfig, StageConfig):
@@ -40,11 +49,17 @@ class Config(SliceConfig, StageConfig):
     @classmethod
     def _resumable(cls, trl: dict[str, Any]) -> dict[str, Any]:
         """A checkpoint holds no completions, so it must fall where new ones are generated."""
-        every, save = _steps_per_draw(trl), trl.get("save_steps", 500)
-        if isinstance(save, int) and save % every:
+        for key in COUNTS:
+            if not isinstance(trl.get(key), int | None):
+                raise ValueError(f"has {key}: {trl[key]!r}, but must have a whole number there")
+        every, save, strategy = _steps_per_draw(trl), trl.get("save_steps", 500), trl.get("save_strategy", "steps")
+        if every == 1 or strategy == "no":
+            return trl
+        if strategy != "steps" or not isinstance(save, int) or save % every:
+            said = f"save_steps: {save}" if strategy == "steps" else f"save_strategy: {strategy}"
             raise ValueError(
                 f"must have a save_steps that {every} divides, for completions serve {every} steps "
-                f"(steps_per_generation, num_iterations), and {save} is not. A run resumed between would end otherwise"
+                f"(steps_per_generation, num_iterations), and has {said}. A run resumed between would end otherwise"
             )
         return trl
 
@@ -64,6 +79,7 @@ def check_task(config: Config, task: Task) -> None:
     Raises:
         RecipeError: one is set.
     """
+    refuse_unread(config)
     where = f"stages.{config.name}.trl"
     if config.trl.get("chat_template_kwargs"):
         raise RecipeError(

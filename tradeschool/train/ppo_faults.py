@@ -1,14 +1,27 @@
 """What an error of Stable-Baselines3 says of the values that a recipe gave it, in plain words."""
 
 import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tradeschool
 from tradeschool.errors import RecipeError, TradeschoolError
+from tradeschool.verbatim import faults
 
 PACKAGE = Path(tradeschool.__file__).parent
 NETWORK = PACKAGE / "policies" / "numeric.py"
+UNREAD = {
+    "seed": "episodes would not follow it. Write the recipe's seed, or that of the leaderboard's agent.",
+    "tensorboard_log": "nothing would be written there: the figures stand in metrics.jsonl. Remove it.",
+}
+"""Arguments of PPO that would change nothing, or half, and the cure."""
+
+
+def unusable(sb3: Mapping[str, Any], target: Any) -> Iterator[tuple[str, str]]:
+    """The keys of ``sb3`` that the class ``target`` cannot be handed, or that would come to nothing, and why."""
+    yield from faults(sb3, target)
+    yield from ((key, why) for key, why in UNREAD.items() if sb3.get(key) is not None)
 
 
 def diverged(learning_rate: Any) -> RecipeError:

@@ -22,8 +22,7 @@ from tradeschool.env.vec import VecTradingEnv
 from tradeschool.errors import RecipeError
 from tradeschool.policies.numeric import StockPolicy, network_options
 from tradeschool.policies.sb3 import DATA, read_parts, write_bytes
-from tradeschool.train.ppo_faults import diverged, plain_fault, refused
-from tradeschool.verbatim import faults
+from tradeschool.train.ppo_faults import diverged, plain_fault, refused, unusable
 
 UNIT = 0.01
 """Of the rewards that are learned from: the daily volatility of a usual stock. As log returns they are so small that
@@ -119,7 +118,7 @@ def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts:
     Raises:
         RecipeError: PPO refuses an argument, or there is no such fact.
     """
-    for key, fault in faults(sb3, PPO):
+    for key, fault in unusable(sb3, PPO):
         raise RecipeError(f"sb3.{key}: {fault}")
     if env.config.observation != "numeric":
         raise RecipeError("PPO sees numbers, and this environment tells texts. Make it with observation='numeric'.")

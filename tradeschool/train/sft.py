@@ -1,7 +1,6 @@
 """Supervised fine-tuning on answers worth imitating, by TRL's SFTTrainer (loss on the answer alone)."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +11,7 @@ from tradeschool.models.turn import Turn, end_tokens
 from tradeschool.models.turns import Turns, transcribe
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.stage import Context, Result, StageConfig
+from tradeschool.train.trl_arguments import arguments, configured, refuse_unread
 
 TRL = "trl:SFTConfig"
 
@@ -55,15 +55,24 @@ def run(config: Config, context: Context) -> Result:
 
 
 def check_task(config: Config, task: Task) -> None:
-    """Refuse what TRL would do to a tokenizer after the answers have been written as tokens.
+    """Refuse what TRL cannot do with answers that are tokens already, or would do to the tokenizer after that.
 
     Raises:
         RecipeError: ``trl`` names one of them.
     """
+    refuse_unread(config)
+    where, trl = f"stages.{config.name}.trl", config.trl
+    if trl.get("assistant_only_loss"):
+        raise RecipeError(
+            f"{where}.assistant_only_loss: the loss is on the answers alone as it is. Remove it; for a loss on the "
+            "questions too write completion_only_loss: false."
+        )
+    if trl.get("packing") and not trl.get("max_length"):
+        raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
     for key in ("chat_template_path", "eos_token"):
-        if config.trl.get(key) is not None:
+        if trl.get(key) is not None:
             raise RecipeError(
-                f"stages.{config.name}.trl.{key}: answers are written with the tokenizer's own template and end before "
+                f"{where}.{key}: answers are written with the tokenizer's own template and end before "
                 "TRL would change them. Change the tokenizer, save it beside the weights and name the folder in "
                 "model.base."
             )
@@ -125,36 +134,3 @@ def _episodes(config: Config, context: Context, tokenizer: Any, ends: tuple[int,
 def teller(context: Context) -> Callable[[str], None]:
     """Prints a sentence about the stage as it is."""
     return lambda text: context.console.print(text, markup=False, highlight=False)
-
-
-def configured(cls: type[Any], stage: str, values: dict[str, Any]) -> Any:
-    """TRL's configuration; what it refuses is told as a problem of the recipe.
-
-    Raises:
-        RecipeError: TRL refuses a value, or two that do not go together.
-    """
-    try:
-        return cls(**values)
-    except (ValueError, TypeError) as error:
-        raise RecipeError(
-            f"stages.{stage}.trl: {cls.__name__} refuses it: {error} Correct the values in the recipe."
-        ) from error
-
-
-def arguments(config: StageConfig, folder: Path, seed: int) -> dict[str, Any]:
-    """What the house sets for every TRL trainer; the recipe's ``trl:`` mapping has the last word."""
-    import torch
-
-    machine = {} if torch.cuda.is_available() else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
-    ours = {
-        "output_dir": str(folder / "checkpoints"),
-        "seed": seed,
-        "data_seed": seed,
-        "disable_tqdm": True,
-        "report_to": "none",
-        # By default a loss that is no number is logged as the mean of those before it.
-        "logging_nan_inf_filter": False,
-        "save_total_limit": 1,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-    }
-    return {**ours, **machine, **config.trl}

@@ -165,11 +165,12 @@ def test_two_at_once_in_one_folder_are_refused(recipe: Any, tmp_path: Path) -> N
         played(recipe(), tmp_path / "out")
 
 
-def test_a_board_with_a_zip_says_that_nothing_is_known_of_its_training(recipe: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["zip", "model", "remote"])
+def test_a_board_says_of_whom_nothing_is_known_of_its_training(recipe: Any, tmp_path: Path, kind: str) -> None:
     note = "Nothing is known of the rows that saved was trained on"
     without = played(recipe(), tmp_path / "out")
     assert note not in printed(without)
-    saved = Rival("saved", {"agent": "zip"}, lambda arena, tell: Renamed(rule("hold"), "saved"))
+    saved = Rival("saved", {"agent": kind}, lambda arena, tell: Renamed(rule("hold"), "saved"))
     made = recipe()
     found = played(dataclasses.replace(made, rivals=(*made.rivals, saved)), tmp_path / "out")
     assert note in printed(found, width=1_000)

@@ -19,10 +19,11 @@ from tradeschool.evaluate.leaderboard.rivals import (
     zip_at,
     zip_rival,
 )
-from tradeschool.models.load import ModelConfig, Template
+from tradeschool.models.load import ModelConfig
+from tradeschool.models.template import Template
 from tradeschool.recipe_document import Draft
 from tradeschool.train.ppo import ENVS
-from tradeschool.verbatim import faults
+from tradeschool.train.ppo_faults import unusable
 from tradeschool.yaml_text import Keys
 
 OTHERS = ("ppo", "zip", "model", "remote")
@@ -158,7 +159,7 @@ def _sb3_knows(draft: Draft, entry: PPOEntry, keys: Keys) -> bool:
     """Whether all of ``sb3:`` are arguments that Stable-Baselines3's PPO takes as they are written."""
     from tradeschool.train.ppo import SB3
 
-    found = list(faults(entry.sb3, SB3)) if entry.sb3 else []
+    found = list(unusable(entry.sb3, SB3)) if entry.sb3 else []
     for key, fault in found:
         draft.add((*keys, "sb3", *key.split(".")), fault)
     return not found

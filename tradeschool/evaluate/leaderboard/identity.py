@@ -26,6 +26,7 @@ CODE: dict[str, Code] = {
         "models/cache.py": WHOLE,
         "models/dialogue.py": WHOLE,
         "models/load.py": ("load",),
+        "models/template.py": WHOLE,
         "models/turn.py": WHOLE,
         "models/turns.py": WHOLE,
         "policies/language_trader.py": WHOLE,

@@ -8,7 +8,7 @@ import numpy as np
 from tradeschool.env.sampling import BLOCK_EPISODES
 from tradeschool.evaluate.diagnose import training_warnings
 from tradeschool.evaluate.leaderboard.headline import blocks
-from tradeschool.evaluate.leaderboard.ladder import Board, kind
+from tradeschool.evaluate.leaderboard.ladder import LANGUAGE, Board, kind
 from tradeschool.evaluate.leaderboard.row import Row
 from tradeschool.evaluate.leaderboard.standing import FEWEST_BLOCKS, NO_DIFFERENCE, REFERENCE
 from tradeschool.evaluate.leaderboard.talks import Talk
@@ -23,6 +23,8 @@ COPIES = 0.4
 """Share of episodes graded as buy and hold's are from which on that is said."""
 FEWEST_ORDERS = 0.5
 """Orders an episode below which holding nearly always is the collapse that a training warning speaks of."""
+FOREIGN = (*LANGUAGE, "zip")
+"""Kinds of agents that were trained elsewhere."""
 
 
 def board_warnings(board: Board, talks: Mapping[str, Sequence[Talk]]) -> list[str]:
@@ -39,16 +41,16 @@ def board_warnings(board: Board, talks: Mapping[str, Sequence[Talk]]) -> list[st
 
 
 def of_unknown_rows(rows: Sequence[Row]) -> list[str]:
-    """That nothing is known of what a board's zips were trained on: they may have seen the days that are played.
+    """That nothing is known of what a board's zips and language models learned from: they may know the days played.
 
-    A run's own board needs no such note: its zips are those of its ``ppo`` stages, trained on its training rows.
+    A run's own board needs no such note of what its stages trained: they saw its training rows.
     """
-    zips = [row.agent for row in rows if row.settings.get("agent") == "zip"]
-    if not zips:
+    names = [row.agent for row in rows if row.settings.get("agent") in FOREIGN]
+    if not names:
         return []
     return [
-        f"Nothing is known of the rows that {' and '.join(zips)} {'was' if len(zips) == 1 else 'were'} trained on: who "
-        "has seen the days of this board is no fair rival."
+        f"Nothing is known of the rows that {' and '.join(names)} {'was' if len(names) == 1 else 'were'} trained on: "
+        "who has seen the days of this board is no fair rival."
     ]
 
 
