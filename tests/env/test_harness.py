@@ -57,6 +57,24 @@ def test_episodes_played_at_once_are_those_of_a_single_environment(rules: dict[s
         assert record.versions == {name: info[name] for name in versions.KEYS}
 
 
+def test_random_actions_are_drawn_by_the_seed_and_anew_for_every_episode() -> None:
+    def equities(seed: int) -> list[list[float]]:
+        return [record.equity_D.tolist() for record in play(Random(seed), env_of(PRACTICE, tickers=1), 3, seed=3)]
+
+    acted: list[Any] = []
+
+    class Spied(Random):
+        def act(self, observations: Any, state: State) -> Any:
+            acted.append(super().act(observations, state))
+            return acted[-1]
+
+    play(Spied(), env_of(PRACTICE), 8, seed=3)
+    for actions_BN in acted:
+        assert len(np.unique(actions_BN)) == actions_BN.size
+    assert equities(0) == equities(0)
+    assert equities(0) != equities(1)
+
+
 def test_who_is_ruined_goes_on_seeing_the_last_day() -> None:
     """And not the beginning of the batch's next episode."""
     seen: list[Any] = []

@@ -1,5 +1,6 @@
 """Text and numbers say the same, up to rounding; the text is as short as it promises."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -195,6 +196,20 @@ def test_a_thousand_faults_do_not_fill_the_next_observation() -> None:
     assert "! and 992 more" in text
     assert ", 999 refused" in text
     assert text in env.observation_space
+
+
+def test_the_longest_observation_lies_within_its_space() -> None:
+    panel = market(tickers=25, days=200)
+    names = tuple(f"Æ{n:02d}.LONG" for n in range(25))
+    data = MarketData(dataclasses.replace(panel, tickers=names))
+    for masked in (True, False):
+        env = TradingEnv(data, tickers=25, days=5, mask=masked)
+        env.reset(seed=0)
+        env.step("\n".join(f"BUY {name} 0.04" for name in env.names))
+        text, _, _, _, info = env.step("\n".join(f"{name} {'?' * 60} 0.04" for name in env.names))
+        assert info["refused"] == 25
+        assert text in env.observation_space
+        assert ("Æ" in text) is not masked
 
 
 def test_observations_lie_within_their_space() -> None:
