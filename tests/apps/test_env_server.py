@@ -210,7 +210,8 @@ def test_a_session_over_http_is_reaped_too(market: MarketData) -> None:
         wait_for(lambda: "result" in httpx.post(f"{url}/mcp", json=create).json(), 15)
 
 
-SECRETS = re.compile(r"TICK\d|\b(19|20)\d\d-\d\d|market by hand")
+SECRETS = re.compile(r"TICK\d|\b(19|20)\d\d-\d\d-\d\d\b|market by hand")
+"""A whole date: the name of an episode, random hexadecimal digits, may hold the like of a month."""
 
 
 def test_what_is_sent_while_masked_holds_no_ticker_and_no_date(served: tuple[str, Offer]) -> None:
