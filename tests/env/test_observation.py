@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import market
 
-from tradeschool.env import facts
+from tradeschool.env import facts, kernel
 from tradeschool.env.data import MarketData
 from tradeschool.env.facts import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M
 from tradeschool.env.observation import (
@@ -108,6 +108,37 @@ def test_the_account_and_holdings_by_hand() -> None:
     assert holding_figures(4.0, 16.0, 5.0, 100.0) == (20.0, 25.0)
     assert holding_figures(-4.0, 16.0, 5.0, 100.0) == (-20.0, -25.0)
     assert holding_figures(4.0, 1e-6, 5.0, -1.0) == (0.0, facts.FARTHEST)
+
+
+@pytest.mark.parametrize(
+    ("shares", "basis", "cash", "equity"),
+    [
+        (4.0, 300.0, 100.0, 500.0),
+        (-4.0, 300.0, 900.0, 500.0),
+        (4e6, 3e8, -3e8, 1.0),  # a share, a cash share and their bounds
+        (-4e6, 3e8, 3e8, 1.0),
+        (4e6, 1e-3, -3e8, 5e6),  # a gain and its bounds
+        (-4e6, 1e-3, 3e8, 5e6),
+        (4.0, 300.0, 1e12, 1e12),  # the richest
+        (4.0, 300.0, -500.0, -100.0),
+        (4.0, 300.0, -400.0, 0.0),
+        (0.0, 0.0, 0.0, 500.0),
+    ],
+)
+def test_the_law_says_the_account_and_holdings_within_the_same_bounds(
+    shares: float, basis: float, cash: float, equity: float
+) -> None:
+    env = TradingEnv(MarketData(market(days=200)), tickers=1, days=7, observation="numeric")
+    env.reset(seed=0)
+    held = env.portfolio
+    close = float(env.data.close_TN[env.episode.start, env.episode.columns[0]])
+    held._stocks_BN3[0, 0, kernel.SHARES], held._stocks_BN3[0, 0, kernel.BASIS] = shares, basis
+    held._accounts_8B[kernel.CASH], held._accounts_8B[kernel.EQUITY] = cash, equity
+    held._accounts_8B[kernel.REFUSED] = 2000
+    held._clocks_B3[0, kernel.TRADES] = 0
+    said = held._run()[M:]
+    due = [*holding_figures(shares, basis, close, equity), *account_figures(cash, equity, env.config.cash, 7, 2000)]
+    np.testing.assert_allclose(said, np.array(due, np.float32), rtol=1e-6)
 
 
 def test_a_line_says_what_stands_in_the_heading() -> None:
