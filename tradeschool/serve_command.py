@@ -12,6 +12,7 @@ from rich.text import Text
 from tradeschool.errors import TradeschoolError
 
 if TYPE_CHECKING:
+    from tradeschool.apps.env_server.offer import Offer
     from tradeschool.market.panel import Panel
     from tradeschool.tasks.base import SplitName
 
@@ -56,33 +57,48 @@ def serve(
         raise TradeschoolError("Say what to serve: tradeschool serve --env serves the trading environment.")
     if recipe and not split:
         raise TradeschoolError(f"--recipe {recipe} says how --split cuts the rows. Add --split train, or leave it out.")
-    from tradeschool.apps.offered import level_named, market_named
+    from tradeschool.apps.offered import level_named
 
     console, level = Console(), level_named(level)
     with console.status("Reading the market ..."):
         # First: it says plainly where OpenEnv is not installed.
         import tradeschool.apps.env_messages  # noqa: F401
         from tradeschool.apps.env_server.app import create, listen, server
-        from tradeschool.apps.env_server.offer import Offer
-        from tradeschool.env.levels import level_config
 
-        data = market_named(market, level, console)
-        rows = _rows(data.panel, split, recipe) if split else None
-        offer = Offer(data, level_config(level, observation=observation), rows)
+        offer = _offer(level, market, observation, split, recipe, console)
         app = create(offer, sessions, timeout)
     listening = listen(host, port)
     address, bound = listening.getsockname()[:2]
     _say(
         console,
-        f"Serving {offer.versions['level']} {offer.versions['task_version']} of environment "
-        f"{offer.versions['env_version']} on {data.panel.name}, {_span(data.panel, split, rows)}, at "
-        f"http://{_in_url(host)}:{bound}: {sessions} sessions at most, each dropped after {timeout:g} s "
-        "without a step. Stop with Ctrl-C.",
+        f"Serving {_what(offer, split)}, at http://{_in_url(host)}:{bound}: {sessions} sessions at most, each dropped "
+        f"after {timeout:g} s without a step. Stop with Ctrl-C.",
     )
     if not ipaddress.ip_address(address).is_loopback:
         _say(console, "Note: whoever can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         server(app).run(sockets=[listening])
+
+
+def _offer(
+    level: str, market: str, observation: str, split: "SplitName | None", recipe: Path | None, console: Console
+) -> "Offer":
+    from tradeschool.apps.env_server.offer import Offer
+    from tradeschool.apps.offered import market_named
+    from tradeschool.env.levels import level_config
+
+    data = market_named(market, level, console)
+    rows = _rows(data.panel, split, recipe) if split else None
+    return Offer(data, level_config(level, observation=observation), rows)
+
+
+def _what(offer: "Offer", split: "SplitName | None") -> str:
+    """The environment in words: its versions, its market, and which of its rows."""
+    versions, panel = offer.versions, offer.data.panel
+    return (
+        f"{versions['level']} {versions['task_version']} of environment {versions['env_version']} on {panel.name}, "
+        f"{_span(panel, split, offer.rows)}"
+    )
 
 
 def _rows(panel: "Panel", split: "SplitName", recipe: Path | None) -> tuple[int, int]:

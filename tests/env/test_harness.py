@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,24 +26,28 @@ def env_of(data: Any = HOSTILE, **settings: Any) -> TradingEnv:
     return TradingEnv(data, **{"tickers": 3, "days": DAYS, "observation": "numeric", **settings})
 
 
+@dataclass(frozen=True)
+class Spied(Random):
+    """Keeps what it does, day by day."""
+
+    acted: list[Any] = field(default_factory=list)
+
+    def act(self, observations: Any, state: State) -> Any:
+        self.acted.append(super().act(observations, state))
+        return self.acted[-1]
+
+
 @pytest.mark.parametrize("rules", [{}, {"short": True, "leverage": 2.0, "ruin": 0.9}, {"tickers": 1}])
 def test_episodes_played_at_once_are_those_of_a_single_environment(rules: dict[str, Any]) -> None:
-    env = env_of(**rules)
-    acted: list[Any] = []
-
-    class Spied(Random):
-        def act(self, observations: Any, state: State) -> Any:
-            acted.append(super().act(observations, state))
-            return acted[-1]
-
-    records = play(Spied(), env, 25, seed=3)
+    env, spied = env_of(**rules), Spied()
+    records = play(spied, env, 25, seed=3)
     assert not rules.get("short") or any(record.terminated for record in records)
     for b, record in enumerate(records):
         refused = 0
         env.reset(seed=3 + b)
         assert (record.start, record.tickers) == (env.episode.start, env.episode.tickers)
         for day in range(DAYS):
-            _, _, terminated, truncated, info = env.step(acted[day][b].astype(np.float64))
+            _, _, terminated, truncated, info = env.step(spied.acted[day][b].astype(np.float64))
             refused += info["refused"]
             if terminated or truncated:
                 break
@@ -61,15 +66,9 @@ def test_random_actions_are_drawn_by_the_seed_and_anew_for_every_episode() -> No
     def equities(seed: int) -> list[list[float]]:
         return [record.equity_D.tolist() for record in play(Random(seed), env_of(PRACTICE, tickers=1), 3, seed=3)]
 
-    acted: list[Any] = []
-
-    class Spied(Random):
-        def act(self, observations: Any, state: State) -> Any:
-            acted.append(super().act(observations, state))
-            return acted[-1]
-
-    play(Spied(), env_of(PRACTICE), 8, seed=3)
-    for actions_BN in acted:
+    spied = Spied()
+    play(spied, env_of(PRACTICE), 8, seed=3)
+    for actions_BN in spied.acted:
         assert len(np.unique(actions_BN)) == actions_BN.size
     assert equities(0) == equities(0)
     assert equities(0) != equities(1)
@@ -79,12 +78,12 @@ def test_who_is_ruined_goes_on_seeing_the_last_day() -> None:
     """And not the beginning of the batch's next episode."""
     seen: list[Any] = []
 
-    class Spied(Random):
+    class Watching(Random):
         def act(self, observations: Any, state: State) -> Any:
             seen.append((observations.copy(), state.live_B.copy()))
             return super().act(observations, state)
 
-    records = play(Spied(), env_of(short=True, leverage=2.0, ruin=0.95), 25)
+    records = play(Watching(), env_of(short=True, leverage=2.0, ruin=0.95), 25)
     assert sum(record.terminated for record in records) > 0
     for (before, was_live_B), (after, live_B) in itertools.pairwise(seen):
         assert (was_live_B | ~live_B).all()

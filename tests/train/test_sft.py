@@ -1,6 +1,7 @@
 """What SFT imitates as tokens: questions as they are asked later, answers whole, loss on the answer alone."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +129,14 @@ def test_what_trl_cannot_do_with_answers_that_are_tokens_is_refused(task: Rating
         checked(packing=True)
     with pytest.raises(RecipeError, match=r"stages\.first\.trl\.assistant_only_loss: .*Remove it"):
         checked(assistant_only_loss=True)
+
+
+def test_in_episodes_the_loss_is_on_the_answers(task: RatingTask) -> None:
+    config = sft.Config.model_validate({"stage": "sft", "name": "first", "trl": {"completion_only_loss": False}})
+    sft.check_task(config, task)
+    episodic: Any = SimpleNamespace(episodic=True)
+    with pytest.raises(RecipeError, match=r"stages\.first\.trl\.completion_only_loss: .*Remove it"):
+        sft.check_task(config, episodic)
 
 
 @pytest.mark.parametrize("key", ["eos_token", "chat_template_path"])

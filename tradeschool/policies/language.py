@@ -55,7 +55,9 @@ class LanguagePolicy(Policy):
         import torch
 
         inputs = self._turn.questions(asked).to(self._model.device)
-        sampling = {"do_sample": True, "temperature": self._temperature} if self._temperature else {"do_sample": False}
+        sampling: dict[str, Any] = {"do_sample": False}
+        if self._temperature:  # top_k: by default transformers draws from the 50 likeliest alone
+            sampling = {"do_sample": True, "temperature": self._temperature, "top_k": 0}
         with torch.inference_mode(), _plain_generation(self._model):
             output = self._model.generate(
                 input_ids=inputs.input_ids,

@@ -63,10 +63,9 @@ def check_task(config: Config, task: Task) -> None:
     refuse_unread(config)
     where, trl = f"stages.{config.name}.trl", config.trl
     if trl.get("assistant_only_loss"):
-        raise RecipeError(
-            f"{where}.assistant_only_loss: the loss is on the answers alone as it is. Remove it; for a loss on the "
-            "questions too write completion_only_loss: false."
-        )
+        raise RecipeError(f"{where}.assistant_only_loss: the loss is on the answers alone as it is. Remove it.")
+    if task.episodic and trl.get("completion_only_loss") is False:
+        raise RecipeError(f"{where}.completion_only_loss: in episodes the answers alone bear loss. Remove it.")
     if trl.get("packing") and not trl.get("max_length"):
         raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
     for key in ("chat_template_path", "eos_token"):
