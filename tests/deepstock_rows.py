@@ -21,10 +21,11 @@ def write_rows(path: Path, panel: Panel) -> Path:
                 before = str(panel.dates_T[t - 1].astype("datetime64[D]"))
                 price |= {"previous_date": before, "open_previous": panel.open_TN[t - 1, n]}
                 price |= {"close_previous": panel.close_TN[t - 1, n]}
+            headlines = [f"{ticker} in the news on {day}"] if t % 3 == 0 else []
             info = {
                 "current_date": str(day),
                 "company_info": {"name": f"{ticker.title()} Motor Company", "description": f"{ticker} makes cars."},
-                "news": {"news_headlines": [f"{ticker} told on {day}"] if t % 3 == 0 else [], "news_date": str(day)},
+                "news": {"news_headlines": headlines, "news_date": str(day)},
                 "financials": {"year": int(year), "financials": json.dumps({"Total Revenue": 1e9 + n, "EPS": 2 + n})},
                 "price": price,
             }

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tradeschool.errors import TradeschoolError
-from tradeschool.market.yahoo.fetch import Fetched, fetch
+from tradeschool.market.yahoo import Fetched, fetch
 
 curl = pytest.importorskip("curl_cffi.requests")
 Session: Any = curl.Session
@@ -80,21 +80,21 @@ def with_blank_day(result: Chart, day: str) -> Chart:
 
 
 class FakeYahoo(Session):
-    """``charts`` has the tickers that exist. ``troubles`` are given to the next chart requests, one each.
+    """``charts`` has the tickers that exist; an exception there is raised. ``troubles`` answer the next chart requests.
 
     A trouble is an answer (status, text) or an exception to raise. With ``down`` every request raises it. A request
-    that no recorded answer is for fails the test: yfinance has changed what it asks.
+    without a recorded answer fails the test: yfinance has changed its requests.
     """
 
-    def __init__(self, **charts: Chart) -> None:
+    def __init__(self, **charts: Chart | BaseException) -> None:
         super().__init__()
         self.charts = charts
         self.troubles: list[Answer | BaseException] = []
         self.down: BaseException | None = None
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def request(self, method: Any, url: str, params: Any = None, **_: Any) -> Any:
-        self.asked.append(url)
+        self.requests.append(url)
         if self.down is not None:
             raise self.down
         response = curl.Response()
@@ -122,12 +122,15 @@ class FakeYahoo(Session):
             return 200, "<html></html>"
         if path.startswith("/v10/finance/quoteSummary/"):
             return 404, recorded("quote_not_found")
-        raise AssertionError(f"yfinance asks what no answer is recorded for: {host}{path}")
+        raise AssertionError(f"no recorded answer for {host}{path}")
 
     def _chart(self, ticker: str, params: dict[str, Any]) -> Answer:
         if ticker not in self.charts:
             return 404, recorded("not_found")
-        result = copy.deepcopy(self.charts[ticker])
+        known = self.charts[ticker]
+        if isinstance(known, BaseException):
+            raise known
+        result = copy.deepcopy(known)
         result["meta"]["symbol"] = ticker
         if "timestamp" in result:
             begin, end = params.get("period1", result["timestamp"][-1]), params.get("period2", 2**40)
@@ -146,14 +149,7 @@ class FakeYahoo(Session):
         )
 
 
-class Waits(list[float]):
-    """Records what it was asked to wait."""
-
-    __call__ = list.append
-
-
 def get(yahoo: FakeYahoo, out: Path, *tickers: str, **options: Any) -> Fetched:
-    options.setdefault("wait", Waits())
     first, end = options.pop("dates", DATES)
     return fetch(tickers or ("DEMO",), first, end, out, session=yahoo, **options)
 
@@ -165,7 +161,3 @@ def refused(yahoo: FakeYahoo, out: Path, *tickers: str, **options: Any) -> str:
         get(yahoo, out, *tickers, **options)
     assert sorted(out.parent.rglob("*")) == before
     return str(caught.value)
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

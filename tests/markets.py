@@ -1,24 +1,25 @@
-"""Small markets for the tests: practice ones, ragged ones, and ones whose future is scrambled."""
+"""Small markets for the tests: synthetic ones, ragged ones, and ones whose future is scrambled."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tradeschool.market.notes.note import Note
+from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
-from tradeschool.market.practice import PracticeConfig, practice
 from tradeschool.market.splits import split_rows
+from tradeschool.market.synthetic import SyntheticConfig, simulate
 from tradeschool.policies.base import Kind, Policy
 from tradeschool.tasks.base import Example
-from tradeschool.tasks.rating import RatingConfig, RatingTask
+from tradeschool.tasks.rating import RatingTask
+from tradeschool.tasks.rating_config import RatingConfig
 from tradeschool.text.describe import FACTS
 
 EMBARGO = 16
 
 
 def market(edge: float = 0.3, tickers: int = 6, days: int = 400, seed: int = 0) -> Panel:
-    return practice(PracticeConfig(edge=edge, tickers=tickers, days=days, seed=seed))
+    return simulate(SyntheticConfig(edge=edge, tickers=tickers, days=days, seed=seed))
 
 
 def task_of(panel: Panel, warmup: int = 40, **config: Any) -> RatingTask:
@@ -32,7 +33,7 @@ def every_fact(panel: Panel, mask: bool = True) -> RatingTask:
 
 
 def ragged(seed: int = 0) -> Panel:
-    """A practice market with a late listing, a delisting, gaps, and a note on a day without trading."""
+    """A synthetic market with a late listing, a delisting, gaps, and an event on a day without trading."""
     panel = market(seed=seed)
     bars = {f"{name}_TN": getattr(panel, f"{name}_TN").copy() for name in FIELDS}
     for bar_TN in bars.values():
@@ -42,13 +43,13 @@ def ragged(seed: int = 0) -> Panel:
         bar_TN[::37, 3] = np.nan
     saturday = panel.dates_T[204].astype("datetime64[D]") + 1
     assert saturday not in panel.dates_T
-    extra = Note(saturday, panel.tickers[2], "news", f"{panel.tickers[2]} wins a prize over ${panel.tickers[3]}")
-    notes = tuple(sorted((*panel.notes, extra), key=lambda note: note.known_at))
-    return replace(panel, notes=notes, name="ragged", **bars)
+    extra = Event(saturday, panel.tickers[2], "news", f"{panel.tickers[2]} wins a prize over ${panel.tickers[3]}")
+    events = tuple(sorted((*panel.events, extra), key=lambda event: event.known_at))
+    return replace(panel, events=events, name="ragged", **bars)
 
 
 def scrambled_after(panel: Panel, t: int, seed: int = 1) -> Panel:
-    """The same until the close of row t; after it other bars, other listings, other notes, another forecast."""
+    """The same until the close of row t; after it other bars, other listings, other events, another forecast."""
     rng = np.random.default_rng([seed, t])
     rows, count = panel.shape[0] - t - 1, panel.shape[1]
     open_, close = (rng.uniform(1, 1000, (rows, count)) for _ in range(2))
@@ -59,17 +60,17 @@ def scrambled_after(panel: Panel, t: int, seed: int = 1) -> Panel:
         bar_TN = getattr(panel, f"{name}_TN").copy()
         bar_TN[t + 1 :] = np.where(missing, np.nan, later)
         bars[f"{name}_TN"] = bar_TN
-    known = [note for note in panel.notes if note.known_at <= panel.dates_T[t]]
-    told = [
-        Note(date, ticker, "news", text)
+    known = [event for event in panel.events if event.known_at <= panel.dates_T[t]]
+    new_events = [
+        Event(date, ticker, "news", text)
         for date in panel.dates_T[t] + np.arange(1, 40)
         for ticker, text in ((None, "Sessions turn choppy and trending"), (panel.tickers[0], "Record lawsuit wins"))
     ]
-    planted_TN = panel.planted_TN
-    if planted_TN is not None:
-        planted_TN = planted_TN.copy()
-        planted_TN[t + 1 :] = rng.normal(0, 5, planted_TN[t + 1 :].shape)
-    return replace(panel, notes=(*known, *told), planted_TN=planted_TN, **bars)
+    true_alpha_TN = panel.true_alpha_TN
+    if true_alpha_TN is not None:
+        true_alpha_TN = true_alpha_TN.copy()
+        true_alpha_TN[t + 1 :] = rng.normal(0, 5, true_alpha_TN[t + 1 :].shape)
+    return replace(panel, events=(*known, *new_events), true_alpha_TN=true_alpha_TN, **bars)
 
 
 def listed(panel: Panel, t: int) -> list[Example]:
@@ -79,10 +80,10 @@ def listed(panel: Panel, t: int) -> list[Example]:
 
 
 class Says(Policy):
-    """Answers every prompt with the same text."""
+    """Answers with the same texts in turn."""
 
     def __init__(self, *texts: str, name: str = "says", kind: Kind = "trained") -> None:
         self.name, self.kind, self._texts = name, kind, texts
 
-    def reply(self, prompts: Any) -> list[str]:
-        return [self._texts[i % len(self._texts)] for i in range(len(prompts))]
+    def generate(self, conversations: Any, n: int = 1) -> list[list[str]]:
+        return [[self._texts[i % len(self._texts)]] * n for i in range(len(conversations))]

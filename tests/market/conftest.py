@@ -17,12 +17,13 @@ def yfinance_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def yahoo(yfinance_cache: None, monkeypatch: pytest.MonkeyPatch) -> "Iterator[FakeYahoo]":
-    """A Yahoo that knows DEMO, and a yfinance that remembers nothing of the test before."""
+    """A Yahoo that knows DEMO, and a yfinance without the state of earlier tests, which retries without waiting."""
     import yfinance as yf
     from fake_yahoo import FakeYahoo, chart
 
     yf.data.YfData._instances.clear()
+    monkeypatch.setattr(yf.data._time, "sleep", lambda seconds: None)
     monkeypatch.setattr(yf.base, "_tz_info_fetch_ctr", 0)
     yf.cache.get_tz_cache().store("DEMO", None)
     yield FakeYahoo(DEMO=chart())
-    assert yf.config.debug.hide_exceptions is True
+    assert (yf.config.debug.hide_exceptions, yf.config.network.retries) == (True, 0)

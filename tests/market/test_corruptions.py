@@ -1,7 +1,7 @@
 """Good folders with something broken in them: refused, or every difference in the Panel is accounted for.
 
 Four formats (a file per ticker, long, yfinance's wide, field tables) meet damage to bytes, cells, rows, columns
-and files. What a folder should load to is told by a reader of its own, a few lines that know plain CSV only.
+and files. An independent reader, a few lines for plain CSV only, gives the expected bars.
 """
 
 import gzip
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tradeschool.errors import DataError
-from tradeschool.market import sources
-from tradeschool.market.check import check, has_errors
+from tradeschool.market.findings import has_errors
+from tradeschool.market.load import check_prices, load_prices
 from tradeschool.market.panel import FIELDS, Panel
-from tradeschool.market.prices import fastcsv
 
 EXAMPLES = 20
 """Per level and format: 320 in all."""
@@ -46,14 +44,11 @@ class Outcome:
 
 
 def outcome(folder: Path) -> Outcome:
-    """Load and check: neither raises anything but DataError, and they agree; so do the two readers of CSV."""
-    findings = check(folder)
-    with patch.object(fastcsv, "read", lambda *_: None):
-        careful = sources.inspect(folder)
-    assert sorted(careful.findings, key=repr) == sorted(findings, key=repr)
+    """Load and check: neither raises anything but DataError, and they agree."""
+    findings = check_prices(folder)
     messages: list[str] = []
     try:
-        panel = sources.load(folder, messages)
+        panel = load_prices(folder, messages)
     except DataError as error:
         refusal = str(error)
     else:
@@ -63,7 +58,6 @@ def outcome(folder: Path) -> Outcome:
         assert str(folder) in refusal
         return Outcome(None, Counter())
     assert sorted(messages) == sorted(finding.text for finding in findings)
-    assert sources._align(careful.histories, panel.name).data_hash() == panel.data_hash()
     return Outcome(bars_of(panel), Counter(text.replace(str(folder), "") for text in messages))
 
 
@@ -76,7 +70,7 @@ def write(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def intact_keys(kind: str, good: Files, bad: Mapping[str, bytes]) -> set[Key]:
-    """Tickers and days whose every line, and whose header, stand unharmed in the damaged folder."""
+    """Tickers and days whose every line, and whose header, are unharmed in the damaged folder."""
     harmed: set[tuple[str, str]] = set()
     for name, data in good.items():
         lines, left = data.split(b"\n"), set(bad.get(name, b"").split(b"\n"))
@@ -99,26 +93,26 @@ def same(a: Bar | None, b: Bar | None) -> bool:
 
 
 def judge(kind: str, good: Files, bad: Files, before: Outcome, after: Outcome) -> str:
-    """Assert the property; tell how the damage ended."""
+    """Assert the property and return how the damage ended."""
     assert before.bars is not None
     if after.bars is None:
         return "refused"
     changed = {
         key for key in before.bars.keys() | after.bars.keys() if not same(before.bars.get(key), after.bars.get(key))
     }
-    assert not changed & intact_keys(kind, good, bad), "a bar moved that nobody touched"
+    assert not changed & intact_keys(kind, good, bad), "an undamaged bar changed"
     if not changed:
         return "equal"
     if after.texts - before.texts:
         return "announced"
-    # Nobody said a word: then the damaged folder must be a good one, too, and hold just these other values.
+    # No message: then the damaged folder must be valid too, and hold exactly these other values.
     expected = plain(bad)
     assert expected.keys() == after.bars.keys()
     assert all(same(expected[key], bar) for key, bar in after.bars.items())
     gone = before.bars.keys() - after.bars.keys()
-    # A line that is missing can be told from other tickers only where each has its own.
-    assert not gone or kind in ("long", "wide"), "days vanished without a word"
-    assert not after.bars.keys() - before.bars.keys() or kind in ("long", "wide"), "days appeared without a word"
+    # A missing line shows against other tickers only where each has its own lines.
+    assert not gone or kind in ("long", "wide"), "days vanished without a message"
+    assert not after.bars.keys() - before.bars.keys() or kind in ("long", "wide"), "days appeared without a message"
     return "another valid value"
 
 
@@ -147,7 +141,7 @@ def test_damage_is_refused_or_every_difference_is_accounted_for(tmp_path: Path, 
     run()
     print(f"{level} of {kind}: {sum(ends.values())} corruptions: {dict(ends)}")
     assert sum(ends.values()) >= EXAMPLES * 0.8
-    # Damage that is never noticed, or a reader that takes nothing, would make all of the above easy to hold.
+    # A reader that refuses everything, or damage that is never noticed, would pass trivially.
     assert ends["refused"] + ends["announced"] > 0
 
 
@@ -197,7 +191,7 @@ def as_frame(path: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("damage", FILES)
-def test_damage_to_files_is_refused_or_told(tmp_path: Path, damage: str) -> None:
+def test_damage_to_files_is_refused_or_reported(tmp_path: Path, damage: str) -> None:
     if damage == "a file that may not be read" and os.geteuid() == 0:
         pytest.skip("root may read everything")
     folder = write(tmp_path / "market", per_ticker())

@@ -1,4 +1,4 @@
-"""A Panel refuses bars that break a rule, and its hash changes with anything it holds."""
+"""A Panel refuses bars that break a rule, and its hash changes with any of its data."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeschool.errors import DataError
-from tradeschool.market.notes.note import Note
+from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
 
 
@@ -65,12 +65,12 @@ def test_a_bar_without_close_must_be_empty(name: str) -> None:
     "days", [["2020-01-02", "2020-01-02", "2020-01-06"], ["2020-01-03", "2020-01-02", "2020-01-06"]]
 )
 def test_dates_must_increase(days: list[str]) -> None:
-    with pytest.raises(DataError, match=r"row 1\) does not come after"):
+    with pytest.raises(DataError, match=r"row 1\) is not after"):
         panel(dates_T=np.array(days, dtype="datetime64[D]"))
 
 
 def test_shapes_and_tickers_must_agree() -> None:
-    with pytest.raises(DataError, match="volume has shape"):
+    with pytest.raises(DataError, match="volume_TN has shape"):
         panel(volume_TN=np.ones((3, 1)))
     with pytest.raises(DataError, match="'A' appears twice"):
         panel(tickers=("A", "A"))
@@ -89,7 +89,7 @@ def test_the_hash_changes_with_any_bar(field: str, t: int, n: int) -> None:
 def test_the_hash_is_over_the_data_and_not_the_name() -> None:
     whole = panel()
     assert whole.data_hash() == panel().data_hash() == dataclasses.replace(whole, name="other").data_hash()
-    note = Note(np.datetime64("2020-01-03"), "A", "news", "A buys B")
-    assert panel(notes=(note,)).data_hash() != whole.data_hash()
+    event = Event(np.datetime64("2020-01-03"), "A", "news", "A buys B")
+    assert panel(events=(event,)).data_hash() != whole.data_hash()
     assert panel(tickers=("A", "C")).data_hash() != whole.data_hash()
     assert panel(dates_T=whole.dates_T - 1).data_hash() != whole.data_hash()

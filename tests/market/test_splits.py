@@ -1,4 +1,4 @@
-"""Splits: in time, no row lost or shared, embargo kept, senseless requests refused; the same for every fold."""
+"""Splits: in time, no row lost or shared, embargo kept, empty parts refused; the same for every fold."""
 
 import datetime
 import itertools
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tradeschool import pipeline
+from tradeschool.config.recipe import read
 from tradeschool.errors import DataError, RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split, split_rows, walk_forward
-from tradeschool.recipe import read
 
 
 def panel(days: int = 1000) -> Panel:
@@ -58,41 +58,11 @@ def test_dates_start_their_parts_and_the_embargo_lies_before_them(kind: type) ->
 
 
 @pytest.mark.parametrize(
-    ("shares", "words"),
-    [
-        ((0.6, 0.4), "2 shares"),
-        ((0.6, 0.0, 0.4), "above 0"),
-        ((1.2, -0.4, 0.2), "above 0"),
-        ((0.6, float("nan"), 0.4), "above 0"),
-        ((60, 10, 30), "sum to 100, not to 1"),
-    ],
-)
-def test_senseless_shares_are_refused(shares: tuple[float, float, float], words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        split_rows(panel(), shares, embargo=1, warmup=0)
-
-
-@pytest.mark.parametrize(
-    ("dates", "words"),
-    [
-        (("2012-01-01", "2011-01-01"), "not after"),
-        (("2011-01-01", "2011-01-01"), "not after"),
-        (("soon", "2011-01-01"), "'soon' is not a date"),
-        ((2011, "2011-01-01"), "2011 is not a date"),
-        (("2011-02-30", "2011-06-01"), "'2011-02-30' is not a date"),
-        (("2011-01-01",), "Give two"),
-    ],
-)
-def test_senseless_dates_are_refused(dates: tuple[str, str], words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        split_rows(panel(), dates=dates, embargo=1, warmup=0)
-
-
-@pytest.mark.parametrize(
     ("dates", "part"),
     [
         (("2009-01-01", "2011-01-01"), "train"),
         (("2011-01-01", "2011-01-05"), "validation"),
+        (("2012-01-01", "2011-01-01"), "validation"),
         (("2011-01-01", "2039-01-01"), "test"),
     ],
 )
@@ -104,12 +74,6 @@ def test_an_empty_part_is_refused_by_name(dates: tuple[str, str], part: str) -> 
 def test_a_history_shorter_than_warm_up_and_embargo_is_refused() -> None:
     with pytest.raises(DataError, match="30 dates"):
         split_rows(panel(30), embargo=15, warmup=20)
-
-
-@pytest.mark.parametrize(("embargo", "warmup", "name"), [(-1, 0, "embargo"), (1, -1, "warmup")])
-def test_negative_row_counts_are_refused(embargo: int, warmup: int, name: str) -> None:
-    with pytest.raises(RecipeError, match=f"{name} is -1"):
-        split_rows(panel(), embargo=embargo, warmup=warmup)
 
 
 # walking forward ---------------------------------------------------------------------------------
@@ -162,7 +126,7 @@ def test_the_tests_of_the_folds_tile_the_test_part_in_nearly_equal_pieces(
 
 
 @given(**WALKS)
-def test_the_training_part_expands_by_the_tests_gone_by_and_validation_keeps_its_length(
+def test_the_training_part_grows_by_the_earlier_test_parts_and_validation_keeps_its_length(
     days: int, count: int, embargo: int, warmup: int, cuts: tuple[float, float]
 ) -> None:
     _, plain, folds = walked(days, count, embargo, warmup, cuts)
@@ -197,9 +161,7 @@ def test_folds_begin_at_the_dates_that_are_given() -> None:
     assert second.test_T[-1] == 999
 
 
-def test_senseless_numbers_of_folds_are_refused() -> None:
-    with pytest.raises(RecipeError, match="folds is 0"):
-        walk_forward(panel(), 0, embargo=1, warmup=0)
+def test_more_folds_than_test_dates_are_refused() -> None:
     with pytest.raises(DataError, match="31 folds need at least as many test dates, and the test part has 30"):
         walk_forward(panel(100), 31, embargo=0, warmup=0)
     assert len(walk_forward(panel(100), 30, embargo=0, warmup=0)) == 30
@@ -208,7 +170,7 @@ def test_senseless_numbers_of_folds_are_refused() -> None:
 # in a recipe -------------------------------------------------------------------------------------
 
 
-def test_a_recipe_runs_the_fold_that_it_names(fake_recipe: Callable[..., Path]) -> None:
+def test_a_recipe_runs_its_fold(fake_recipe: Callable[..., Path]) -> None:
     path = fake_recipe()
     tasks: list[Any] = []
     for option in ("split.fold=0", "split.fold=2"):
@@ -220,7 +182,7 @@ def test_a_recipe_runs_the_fold_that_it_names(fake_recipe: Callable[..., Path]) 
     assert len(tasks[1].split.train_T) > len(tasks[0].split.train_T)
 
 
-def test_a_recipe_that_names_no_fold_is_split_once(fake_recipe: Callable[..., Path]) -> None:
+def test_a_recipe_without_a_fold_is_split_once(fake_recipe: Callable[..., Path]) -> None:
     split = read(fake_recipe()).split
     assert (split.folds, split.fold) == (1, 0)
 
@@ -236,7 +198,7 @@ def test_a_recipe_that_names_no_fold_is_split_once(fake_recipe: Callable[..., Pa
         (["split.flod=1"], ["Did you mean 'fold'?"]),
     ],
 )
-def test_a_fold_that_is_not_there_is_refused_in_plain_words(
+def test_a_fold_that_does_not_exist_is_refused(
     fake_recipe: Callable[..., Path], options: list[str], words: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as refused:

@@ -1,18 +1,18 @@
-"""Numbers to English: every fact a prompt can state, its cuts, its words, and the unknown said as unknown."""
+"""Facts: their numbers, cuts and words, and unknown numbers shown as unknown."""
 
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from markets import market, ragged, task_of
 
 from tradeschool.errors import RecipeError
-from tradeschool.market import practice
-from tradeschool.market.window import DatedNote, Window, Windows
-from tradeschool.text.describe import FACTS, check_facts, describe, fact, facts, tone
+from tradeschool.market import synthetic
+from tradeschool.market.events.archive import KnownEvent
+from tradeschool.market.snapshot import Snapshot, Snapshots
+from tradeschool.text.describe import FACTS, check_facts, fact, facts, tone
 
 SOUND = {
     "strength_10": 0.0, "rsi_14": 50.0, "close": 100.0, "sma_50": 100.0, "roc_10": 0.0, "macd_hist": 0.5,
@@ -22,15 +22,16 @@ SOUND = {
 }  # fmt: skip
 
 
-def window(values: Mapping[str, float] | None = None, news: str = "", age: int = 0, market_news: str = "") -> Window:
-    return Window(
+def snapshot(
+    values: Mapping[str, float] | None = None, news: str = "", age: int = 0, market_news: str = ""
+) -> Snapshot:
+    return Snapshot(
         key="A@2020-01-01",
         ticker="Stock 1",
         date="day 7",
         values={**SOUND, **(values or {})},
-        closes_L=np.full(20, 100.0),
-        news=(DatedNote(news, age), DatedNote("An older one misses", 4)) if news else (),
-        market_news=(DatedNote(market_news, 3),) if market_news else (),
+        news=(KnownEvent(news, age), KnownEvent("An older one misses", 4)) if news else (),
+        market_news=(KnownEvent(market_news, 3),) if market_news else (),
     )
 
 
@@ -73,44 +74,44 @@ def window(values: Mapping[str, float] | None = None, news: str = "", age: int =
         ("bands", {"bb_upper": 102.0, "bb_lower": 98.0}, "Bandwidth 4.0% (narrow)"),
     ],
 )
-def test_numbers_are_said_with_their_word(name: str, values: dict[str, float], text: str) -> None:
-    assert fact(name, window(values)).text == text
+def test_numbers_are_shown_with_their_word(name: str, values: dict[str, float], text: str) -> None:
+    assert fact(name, snapshot(values)).text == text
 
 
 @pytest.mark.parametrize("name", [name for name in FACTS if name not in ("stock", "date", "market", "news")])
-def test_what_is_not_known_is_said(name: str) -> None:
-    said = fact(name, window(dict.fromkeys(SOUND, math.nan)))
-    assert said.text == f"{said.label} unknown"
-    assert said.word == "unknown"
+def test_unknown_numbers_are_shown_as_unknown(name: str) -> None:
+    stated = fact(name, snapshot(dict.fromkeys(SOUND, math.nan)))
+    assert stated.text == f"{stated.label} unknown"
+    assert stated.word == "unknown"
 
 
 @given(value=st.floats(), name=st.sampled_from(sorted(SOUND)))
-def test_any_number_can_be_said(value: float, name: str) -> None:
+def test_any_number_can_be_shown(value: float, name: str) -> None:
     assume(not (name == "close" and value == 0))  # a Panel refuses such a price
-    for said in facts(window({name: value}), FACTS):
-        assert said.text.startswith(said.label)
-        assert "\n" not in said.text
-        assert "nan" not in said.text
-        assert said.word == "unknown" or said.word in said.text or said.name in ("news", "market")
+    for stated in facts(snapshot({name: value}), FACTS):
+        assert stated.text.startswith(stated.label)
+        assert "\n" not in stated.text
+        assert "nan" not in stated.text
+        assert stated.word == "unknown" or stated.word in stated.text or stated.name in ("news", "market")
 
 
 def test_text_facts() -> None:
-    today = window(news="Profit beats forecasts", market_news="Markets are choppy")
+    today = snapshot(news="Profit beats forecasts", market_news="Markets are choppy")
     assert fact("stock", today).text == "Stock: Stock 1"
     assert fact("date", today).text == "Date: day 7"
     assert (fact("news", today).text, fact("news", today).word) == ("News today: Profit beats forecasts", "good")
     assert (fact("market", today).text, fact("market", today).word) == ("Market: Markets are choppy", "choppy")
-    assert fact("news", window(news="Cuts outlook", age=3)).text == "News 3d ago: Cuts outlook"
-    assert (fact("news", window()).text, fact("news", window()).word) == ("News none", "none")
-    assert (fact("market", window()).text, fact("market", window()).word) == ("Market no report", "unclear")
-    assert fact("market", window(market_news="Nothing to say")).word == "unclear"
+    assert fact("news", snapshot(news="Cuts outlook", age=3)).text == "News 3d ago: Cuts outlook"
+    assert (fact("news", snapshot()).text, fact("news", snapshot()).word) == ("News none", "none")
+    assert (fact("market", snapshot()).text, fact("market", snapshot()).word) == ("Market no report", "unclear")
+    assert fact("market", snapshot(market_news="Nothing to say")).word == "unclear"
 
 
 @pytest.mark.parametrize(
     ("text", "sign"),
     [
-        *((text, 1) for text in practice.GOOD_NEWS),
-        *((text, -1) for text in practice.BAD_NEWS),
+        *((text, 1) for text in synthetic.GOOD_NEWS),
+        *((text, -1) for text in synthetic.BAD_NEWS),
         ("Profit rises", 0),
         ("Beats on sales, misses on profit", 0),
         ('"Record" growth, says report!', 1),
@@ -121,34 +122,34 @@ def test_tone(text: str, sign: int) -> None:
     assert tone(text) == sign
 
 
-@pytest.mark.parametrize("text", [*practice.TRENDING, *practice.CHOPPY])
-def test_every_market_headline_of_the_practice_market_is_understood(text: str) -> None:
-    expected = "trending" if text in practice.TRENDING else "choppy"
-    assert fact("market", window(market_news=text)).word == expected
+@pytest.mark.parametrize("text", [*synthetic.TRENDING, *synthetic.CHOPPY])
+def test_every_market_headline_of_a_synthetic_market_is_understood(text: str) -> None:
+    expected = "trending" if text in synthetic.TRENDING else "choppy"
+    assert fact("market", snapshot(market_news=text)).word == expected
 
 
-def test_describe_is_a_line_per_fact_in_the_order_asked() -> None:
-    lines = describe(window(), ["rsi", "stock", "adx"]).splitlines()
+def test_facts_have_the_order_of_their_names() -> None:
+    lines = [fact.text for fact in facts(snapshot(), ["rsi", "stock", "adx"])]
     assert lines == ["RSI 50.0 (neutral)", "Stock: Stock 1", "ADX 30 (trending)"]
-    assert [said.name for said in facts(window(), FACTS)] == list(FACTS)
+    assert [stated.name for stated in facts(snapshot(), FACTS)] == list(FACTS)
 
 
-def test_real_windows_can_be_described_from_the_first_day_on() -> None:
+def test_real_snapshots_can_be_described_from_the_first_day_on() -> None:
     """Warm-up, gaps and unlisted tickers included, every line filled."""
     panel = ragged()
-    windows = Windows(panel)
+    snapshots = Snapshots(panel)
     for t in [0, 1, 15, 60, 120, 121, 261, 399]:
         for n in range(6):
-            lines = describe(windows.at(t, n), FACTS).splitlines()
+            lines = [fact.text for fact in facts(snapshots.at(t, n), FACTS)]
             assert len(lines) == len(FACTS)
             assert all(len(line.split()) >= 2 for line in lines)
-    assert "RSI unknown" in describe(windows.at(100, 0), FACTS)
+    assert fact("rsi", snapshots.at(100, 0)).text == "RSI unknown"
 
 
 def test_words_spread_over_a_market() -> None:
-    """No word of the facts shown by default is so rare that the cut is pointless."""
+    """No word of a default fact is too rare to be useful."""
     task = task_of(market(tickers=12))
-    words = [fact("strength", task.windows.at(e.t, e.n)).word for e in task.examples("train")]
+    words = [fact("strength", task.snapshots.at(e.t, e.n)).word for e in task.examples("train")]
     shares = {word: words.count(word) / len(words) for word in set(words)}
     assert set(shares) == {"very weak", "weak", "even", "strong", "very strong"}
     assert min(shares.values()) > 0.05
@@ -156,5 +157,5 @@ def test_words_spread_over_a_market() -> None:
 
 def test_a_misspelt_fact_is_refused_with_the_nearest() -> None:
     check_facts(FACTS)
-    with pytest.raises(RecipeError, match="'momentun' is no fact. Did you mean 'momentum'.*Choose from: stock, date"):
+    with pytest.raises(RecipeError, match="'momentun'.*Did you mean 'momentum'.*Choose from: stock, date"):
         check_facts(["rsi", "momentun"])

@@ -1,4 +1,4 @@
-"""The market as arrays: aligned dates x tickers of daily bars, and the notes published along the way."""
+"""The market as arrays: daily bars aligned to dates x tickers, and the events published along the way."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import DataError
-from tradeschool.market.exchange import exchange
-from tradeschool.market.notes.note import Note
+from tradeschool.market.calendar import find_exchange
+from tradeschool.market.events.event import Event
 
 Floats = NDArray[np.float64]
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -17,22 +17,28 @@ FIELDS = ("open", "high", "low", "close", "volume")
 
 @dataclass(frozen=True)
 class Panel:
-    """Daily bars, dates (T) by tickers (N), float64, NaN on days a ticker was not listed or not traded.
+    """Daily bars of all tickers, validated once at construction.
 
-    A date row stands for the moment at which ``exchange`` closes on it: decisions are taken then.
-    ``names`` are the companies' names by ticker, which masking hides in notes.
+    Arrays are float64 [T, N] (T dates, N tickers), NaN where a ticker was not listed or not traded.
 
-    ``factor_TN`` is what prices were multiplied by for the splits and dividends that came after (volumes were divided
-    by it); None where nothing was adjusted. It knows the future, so a Window divides by the factor of its own day:
-    what is said on a day is in that day's prices.
-
-    ``planted_TN`` exists on practice markets only: the expected log return from the open of day
-    t+1 to the open of day t+2, given all that is known after the close of day t, in units of the
-    ticker's daily volatility at t. Only ``market/outcomes.py`` may read it.
+    Attributes:
+        dates_T: datetime64, ascending. A row stands for the close of ``exchange`` on that date: decisions are taken
+            then.
+        tickers: N symbols.
+        open_TN, high_TN, low_TN, close_TN, volume_TN: the bars, adjusted where ``factor_TN`` is given.
+        events: what was published, each with the moment from which it is known.
+        name: shown in messages.
+        exchange: name of the exchange, see :mod:`tradeschool.market.calendar`.
+        names: company names by ticker, which masking hides in events.
+        true_alpha_TN: synthetic markets only. The expected log return from the open of day t+1 to the open of day t+2,
+            given all that is known after the close of day t, in units of the ticker's daily volatility at t. Only
+            ``market/labels.py`` may read it.
+        factor_TN: what prices were multiplied by (and volumes divided by) for later splits and dividends; None where
+            nothing was adjusted. It knows the future, so a Snapshot divides by the factor of its own day: prompts show
+            the prices of that day.
 
     Raises:
-        DataError: shapes differ, dates are not strictly increasing, tickers repeat, or a bar
-            breaks a rule (price not positive, high below low, ...); the exchange is unknown.
+        DataError: shapes differ, dates do not ascend, tickers repeat, a bar breaks a rule, or the exchange is unknown.
     """
 
     dates_T: NDArray[np.datetime64]
@@ -42,15 +48,15 @@ class Panel:
     low_TN: Floats
     close_TN: Floats
     volume_TN: Floats
-    notes: tuple[Note, ...] = ()
+    events: tuple[Event, ...] = ()
     name: str = "market"
     exchange: str = "NYSE"
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    planted_TN: Floats | None = field(default=None, repr=False)
+    true_alpha_TN: Floats | None = field(default=None, repr=False)
     factor_TN: Floats | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        exchange(self.exchange)
+        find_exchange(self.exchange)
         _check_shape(self)
         _check_bars(self)
 
@@ -65,7 +71,7 @@ class Panel:
         return np.isfinite(self.close_TN)
 
     def data_hash(self) -> str:
-        """Sixteen hex digits over dates, tickers, bars, notes and what dates and masks them: for a run's manifest."""
+        """Sixteen hex digits over dates, tickers, bars, factors, events, exchange and company names."""
         digest = hashlib.sha256()
         digest.update(self.dates_T.astype("datetime64[D]").astype(np.int64).tobytes())
         digest.update("\n".join(self.tickers).encode())
@@ -73,26 +79,20 @@ class Panel:
             digest.update(np.ascontiguousarray(getattr(self, f"{name}_TN")).tobytes())
         if self.factor_TN is not None:
             digest.update(np.ascontiguousarray(self.factor_TN).tobytes())
-        for note in self.notes:
-            digest.update(note.digest_line().encode())
+        for event in self.events:
+            digest.update(event.digest_line().encode())
         if self.exchange != "NYSE" or self.names:
             digest.update(f"{self.exchange}|{sorted(self.names.items())}".encode())
         return digest.hexdigest()[:16]
 
 
 def _check_shape(panel: Panel) -> None:
-    for name in FIELDS:
-        shape = getattr(panel, f"{name}_TN").shape
-        if shape != panel.shape:
-            raise DataError(
-                f"{panel.name}: {name} has shape {shape}, but {panel.shape[0]} dates x {panel.shape[1]} tickers "
-                f"make {panel.shape}. Align every field to the same dates and tickers."
-            )
-    for name in ("planted_TN", "factor_TN"):
+    for name in (*(f"{bar}_TN" for bar in FIELDS), "true_alpha_TN", "factor_TN"):
         values = getattr(panel, name)
         if values is not None and values.shape != panel.shape:
             raise DataError(
-                f"{panel.name}: {name} has shape {values.shape}, not {panel.shape}. Cut it as the bars are."
+                f"{panel.name}: {name} has shape {values.shape}, but {panel.shape[0]} dates x {panel.shape[1]} tickers "
+                f"need {panel.shape}. Align all arrays to the same dates and tickers."
             )
     if 0 in panel.shape:
         raise DataError(f"{panel.name}: the panel is empty. Give at least one ticker with at least one day.")
@@ -100,12 +100,12 @@ def _check_shape(panel: Panel) -> None:
     if (steps <= 0).any():
         at = int(np.argmax(steps <= 0)) + 1
         raise DataError(
-            f"{panel.name}: date {panel.dates_T[at]} (row {at}) does not come after {panel.dates_T[at - 1]}. "
-            "Sort the dates and remove repeats."
+            f"{panel.name}: date {panel.dates_T[at]} (row {at}) is not after {panel.dates_T[at - 1]}. "
+            "Sort the dates and remove duplicates."
         )
     if len(set(panel.tickers)) != len(panel.tickers):
-        twice = next(ticker for ticker in panel.tickers if panel.tickers.count(ticker) > 1)
-        raise DataError(f"{panel.name}: ticker '{twice}' appears twice. Keep one column per ticker.")
+        repeated = next(ticker for ticker in panel.tickers if panel.tickers.count(ticker) > 1)
+        raise DataError(f"{panel.name}: ticker '{repeated}' appears twice. Keep one column per ticker.")
 
 
 def _check_bars(panel: Panel) -> None:

@@ -1,18 +1,16 @@
-"""Weekends, long gaps, formats of dates and files of notes beside price files are told."""
+"""Weekends, long gaps, files of events beside prices, and dates compared with the calendar of an exchange."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from tradeschool.cli import app
 from tradeschool.errors import DataError
-from tradeschool.market import sources
-from tradeschool.market.check import check
+from tradeschool.market.calendar import sessions
+from tradeschool.market.load import check_prices, load_prices
 
 DAYS = [str(day) for day in np.busday_offset(np.datetime64("2020-01-01"), np.arange(40), roll="raise")]
-NOTES = "ticker,known_at,text\nAAA,2020-01-02,Hello\n"
+EVENTS = "ticker,known_at,text\nAAA,2020-01-02,Hello\n"
 
 
 def write(folder: Path, days: list[str] = DAYS, name: str = "AAA.csv") -> Path:
@@ -24,55 +22,77 @@ def write(folder: Path, days: list[str] = DAYS, name: str = "AAA.csv") -> Path:
 
 def test_weekends_are_counted(tmp_path: Path) -> None:
     write(tmp_path, ["2020-01-03", "2020-01-04", "2020-01-05", "2020-01-06"])
-    (found,) = check(tmp_path)
-    assert (found.severity, found.rule, found.value) == ("warning", "2 bars stand on Saturdays and Sundays", "AAA 2")
+    (found,) = check_prices(tmp_path)
+    assert (found.severity, found.rule, found.value) == ("warning", "2 bars are on Saturdays and Sundays", "AAA 2")
 
 
 def test_a_gap_of_more_than_ten_weekdays_that_all_share_is_warned_of(tmp_path: Path) -> None:
-    assert check(write(tmp_path, DAYS[:10] + DAYS[20:])) == []
-    (found,) = check(write(tmp_path, DAYS[:10] + DAYS[21:]))
+    assert check_prices(write(tmp_path, DAYS[:10] + DAYS[20:])) == []
+    (found,) = check_prices(write(tmp_path, DAYS[:10] + DAYS[21:]))
     assert found.severity == "warning"
     assert found.value == f"11 weekdays between {DAYS[9]} and {DAYS[21]}"
     write(tmp_path, name="BBB.csv")
-    assert [one.severity for one in check(tmp_path)] == ["info"]
+    assert [one.severity for one in check_prices(tmp_path)] == ["info"]
 
 
-def test_dates_in_another_format_are_told_also_where_they_repeat(tmp_path: Path) -> None:
-    assert [one.rule for one in check(write(tmp_path, ["14/01/2020", "15/01/2020"]))] == [
-        "dates were read as DD/MM/YYYY"
-    ]
-    lines = ["Date,Ticker,Open,High,Low,Close,Volume"]
-    lines += [f"{day}/01/2020,{ticker},1,1,1,1,1" for ticker in "ABC" for day in (14, 15)]
-    (tmp_path / "AAA.csv").write_text("\n".join(lines) + "\n")
-    assert [one.rule for one in check(tmp_path)] == ["dates were read as DD/MM/YYYY"]
+def test_events_beside_prices_are_named_and_prices_load(tmp_path: Path) -> None:
+    (write(tmp_path) / "tweets.csv").write_text(EVENTS)
+    (found,) = check_prices(tmp_path)
+    assert (found.severity, found.rule, found.value) == (
+        "info",
+        "a file of events was not read as prices",
+        "tweets.csv",
+    )
+    assert load_prices(tmp_path, []).tickers == ("AAA",)
 
 
-@pytest.mark.parametrize("name", ["tweets.csv", "news.jsonl"])
-def test_notes_beside_prices_are_named_and_prices_load(tmp_path: Path, name: str) -> None:
-    (write(tmp_path) / name).write_text(NOTES)
-    (found,) = check(tmp_path)
-    assert (found.severity, found.rule, found.value) == ("info", "a file of notes was not read as prices", name)
-    assert sources.load(tmp_path, []).tickers == ("AAA",)
-
-
-def test_a_folder_of_notes_names_the_folder_of_prices_in_it(tmp_path: Path) -> None:
-    (tmp_path / "tweets.csv").write_text(NOTES)
+def test_a_folder_of_events_names_the_folder_of_prices_in_it(tmp_path: Path) -> None:
+    (tmp_path / "tweets.csv").write_text(EVENTS)
     write(tmp_path / "price")
-    with pytest.raises(DataError, match=f"only notes. .*Did you mean {tmp_path / 'price'}"):
-        sources.load(tmp_path)
+    with pytest.raises(DataError, match=f"only events.*Did you mean {tmp_path / 'price'}"):
+        load_prices(tmp_path)
 
 
-def test_texts_with_a_date_are_told_as_notes(tmp_path: Path) -> None:
-    path = tmp_path / "tweets.csv"
-    path.write_text(NOTES.replace("known_at", "date"))
-    done = CliRunner().invoke(app, ["data", "check", str(path)], env={"COLUMNS": "300"})
-    assert done.exit_code == 2
-    assert "column known_at missing" in done.output
+@pytest.fixture
+def july() -> list[str]:
+    pytest.importorskip("pandas_market_calendars")
+    return [str(day) for day in sessions("NYSE", np.datetime64("2014-06-30"), np.datetime64("2014-07-11"))]
 
 
-def test_the_last_line_counts_the_warnings(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["data", "check", str(write(tmp_path))])
-    assert done.output.rstrip().endswith("It loads.")
-    write(tmp_path, ["2020-01-03", "2020-01-04"])
-    done = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
-    assert done.output.rstrip().endswith("It loads, with 1 warning.")
+def found(folder: Path, exchange: str | None = "NYSE") -> list[tuple[str, str, str]]:
+    return [(finding.severity, finding.rule, finding.value) for finding in check_prices(folder, exchange)]
+
+
+def test_a_holiday_is_not_a_gap(tmp_path: Path, july: list[str]) -> None:
+    assert "2014-07-04" not in july
+    write(tmp_path, july)
+    assert found(tmp_path) == found(tmp_path, None) == []
+
+
+def test_missing_sessions_are_counted_per_ticker_even_where_no_ticker_traded(tmp_path: Path, july: list[str]) -> None:
+    days = [day for day in july if day not in ("2014-07-02", "2014-07-08")]
+    write(tmp_path, days)
+    # Listed later and delisted earlier: only days inside its own listing count.
+    write(tmp_path, [day for day in days if "2014-07-03" <= day <= "2014-07-09"], "BBB.csv")
+    assert found(tmp_path)[:2] == [
+        ("warning", "sessions of NYSE have no bar", "AAA: 2, 2014-07-02, 2014-07-08"),
+        ("warning", "sessions of NYSE have no bar", "BBB: 1, 2014-07-08"),
+    ]
+
+
+def test_bars_without_a_session_are_warned_of(tmp_path: Path, july: list[str]) -> None:
+    write(tmp_path, sorted([*july, "2014-07-04", "2014-07-05", "2014-07-06", "2014-06-29"]))
+    value = "AAA: 4, 2014-06-29, 2014-07-04, 2014-07-05 and 1 more"
+    assert found(tmp_path) == [("warning", "bars are on days without a session of NYSE", value)]
+
+
+def test_the_calendar_is_that_of_the_exchange(tmp_path: Path, july: list[str]) -> None:
+    days = sessions("NSE", np.datetime64("2014-08-11"), np.datetime64("2014-08-20"))
+    write(tmp_path, [str(day) for day in days])
+    assert found(tmp_path, "nse") == []
+    assert "warning" in [severity for severity, _, _ in found(tmp_path, "NYSE")]
+
+
+def test_an_unknown_exchange_is_refused_even_if_nothing_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Did you mean 'NYSE'"):
+        check_prices(tmp_path / "nowhere", "NYSEE")

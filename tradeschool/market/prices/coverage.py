@@ -1,46 +1,40 @@
-"""How the tickers found in price files lie beside each other: spellings, gaps, weekends."""
+"""How the tickers of one market fit together: spellings, common days, weekends, the exchange's calendar.
+
+Every function of :data:`MARKET_CHECKS` looks at all histories and reports what it finds. A new check is one function.
+Where an exchange is given, the dates are compared with its calendar.
+"""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tradeschool.market.finding import Report
-from tradeschool.market.prices.bars import History
-from tradeschool.market.prices.dates import Days
+from tradeschool.market.calendar import sessions
+from tradeschool.market.findings import Report, join_some
+from tradeschool.market.prices.parse import Days
+from tradeschool.market.prices.validate import History
 
-_LISTED = 10
 LONG_GAP = 10
-"""Weekdays without any bar inside a history, above which a gap is longer than holidays are."""
+"""A gap that all tickers share, in weekdays, above which it is too long for holidays."""
 
 
-def check_tickers(found: Sequence[History], report: Report) -> None:
-    """A ticker must come once, in one spelling: neither case nor ``.``, ``-``, ``/``, ``_`` or a blank make another."""
+def _check_spellings(found: Sequence[History], report: Report, exchange: str | None) -> None:
+    """A ticker must come once. Case and ``.``, ``-``, ``/``, ``_`` or a blank make no difference."""
     by_spelling: dict[str, list[History]] = {}
     for history in found:
-        by_spelling.setdefault(_folded(history.ticker), []).append(history)
+        ticker = unicodedata.normalize("NFKC", history.ticker).strip().casefold()
+        by_spelling.setdefault(re.sub(r"[\s._/-]+", "-", ticker), []).append(history)
     for several in by_spelling.values():
-        if not several[1:]:
-            continue
-        shown = ", ".join(f"'{one.ticker}' in {Path(one.file).name}" for one in several[:4])
-        if len({one.ticker for one in several}) > 1:
-            report.error(None, "a ticker comes in two spellings", shown, "Write it one way, and keep it once.")
-        else:
-            cure = "Keep one file per ticker."
-            report.error(None, f"a ticker comes from more than one file ({several[0].ticker})", shown, cure)
+        if several[1:]:
+            shown = ", ".join(f"'{one.ticker}' in {Path(one.file).name}" for one in several[:4])
+            report.error(None, "a ticker comes more than once", shown, "Keep it once, in one spelling.")
 
 
-def _folded(ticker: str) -> str:
-    return re.sub(r"[\s._/-]+", "-", unicodedata.normalize("NFKC", ticker).strip().casefold())
-
-
-def note_gaps(found: Sequence[History], report: Report, holes: bool = True) -> None:
+def _check_common_days(found: Sequence[History], report: Report, exchange: str | None) -> None:
     """Infos about days inside a ticker's history on which only others traded, and about unequal ends."""
-    if not found:
-        return
-    dates_T = united(found)
+    dates_T = all_days(found)
     gaps, ends = [], []
     for history in found:
         first, last = (int(i) for i in np.searchsorted(dates_T, history.dates_T[[0, -1]]))
@@ -48,24 +42,24 @@ def note_gaps(found: Sequence[History], report: Report, holes: bool = True) -> N
             gaps.append(f"{history.ticker} {missing}")
         if first > 0 or last < len(dates_T) - 1:
             ends.append(f"{history.ticker} {history.dates_T[0]} to {history.dates_T[-1]}")
-    if gaps and holes:
-        rule = "days on which others traded are missing inside a ticker's history"
-        cure = "Nothing to do: they count as not traded, and indicators begin anew after them."
-        report.info(rule, listed(gaps), cure)
+    if gaps and exchange is None:
+        rule = "days on which other tickers traded are missing inside a ticker's history"
+        cure = "Nothing to do: they count as not traded, and indicators restart after them."
+        report.info(rule, join_some(gaps), cure)
     if ends:
         rule = f"{len(ends)} ticker{'s' if ends[1:] else ''} begin later or end earlier than others"
-        report.info(rule, listed(ends), "Nothing to do if they were listed later or delisted.")
+        report.info(rule, join_some(ends), "Nothing to do if they were listed later or delisted.")
 
 
-def check_week(found: Sequence[History], report: Report) -> None:
-    """Without a calendar: warn of bars on Saturdays and Sundays, and of long gaps that all tickers share."""
-    if not found:
+def _check_week(found: Sequence[History], report: Report, exchange: str | None) -> None:
+    """Without a calendar: warnings about bars on weekends, and about long gaps that all tickers share."""
+    if exchange is not None:
         return
     weekend = {one.ticker: int((~np.is_busday(one.dates_T)).sum()) for one in found}
-    if told := [f"{ticker} {count}" for ticker, count in weekend.items() if count]:
-        cure = "Check the dates' time zone; nothing to do where this market trades on weekends."
-        report.warning(None, f"{sum(weekend.values())} bars stand on Saturdays and Sundays", listed(told), cure)
-    dates_T = united(found)
+    if shown := [f"{ticker} {count}" for ticker, count in weekend.items() if count]:
+        cure = "Check the time zone of the dates; nothing to do if this market trades on weekends."
+        report.warning(None, f"{sum(weekend.values())} bars are on Saturdays and Sundays", join_some(shown), cure)
+    dates_T = all_days(found)
     before_T, after_T = dates_T[:-1], dates_T[1:]
     weekdays_T = np.busday_count(before_T + np.timedelta64(1, "D"), after_T)
     for i in np.flatnonzero(weekdays_T > LONG_GAP):
@@ -75,17 +69,40 @@ def check_week(found: Sequence[History], report: Report) -> None:
             report.warning(None, rule, value, "Download these days again; if there was no trading, nothing to do.")
 
 
-def united(found: Sequence[History]) -> Days:
-    """All days on which any of them has a bar, ascending, [T]."""
-    first, last = min(one.dates_T[0] for one in found), max(one.dates_T[-1] for one in found)
-    present = np.zeros(int((last - first).astype(np.int64)) + 1, dtype=bool)
+def _check_calendar(found: Sequence[History], report: Report, exchange: str | None) -> None:
+    """With a calendar: warnings about sessions without a bar and bars without a session."""
+    if exchange is None:
+        return
+    dates_T = all_days(found)
+    sessions_T = sessions(exchange, dates_T[0], dates_T[-1])
     for one in found:
-        present[(one.dates_T - first).astype(np.int64)] = True
-    days_T: Days = first + np.flatnonzero(present).astype("timedelta64[D]")
-    return days_T
+        own_T = sessions_T[(sessions_T >= one.dates_T[0]) & (sessions_T <= one.dates_T[-1])]
+        missing_T = own_T[~np.isin(own_T, one.dates_T)]
+        if len(missing_T):
+            cure = "Download them again; if it was not traded then, nothing to do: indicators restart after them."
+            report.warning(None, f"sessions of {exchange} have no bar", _join_days(one.ticker, missing_T), cure)
+        extra_T = one.dates_T[~np.isin(one.dates_T, sessions_T)]
+        if len(extra_T):
+            rule = f"bars are on days without a session of {exchange}"
+            cure = "Check the time zone of the dates and the exchange, or remove these rows."
+            report.warning(None, rule, _join_days(one.ticker, extra_T), cure)
 
 
-def listed(words: Sequence[str]) -> str:
-    """The first ten words, and how many more there are."""
-    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
-    return ", ".join(words[:_LISTED]) + more
+MARKET_CHECKS: tuple[Callable[[Sequence[History], Report, str | None], None], ...] = (
+    _check_spellings,
+    _check_common_days,
+    _check_week,
+    _check_calendar,
+)
+
+
+def all_days(found: Sequence[History]) -> Days:
+    """All days on which any ticker has a bar, ascending, [T]."""
+    import pandas as pd
+
+    numbers = pd.unique(np.concatenate([one.dates_T for one in found]).astype(np.int64))
+    return np.sort(numbers).astype("datetime64[D]")
+
+
+def _join_days(ticker: str, days_T: Days) -> str:
+    return f"{ticker}: {len(days_T)}, {join_some([str(day) for day in days_T], 3)}"

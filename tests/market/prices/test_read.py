@@ -1,0 +1,84 @@
+"""CSV files as they come: numbers, line ends, quotes, repeated headers and odd lines."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from broken_folders import FORMATS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tradeschool.market.load import check_prices, load_prices
+from tradeschool.market.prices.parse import parse_numbers
+
+HEADER = "Date,Open,High,Low,Close,Volume"
+ROW = "2020-01-02,1,1,1,1,1"
+
+
+def write(folder: Path, *lines: str, end: str = "\n") -> Path:
+    path = folder / "A.csv"
+    path.write_bytes((end.join(lines) + end).encode())
+    return path
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False).map(repr), min_size=1), st.booleans())
+def test_numbers_are_the_nearest_floats_with_and_without_other_cells(texts: list[str], mixed: bool) -> None:
+    numbers = parse_numbers(np.array([*texts, "x"] if mixed else texts, dtype=object))
+    assert numbers.values_T[: len(texts)].tolist() == [float(text) for text in texts]
+    assert numbers.bad_T.tolist() == [False] * len(texts) + [True] * mixed
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "1e400", "0x10", "1_3", "1,3", "--", "٣", "abc", "1 2", "True"])
+def test_what_is_not_a_plain_number_is_bad(text: str) -> None:
+    assert parse_numbers(np.array([text], dtype=object)).bad_T.tolist() == [True]
+
+
+@pytest.mark.parametrize("text", ["", " ", "null", "NaN", "NAN", "N/A", "#N/A", "-", " None "])
+def test_words_for_a_missing_value_are_blank(text: str) -> None:
+    numbers = parse_numbers(np.array([text, "1"], dtype=object))
+    assert numbers.blank_T.tolist() == [True, False]
+    assert not numbers.bad_T.any()
+
+
+@pytest.mark.parametrize(
+    ("lines", "rules"),
+    [
+        ((HEADER, ROW, "2020-01-03," + "0" * 200_000 + "1,1,1,1,1"), ["the row cannot be read as CSV"]),
+        (("", HEADER, ROW), []),
+        ((HEADER, "", ROW, " "), ["the row has 1 values for 6 columns"]),
+        ((HEADER + ",", ROW + ","), []),
+        ((HEADER, ROW + ",,"), []),
+        ((HEADER, ROW, HEADER), ["rows that repeat the header were skipped"]),
+        ((HEADER + ",Dividends", ROW + ",anything"), ["a column is not used"]),
+        ((HEADER, f'"2020-01-02"{ROW[10:]}'), []),
+        ((HEADER + ",Ticker", ROW + ",null"), ["the ticker is missing"]),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_odd_lines_are_read_or_named(tmp_path: Path, lines: tuple[str, ...], rules: list[str], end: str) -> None:
+    path = write(tmp_path, *lines, end=end)
+    assert [finding.rule for finding in check_prices(path)] == rules
+
+
+def test_rows_are_lines_also_after_blank_lines_and_line_breaks_in_quotes(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + ",x", "", ROW + ',"a\nb"', "2020-01-03,1,1,1,-1,1,c")
+    assert [finding.row for finding in check_prices(path) if finding.severity == "error"] == [5]
+
+
+@pytest.mark.parametrize("again", [0, 1, 2])
+def test_a_repeated_header_line_of_a_wide_table_is_skipped(tmp_path: Path, again: int) -> None:
+    lines = FORMATS["wide"]()["all.csv"].decode().rstrip("\n").split("\n")
+    good = load_prices(write(tmp_path, *lines), [])
+    messages: list[str] = []
+    panel = load_prices(write(tmp_path, *lines[:9], lines[again], *lines[9:]), messages)
+    assert panel.data_hash() == good.data_hash()
+    assert any("repeat the header" in message for message in messages)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.text('Dat,e12.-\n\r" ', max_size=40), at=st.integers(0, 90))
+def test_text_between_the_lines_never_ends_in_a_traceback(tmp_path: Path, data: str, at: int) -> None:
+    good = "\n".join([HEADER, ROW, "2020-01-03,2,2,2,2,2", ""])
+    path = tmp_path / "A.csv"
+    path.write_bytes((good[:at] + data + good[at:]).encode())
+    check_prices(path)
