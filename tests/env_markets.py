@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markets import scrambled_after
 
-from tradeschool.env.data import MarketData
+from tradeschool.env.market_data import MarketData
 from tradeschool.market.panel import FIELDS, Panel
 
 NAN = float("nan")

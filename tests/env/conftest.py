@@ -1,28 +1,21 @@
-"""The forms in which the law of the broker is run."""
+"""The three ways in which orders are settled."""
 
 import importlib.util
 import sys
 from types import ModuleType
 
 import pytest
-from plain_portfolio import PlainPortfolio
+from plain_settlement import PlainEpisodeAccount
 
-from tradeschool.env import batched, kernel, portfolio, portfolio_arrays
-
-LAWS = ("plain floats", "compiled", "not compiled")
-
-
-def in_plain_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numeric environments keep their book in plain floats."""
-    monkeypatch.setattr(portfolio, "PortfolioArrays", PlainPortfolio)
+from tradeschool.env import broker, trading_env, vector_env, vector_kernel
 
 
 @pytest.fixture(scope="session")
-def interpreted() -> ModuleType:
-    """The compiled law as it is where numba is not installed."""
+def uncompiled() -> ModuleType:
+    """The kernel as it is where numba is not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "numba", None)
-        spec = importlib.util.spec_from_file_location("interpreted_kernel", kernel.__file__)
+        spec = importlib.util.spec_from_file_location("uncompiled_kernel", vector_kernel.__file__)
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
@@ -30,13 +23,13 @@ def interpreted() -> ModuleType:
     return module
 
 
-@pytest.fixture(params=LAWS)
-def law(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, interpreted: ModuleType) -> str:
-    """A test that asks for this holds for every form of the law; batches always run a form of arrays."""
-    if request.param == "plain floats":
-        in_plain_floats(monkeypatch)
-    if request.param == "not compiled":
-        for module in (batched, portfolio_arrays):
-            monkeypatch.setattr(module, "days", interpreted.days)
+@pytest.fixture(params=("plain", "compiled", "uncompiled"))
+def settlement(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, uncompiled: ModuleType) -> str:
+    """A test that uses this runs with each; vector environments always run the kernel."""
+    if request.param == "plain":
+        monkeypatch.setattr(trading_env, "Account", PlainEpisodeAccount)
+    if request.param == "uncompiled":
+        for module in (vector_env, broker):
+            monkeypatch.setattr(module, "settle_days", uncompiled.settle_days)
     form: str = request.param
     return form

@@ -1,7 +1,7 @@
-"""Policies that know nothing but how they stand, on markets that owe nobody anything, earn no grade above the market's.
+"""Policies that see only their own equity, on markets without an edge, get no mean grade above the market's.
 
-Any grade that is bounded can be played for: bet until ahead, then stop. What it is measured by decides whether that
-pays (docs/grading.md). ``benchmarks/gaming.py`` searches among many more such policies than stand here.
+Any bounded grade invites gaming: bet until ahead, then stop. What it is relative to decides whether that
+pays (docs/grading.md). ``benchmarks/gaming.py`` searches many more such policies.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tradeschool.env.grading import WEIGHTS, grade_paths
-from tradeschool.env.market_portfolio import Market
+from tradeschool.env.grading import WEIGHTS, MarketPortfolio, grade_paths
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 COST = 0.001
 MARKET_TOTAL = 0.575
 CHANCE = 0.003
-"""Two standard errors of a mean grade here: what stands above the market by less does so by chance."""
+"""Two standard errors of a mean grade here: a smaller lead over the market is chance."""
 EPISODES = {1: (20, 16_000), 10: (30, 4_000), 25: (40, 1_500)}
 """Days and episodes by stocks, as the three levels have them."""
 
@@ -48,7 +47,7 @@ def scale(growth_DBN: Floats) -> float:
 def total(equity_DB: Floats, growth_DBN: Floats, traded: Floats | float) -> float:
     """The mean grade against buy and hold of the stocks."""
     volatility, own = scale(growth_DBN), float(np.log(growth_DBN).std())
-    against = [Market(path_D, volatility, own) for path_D in held(growth_DBN).T]
+    against = [MarketPortfolio(path_D, volatility, own) for path_D in held(growth_DBN).T]
     parts_4B = grade_paths(equity_DB, against, np.broadcast_to(traded, len(against)))
     return float((np.array(list(WEIGHTS.values())) @ parts_4B).mean())
 
@@ -56,7 +55,7 @@ def total(equity_DB: Floats, growth_DBN: Floats, traded: Floats | float) -> floa
 def timed(bet_DB: Floats, market_DB: Floats, wants: Callable[[int, Bools, Floats], Bools], cost: float) -> Floats:
     """[D + 1, B] equity of who follows the bet or the market: ``wants`` gives, by day, where the market is wanted.
 
-    It is told the day, where the market is held, and the own log equity so far, [day + 1, B].
+    It gets the day, where the market is held, and the log equity so far, [day + 1, B].
     """
     log_DB = np.zeros_like(market_DB)
     in_market_B = np.zeros(market_DB.shape[1], np.bool_)
@@ -70,7 +69,7 @@ def timed(bet_DB: Floats, market_DB: Floats, wants: Callable[[int, Bools, Floats
 
 
 @pytest.mark.parametrize(("stocks", "bet"), [(1, 0), (10, 0), (10, 1), (25, 0), (25, 1), (25, 3)])
-def test_a_bet_until_ahead_and_then_the_market_pays_no_more_than_the_market(stocks: int, bet: int) -> None:
+def test_betting_until_ahead_does_not_beat_the_market(stocks: int, bet: int) -> None:
     growth_DBN = growth(stocks)
     market_DB = held(growth_DBN)
     bet_DB = held(growth_DBN[:, :, :bet]) if bet else np.ones_like(market_DB)
@@ -87,7 +86,7 @@ def test_a_bet_until_ahead_and_then_the_market_pays_no_more_than_the_market(stoc
 
 @pytest.mark.parametrize("stocks", EPISODES)
 @pytest.mark.parametrize("back", [0.1, 0.3, np.inf])
-def test_profits_taken_and_the_market_bought_back_cheaper_pay_no_more_than_the_market(stocks: int, back: float) -> None:
+def test_taking_profits_and_buying_back_does_not_beat_the_market(stocks: int, back: float) -> None:
     """Sold where one's own Sharpe ratio so far is high, bought back where that put one ahead of the market."""
     growth_DBN = growth(stocks)
     market_DB = held(growth_DBN)
@@ -106,7 +105,7 @@ def test_profits_taken_and_the_market_bought_back_cheaper_pay_no_more_than_the_m
 
 
 @pytest.mark.parametrize("stocks", EPISODES)
-def test_a_part_of_the_market_pays_no_more_than_the_whole(stocks: int) -> None:
+def test_holding_part_of_the_market_does_not_beat_the_market(stocks: int) -> None:
     growth_DBN = growth(stocks)
     market_DB = held(growth_DBN)
     nothing_DB = np.ones_like(market_DB)
@@ -120,7 +119,7 @@ def test_a_part_of_the_market_pays_no_more_than_the_whole(stocks: int) -> None:
 
 
 @pytest.mark.parametrize("stocks", EPISODES)
-def test_neither_leverage_nor_dust_traded_beside_the_market_pays(stocks: int) -> None:
+def test_leverage_and_tiny_trades_do_not_beat_the_market(stocks: int) -> None:
     growth_DBN = growth(stocks)
     market_DB = held(growth_DBN)
     for leverage in (1.5, 3.0):

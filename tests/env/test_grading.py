@@ -1,4 +1,4 @@
-"""Grades, and the market that they are measured against."""
+"""Grades, and the market portfolio that they are relative to."""
 
 import math
 from dataclasses import asdict, replace
@@ -12,19 +12,29 @@ from env_markets import by_hand, hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from markets import market, scrambled_after
+from reference_agents import Oracle, play_text
 
 import tradeschool.env
 from tradeschool.env.config import EnvError
-from tradeschool.env.data import MarketData
-from tradeschool.env.episode import Episode
-from tradeschool.env.grading import WEIGHTS, Grade, grade, grade_paths, grades
-from tradeschool.env.harness import play
-from tradeschool.env.market_portfolio import LEAST_VOLATILITY, USUAL_VOLATILITY, Market, markets, volatilities
-from tradeschool.env.reference import BuyAndHold, Oracle, Random, Saying
-from tradeschool.env.trading import TradingEnv
+from tradeschool.env.grading import (
+    MIN_VOLATILITY,
+    USUAL_VOLATILITY,
+    WEIGHTS,
+    Grade,
+    MarketPortfolio,
+    grade,
+    grade_paths,
+    grades,
+    market_portfolios,
+    volatilities,
+)
+from tradeschool.env.market_data import Episode, MarketData
+from tradeschool.env.play import play
+from tradeschool.env.strategies import BuyAndHold, Random
+from tradeschool.env.trading_env import TradingEnv
 
 HOSTILE = MarketData(hostile(0))
-PRACTICE = MarketData(market(tickers=12, days=260))
+SYNTHETIC = MarketData(market(tickers=12, days=260))
 DAYS = 12
 
 
@@ -50,7 +60,7 @@ def parts(
     stock_volatility: float | None = None,
     cash_growth: float = 0.0,
 ) -> Any:
-    against = Market(np.array(bench, float), volatility, stock_volatility or volatility, cash_growth)
+    against = MarketPortfolio(np.array(bench, float), volatility, stock_volatility or volatility, cash_growth)
     return grade_paths(np.array(equity, float)[:, None], [against], np.array([traded]))[:, 0]
 
 
@@ -94,7 +104,7 @@ def test_the_total_weighs_the_parts_as_stated() -> None:
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
 
 
-def test_the_market_is_the_middle_of_every_part_and_does_nothing_less() -> None:
+def test_the_market_has_one_half_in_every_part_and_full_activity() -> None:
     bench = [100.0, 98.0, 99.0, 104.0]
     assert parts(bench, bench).tolist() == pytest.approx([0.5, 0.5, 0.5, 1.0])
     loses = parts([100.0] * 4, bench, traded=0.0)
@@ -155,7 +165,7 @@ def test_a_path_that_earns_more_every_day_grades_no_lower(
     assert (after >= before - 1e-9).all()
 
 
-def test_losing_less_of_a_falling_market_is_no_lower_in_activity_either() -> None:
+def test_losing_less_than_a_falling_market_does_not_lower_activity() -> None:
     """A mean square that is not about the mean would call the smaller loss less at work."""
     bench = 0.99 ** np.arange(DAYS + 1)
     wobble = np.exp(0.002 * (np.arange(DAYS + 1) % 2))
@@ -169,7 +179,7 @@ def test_a_grade_does_not_depend_on_what_is_graded_beside_it(order: list[int], s
     equity_DB, bench_DB = np.exp(np.cumsum(rng.normal(0, 0.02, (2, DAYS + 1, 6)), axis=1))
     traded_B = rng.uniform(0, 3, 6)
     scale_B2 = rng.uniform(0.01, 0.03, (6, 2))
-    bench = [Market(bench_DB[:, b], scale_B2[b, 0], scale_B2[b, 1], 1e-4) for b in range(6)]
+    bench = [MarketPortfolio(bench_DB[:, b], scale_B2[b, 0], scale_B2[b, 1], 1e-4) for b in range(6)]
     alone = [grade_paths(equity_DB[:, [b]], [bench[b]], traded_B[[b]])[:, 0] for b in order]
     together = grade_paths(equity_DB[:, order], [bench[b] for b in order], traded_B[order])
     np.testing.assert_allclose(together.T, alone, rtol=1e-12)
@@ -186,7 +196,7 @@ def test_the_unit_of_money_does_not_matter(path: list[float], unit: float, volat
 
 def test_a_market_that_never_moves_has_grades_and_is_not_beaten_by_standing_aside() -> None:
     bench = [100.0] + [99.9] * DAYS
-    for volatility in (LEAST_VOLATILITY, 0.01):
+    for volatility in (MIN_VOLATILITY, 0.01):
         still = parts([100.0] * (DAYS + 1), bench, volatility, traded=0.0)
         held = parts(bench, bench, volatility)
         assert still[3] == 0.0
@@ -205,7 +215,7 @@ def test_an_episode_of_one_change_of_equity_is_graded() -> None:
 
 
 def test_a_sharpe_ratio_is_of_the_return_over_cash() -> None:
-    """Interest is no skill: who stays in cash has the risk part of a portfolio without return where cash earns none."""
+    """Interest is not skill: staying in cash has the risk grade of a portfolio without return where cash earns none."""
     growth = 0.001
     bench = np.array([100.0, 98.0, 99.0, 104.0, 103.0])
     with_interest = bench * np.exp(growth * np.arange(5))
@@ -213,12 +223,12 @@ def test_a_sharpe_ratio_is_of_the_return_over_cash() -> None:
     paid = parts(cash, with_interest, traded=0.0, cash_growth=growth)
     unpaid = parts([100.0] * 5, bench, traded=0.0)
     assert paid[:2] == pytest.approx(unpaid[:2])
-    env = env_of(PRACTICE, interest=0.252)
+    env = env_of(SYNTHETIC, interest=0.252)
     env.reset(seed=0)
-    assert markets([env.episode])[0].cash_growth == pytest.approx(math.log(1.001))
+    assert market_portfolios([env.episode])[0].cash_growth == pytest.approx(math.log(1.001))
 
 
-def test_a_few_days_in_the_market_are_no_sharpe_ratio() -> None:
+def test_a_few_days_in_the_market_earn_no_high_sharpe_ratio() -> None:
     """One good day and then cash: the less the position, the nearer to the part of a portfolio that never moved."""
     bench = [100.0, 101.0, 100.0, 101.0, 100.0, 101.0]
     found = [parts([100.0] + [100.0 * (1 + size)] * 5, bench)[0] for size in (0.02, 0.002, 0.0002, 0.0)]
@@ -226,7 +236,7 @@ def test_a_few_days_in_the_market_are_no_sharpe_ratio() -> None:
     assert found[2] - found[3] < 0.03
 
 
-def test_the_scale_of_pnl_is_that_of_the_stocks_and_no_other_part_s() -> None:
+def test_only_pnl_is_scaled_by_the_stocks_volatility() -> None:
     agent, bench = [100.0, 103.0, 101.0, 106.0], [100.0, 98.0, 99.0, 104.0]
     narrow, wide = (parts(agent, bench, 0.01, stock_volatility=own) for own in (0.01, 0.03))
     assert narrow[1] > wide[1] > 0.5
@@ -256,17 +266,18 @@ def test_turnover_that_earned_nothing_over_the_market_counts_nothing(
 
 @pytest.mark.parametrize("observation", ["numeric", "text"])
 def test_an_environment_and_its_record_have_one_grade(observation: str) -> None:
-    env = gymnasium.make("tradeschool/Easy-v1", panel=PRACTICE, observation=observation)
-    agent: Any = Random() if observation == "numeric" else Saying("BUY 50%")
-    record = play(agent, env, 1, seed=5)[0]
+    env = gymnasium.make("tradeschool/Easy-v1", panel=SYNTHETIC, observation=observation)
+    single: Any = env.unwrapped
+    numeric = observation == "numeric"
+    record = (play(Random(), single, 1, seed=5) if numeric else play_text("BUY 50%", single, 1, seed=5))[0]
     acts = np.random.default_rng([0, 5]).uniform(-1, 1, (20, 1))
     env.reset(seed=5)
     for day in range(20):
         with pytest.raises(EnvError, match=f"at day {day} of 20"):
             grade(env)
-        env.step(acts[day] if observation == "numeric" else "BUY 50%")
+        env.step(acts[day] if numeric else "BUY 50%")
     assert asdict(grade(env)) == pytest.approx(asdict(grade(record)), rel=1e-9)
-    assert tradeschool.env.LEVELS["Easy"]["days"] == len(record.turnover_D)
+    assert tradeschool.env.config.LEVELS["Easy"]["days"] == len(record.turnover_D)
 
 
 def test_an_environment_without_an_episode_has_no_grade() -> None:
@@ -276,7 +287,7 @@ def test_an_environment_without_an_episode_has_no_grade() -> None:
 
 
 def test_episodes_of_different_lengths_are_not_graded_together() -> None:
-    records = play(Random(), env_of(PRACTICE), 1) + play(Random(), env_of(PRACTICE, days=5), 1)
+    records = play(Random(), env_of(SYNTHETIC), 1) + play(Random(), env_of(SYNTHETIC, days=5), 1)
     with pytest.raises(EnvError, match=r"episodes of \[5, 12\] days"):
         grades(records)
 
@@ -287,15 +298,32 @@ def test_a_loss_counts_in_full_down_to_a_millionth(left: float) -> None:
     assert got[1] == pytest.approx(NormalDist().cdf(math.log(max(left, 1e-6)) / 5))
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e5])
+def test_the_smallest_equity_is_a_share_of_the_start(unit: float) -> None:
+    got = parts([unit, 1e-9 * unit], [unit, unit], volatility=10.0)
+    assert got[1] == pytest.approx(NormalDist().cdf(math.log(1e-6) / 5))
+
+
+def test_capital_at_work_by_trades_that_earned_is_full_from_a_tenth_of_the_variance() -> None:
+    bench = [100.0, 101.0, 99.0, 100.5, 99.5, 100.0]
+    agent = list(100 * np.exp(0.4 * np.log(np.array(bench) / 100) + 0.02 * np.arange(6)))
+    got = parts(agent, bench, traded=1.0)
+    moved = np.diff(np.log(agent)).var() / np.diff(np.log(bench)).var()
+    assert 0.1 < moved < 0.2
+    invested = moved**2
+    earned = (2 * got[1] - 1) ** 2 * (1 - math.exp(-1.0))
+    assert got[3] == pytest.approx(invested + (1 - invested) * earned)
+
+
 @given(st.integers(1, DAYS), st.sampled_from([0.0, -50.0, 1e-300, 1e-7]))
-def test_what_is_left_of_a_ruin_does_not_matter_below_a_millionth(day: int, left: float) -> None:
+def test_equity_below_a_millionth_counts_as_a_millionth(day: int, left: float) -> None:
     bench = np.linspace(1, 1.1, DAYS + 1)
     ruined, nothing = (np.where(np.arange(DAYS + 1) < day, 1.0, value) for value in (left, 0.0))
     assert parts(ruined, bench).tolist() == parts(nothing, bench).tolist()
     assert parts(ruined, bench)[1] == pytest.approx(0, abs=1e-12)
 
 
-def test_what_is_left_after_a_bankruptcy_is_graded_over_all_days() -> None:
+def test_a_bankruptcy_is_graded_over_all_days() -> None:
     fall = [100.0] * 60 + [100.0, 60.0, 30.0, 5.0, 500.0, 500.0, 500.0, 500.0]
     env = env_of(MarketData(by_hand(fall, fall)), tickers=1, days=6, mask=False)
     options = {"start": 60, "tickers": ["TICK0"]}
@@ -306,25 +334,35 @@ def test_what_is_left_after_a_bankruptcy_is_graded_over_all_days() -> None:
     assert len(env.equities) < 7
     assert grade(env).pnl < 0.01
     path = [*env.equities, *[env.equities[-1]] * (7 - len(env.equities))]
-    found = markets([env.episode])[0]
+    found = market_portfolios([env.episode])[0]
     whole = parts(path, found.equity_D, found.volatility, sum(env.turnovers) / env.equities[0])
     assert list(asdict(grade(env)).values()) == pytest.approx(list(whole))
+
+
+def test_an_episode_that_ends_at_exactly_the_limit_of_ruin_is_graded() -> None:
+    fall = [10.0] * 62 + [5.0] * 8
+    env = env_of(MarketData(by_hand(fall, fall)), tickers=1, days=6, ruin=0.5, commission=0.0, slippage=0.0)
+    env.reset(seed=0, options={"start": 60})
+    assert not env.step(np.ones(1))[2]
+    assert env.step(np.zeros(1))[2]
+    assert env.equities[-1] == 0.5 * env.config.cash
+    assert 0 < grade(env).total < 1
 
 
 # The market
 
 
-def test_the_market_is_bought_and_held_through_the_same_broker() -> None:
+def test_the_market_portfolio_is_settled_like_an_agent() -> None:
     env = env_of()
     for seed in range(30):
         stepped(env, seed, lambda day: np.full(3, float(day == 0), np.float32))
-        found = markets([env.episode])[0]
+        found = market_portfolios([env.episode])[0]
         np.testing.assert_allclose(found.equity_D, env.equities, rtol=1e-12)
 
 
 def test_the_market_pays_the_costs_and_takes_no_leverage_or_shorts() -> None:
     free, dear, levered = (
-        play(BuyAndHold(), env_of(PRACTICE, **rules), 3)[0].market.equity_D
+        play(BuyAndHold(), env_of(SYNTHETIC, **rules), 3)[0].market.equity_D
         for rules in ({"commission": 0.0, "slippage": 0.0}, {}, {"leverage": 3.0, "short": True})
     )
     np.testing.assert_allclose(dear[1:] / free[1:], 1 / (1.0005 * 1.0005))
@@ -336,30 +374,34 @@ def test_the_market_loses_all_where_all_is_delisted_for_nothing() -> None:
     close = [[10.0, 10.0]] * 60 + [[nothing, 10.0]] * 2 + [[nothing, 10.0]] * 10
     env = env_of(MarketData(by_hand(close, close)), tickers=1, days=5, delisting_return=-1.0, mask=False)
     env.reset(seed=0, options={"start": 57, "tickers": ["TICK0"]})
-    equity_D = markets([env.episode])[0].equity_D
+    equity_D = market_portfolios([env.episode])[0].equity_D
     assert equity_D[2] > 0
     assert equity_D[3:].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_the_scale_is_known_at_the_start_and_no_agents_own() -> None:
-    env = env_of(PRACTICE)
+def test_the_scale_is_known_at_the_start() -> None:
+    env = env_of(SYNTHETIC)
     env.reset(seed=1)
     start = env.episode.start
-    later = MarketData(scrambled_after(PRACTICE.panel, start))
+    later = MarketData(scrambled_after(SYNTHETIC.panel, start))
     assert volatilities(replace(env.episode, data=later)) == volatilities(env.episode)
-    earlier = MarketData(scrambled_after(PRACTICE.panel, start - 1))
+    earlier = MarketData(scrambled_after(SYNTHETIC.panel, start - 1))
     assert volatilities(replace(env.episode, data=earlier)) != volatilities(env.episode)
-    moves = np.diff(np.log(PRACTICE.panel.close_TN[start - 50 : start + 1, env.episode.columns]), axis=0)
+    moves = np.diff(np.log(SYNTHETIC.panel.close_TN[start - 50 : start + 1, env.episode.columns]), axis=0)
     assert volatilities(env.episode) == pytest.approx((moves.mean(1).std(ddof=1), moves.std(0, ddof=1).mean()))
-    found = markets([env.episode])[0]
+    found = market_portfolios([env.episode])[0]
     assert (found.volatility, found.stock_volatility) == volatilities(env.episode)
 
 
-def test_a_scale_that_cannot_be_measured_is_the_usual_one_and_none_is_0() -> None:
-    env = env_of(PRACTICE)
+def test_a_scale_without_enough_rows_is_the_usual_one_and_never_0() -> None:
+    env = env_of(SYNTHETIC)
     env.reset(seed=1)
-    assert volatilities(replace(env.episode, start=1)) == (USUAL_VOLATILITY, USUAL_VOLATILITY)
+    assert volatilities(replace(env.episode, start=1)) == (USUAL_VOLATILITY, USUAL_VOLATILITY) == (0.01, 0.01)
     assert volatilities(replace(env.episode, start=0)) == (USUAL_VOLATILITY, USUAL_VOLATILITY)
+    for start in (2, 20):
+        moves = np.diff(np.log(SYNTHETIC.panel.close_TN[: start + 1, env.episode.columns]), axis=0)
+        expected = (moves.mean(1).std(ddof=1), moves.std(0, ddof=1).mean())
+        assert volatilities(replace(env.episode, start=start)) == pytest.approx(expected)
     close = np.full((70, 3), 10.0)
     close[:58, 1] = np.nan
     close[:55, 2] = np.nan
@@ -368,13 +410,13 @@ def test_a_scale_that_cannot_be_measured_is_the_usual_one_and_none_is_0() -> Non
     moves = math.log(1.01) * np.array([1, -1, 1])
     # Stock 1 has one bar, and so no change: the mean of a day is over those that have one.
     expected = np.r_[np.zeros(47), moves / 2].std(ddof=1)
-    own = (LEAST_VOLATILITY + USUAL_VOLATILITY + moves.std(ddof=1)) / 3
+    own = (MIN_VOLATILITY + USUAL_VOLATILITY + moves.std(ddof=1)) / 3
     assert volatilities(episode) == pytest.approx((expected, own))
-    assert volatilities(replace(episode, columns=np.array([0]))) == (LEAST_VOLATILITY, LEAST_VOLATILITY)
+    assert volatilities(replace(episode, columns=np.array([0]))) == (MIN_VOLATILITY, MIN_VOLATILITY)
 
 
-def test_every_agent_is_measured_against_the_same_market() -> None:
-    env = env_of(PRACTICE)
+def test_every_agent_has_the_same_market_portfolio() -> None:
+    env = env_of(SYNTHETIC)
     for one, other in zip(play(Random(), env, 8), play(Oracle(), env, 8, foresight=True), strict=True):
         np.testing.assert_array_equal(one.market.equity_D, other.market.equity_D)
         assert one.market.volatility == other.market.volatility

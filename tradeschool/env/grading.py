@@ -1,32 +1,89 @@
-"""The grade of an episode: four parts on [0, 1], each measured against the market. Reasons: docs/grading.md."""
+"""The grade of an episode: four parts in [0, 1], each relative to buy-and-hold. Reasons: docs/grading.md.
 
+Dimensions: B episodes, D days, N stocks, T rows of the market.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tradeschool.env.config import EnvError
-from tradeschool.env.harness import Record
-from tradeschool.env.market_portfolio import Market, markets
+from tradeschool.env.config import EnvError, ExecutionParams
+from tradeschool.env.market_data import Episode
+from tradeschool.env.vector_env import VectorTradingEnv
 from tradeschool.market.panel import Floats
 
 WEIGHTS = {"risk": 0.40, "pnl": 0.30, "drawdown": 0.15, "activity": 0.15}
-LEAST_EQUITY = 1e-6
-"""Of the start: what a smaller equity counts as, so that logarithms stay finite."""
+VOLATILITY_DAYS = 50
+"""Rows before the first decision from which volatility is estimated: every drawn stock has them."""
+USUAL_VOLATILITY = 0.01
+"""Daily volatility where there are too few rows to estimate it."""
+MIN_VOLATILITY = 0.001
+MIN_EQUITY = 1e-6
+"""Share of the start that a smaller equity counts as, so that logarithms are finite."""
 TRACKING = 0.5
-"""In units of the stocks' own volatility: how far half of a portfolio strays that is in cash, or in another stock."""
+"""In units of the stocks' own volatility: tracking error of a portfolio that is half in cash or in another stock."""
 STILL = 0.1
-"""In units of the market's volatility: what moves less counts as moving this much, so that no ratio is of nothing."""
+"""In units of the market's volatility: smaller moves count as this much, so that no ratio divides by almost nothing."""
 STEADY = 0.3
-"""In the same units, the least that a Sharpe ratio divides by: that of a few days in the market is luck."""
+"""In the same units, the least that a Sharpe ratio divides by: a high ratio of a few days in the market is luck."""
 AT_WORK = 10.0
-"""A tenth of the market's variance is capital at work where trades earned: two days of twenty are enough."""
+"""Where trades earned, a tenth of the market's variance counts as capital fully at work: two days of twenty."""
+
+
+@dataclass(frozen=True)
+class MarketPortfolio:
+    """Buy-and-hold of an episode's stocks in equal parts, at the same costs, without leverage or shorting.
+
+    Attributes:
+        equity_D: [D + 1] at the closes, the start first.
+        volatility: standard deviation of the daily log return of the stocks in equal parts, known at the start.
+        stock_volatility: the mean of the stocks' own; the same with one stock.
+        cash_growth: daily log return of cash.
+    """
+
+    equity_D: Floats
+    volatility: float
+    stock_volatility: float
+    cash_growth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished episode of one agent, D days long: enough to grade it and to reproduce it.
+
+    Attributes:
+        agent: its name.
+        seed: of ``reset``.
+        start: the first decision's row in the market.
+        tickers: the true ones, in the order of the observation.
+        equity_D: [D + 1] at the closes, the start first; constant after a bankruptcy.
+        turnover_D: [D] value traded; 0 after a bankruptcy.
+        costs_D: [D] what commission and slippage took of it.
+        refused: orders refused.
+        terminated: True after a bankruptcy.
+        market: buy-and-hold of the same stocks on the same days.
+        versions: see :data:`tradeschool.env.config.KEYS`.
+    """
+
+    agent: str
+    seed: int
+    start: int
+    tickers: tuple[str, ...]
+    equity_D: Floats
+    turnover_D: Floats
+    costs_D: Floats
+    refused: int
+    terminated: bool
+    market: MarketPortfolio
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Grade:
-    """The four parts; the market has .5, .5, .5 and 1, and so .575 in total."""
+    """The four parts. Buy-and-hold has .5, .5, .5 and 1, which is .575 in total."""
 
     risk: float
     pnl: float
@@ -40,10 +97,10 @@ class Grade:
 
 
 def grade(played: Any) -> Grade:
-    """The grade of a :class:`~tradeschool.env.harness.Record`, or of a single environment whose episode is over.
+    """The grade of a :class:`Record`, or of a single environment (wrapped or not) whose episode is over.
 
     Raises:
-        EnvError: the environment's episode goes on, or none was begun.
+        EnvError: the environment's episode is not over or has not begun.
     """
     if isinstance(played, Record):
         return grades([played])[0]
@@ -56,11 +113,11 @@ def grade(played: Any) -> Grade:
         raise EnvError(f"the episode is at day {len(equities) - 1} of {days}: grade it when it is over.")
     equity_D = whole_path(equities, days)
     traded = np.array([sum(env.turnovers) / equity_D[0]])
-    return _grades(grade_paths(equity_D[:, None], markets([env.episode]), traded))[0]
+    return Grade(*grade_paths(equity_D[:, None], market_portfolios([env.episode]), traded)[:, 0].tolist())
 
 
 def whole_path(equities: Sequence[float], days: int) -> Floats:
-    """[D + 1] equity to the last day; what a bankruptcy has left stays as it is."""
+    """[D + 1] equity up to the last day, constant after a bankruptcy."""
     return np.array([*equities, *[equities[-1]] * (days + 1 - len(equities))])
 
 
@@ -68,16 +125,17 @@ def grades(records: Sequence[Record]) -> list[Grade]:
     """The grade of each record.
 
     Raises:
-        EnvError: they are not all of the same number of days.
+        EnvError: they do not all have the same number of days.
     """
     if not records:
         return []
     lengths = sorted({len(record.turnover_D) for record in records})
     if len(lengths) > 1:
-        raise EnvError(f"episodes of {lengths} days in one list: grade those of each length by themselves.")
+        raise EnvError(f"episodes of {lengths} days in one list: grade each length separately.")
     equity_DB = np.stack([record.equity_D for record in records], axis=1)
     traded_B = np.array([record.turnover_D.sum() / record.equity_D[0] for record in records])
-    return _grades(grade_paths(equity_DB, [record.market for record in records], traded_B))
+    parts_4B = grade_paths(equity_DB, [record.market for record in records], traded_B)
+    return [Grade(*parts) for parts in parts_4B.T.tolist()]
 
 
 def totals(records: Sequence[Record]) -> Floats:
@@ -85,13 +143,13 @@ def totals(records: Sequence[Record]) -> Floats:
     return np.array([one.total for one in grades(records)])
 
 
-def grade_paths(equity_DB: Floats, market: Sequence[Market], traded_B: Floats) -> Floats:
+def grade_paths(equity_DB: Floats, market: Sequence[MarketPortfolio], traded_B: Floats) -> Floats:
     """[4, B] risk, pnl, drawdown and activity of B episodes of D days.
 
     Args:
-        equity_DB: [D + 1, B] the agent's, at the closes.
-        market: B times buy and hold, with what is known of its volatility.
-        traded_B: value traded in the episode over the equity at its start.
+        equity_DB: [D + 1, B] the agents' equity at the closes, in currency.
+        market: buy-and-hold of each episode.
+        traded_B: [B] value traded in the episode over the equity at its start.
     """
     from scipy.special import ndtr
 
@@ -109,18 +167,14 @@ def grade_paths(equity_DB: Floats, market: Sequence[Market], traded_B: Floats) -
     return np.stack([risk_B, pnl_B, drawdown_B, _activity(agent_DB, market_DB, volatility_B, pnl_B, traded_B)])
 
 
-def _grades(parts_4B: Floats) -> list[Grade]:
-    return [Grade(*parts) for parts in parts_4B.T.tolist()]
-
-
 def _log_path(equity_DB: Floats) -> Floats:
-    """Log equity over its start, [D + 1, B]; logs are subtracted, as a quotient of any two floats may overflow."""
-    path_DB: Floats = np.log(np.maximum(equity_DB, LEAST_EQUITY * equity_DB[0])) - np.log(equity_DB[0])
+    """[D + 1, B] log equity over its start; logs are subtracted, because a quotient of two floats can overflow."""
+    path_DB: Floats = np.log(np.maximum(equity_DB, MIN_EQUITY * equity_DB[0])) - np.log(equity_DB[0])
     return path_DB
 
 
 def _sharpe(path_DB: Floats, cash_B: Floats, volatility_B: Floats) -> Floats:
-    """Daily Sharpe ratio of log returns over those of cash, so that a portfolio in cash has 0."""
+    """[B] daily Sharpe ratio of log returns over those of cash, so that a portfolio in cash has 0."""
     change_DB = np.diff(path_DB, axis=0)
     moved_B = np.sqrt(change_DB.var(axis=0) + (STEADY * volatility_B) ** 2)
     sharpe_B: Floats = (change_DB.mean(axis=0) - cash_B) / moved_B
@@ -128,16 +182,62 @@ def _sharpe(path_DB: Floats, cash_B: Floats, volatility_B: Floats) -> Floats:
 
 
 def _largest_fall(path_DB: Floats) -> Floats:
-    """Maximum drawdown in log units."""
+    """[B] maximum drawdown in log units."""
     fall_B: Floats = (np.maximum.accumulate(path_DB, axis=0) - path_DB).max(axis=0)
     return fall_B
 
 
 def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: Floats, traded_B: Floats) -> Floats:
-    """Capital at work, as the market's is or by trades that earned; times what it earned, up to the market's."""
+    """[B] share of the capital at work (moves like the market's, or trades earned), times P&L up to the market's."""
     moved_B, market_B = (np.diff(path_DB, axis=0).var(axis=0) for path_DB in (agent_DB, market_DB))
     moved_B = moved_B / np.maximum(market_B, (STILL * volatility_B) ** 2)
     invested_B = np.minimum(moved_B, 1.0) ** 2
     earned_B = np.maximum(2 * pnl_B - 1, 0.0) ** 2 * -np.expm1(-traded_B) * np.minimum(AT_WORK * moved_B, 1.0)
     activity_B: Floats = (invested_B + (1 - invested_B) * earned_B) * np.minimum(2 * pnl_B, 1.0) ** 2
     return activity_B
+
+
+def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:
+    """Buy-and-hold of each episode. All must have the same data and settings."""
+    first = episodes[0]
+    rules = first.config.model_dump() | {"observation": "numeric", "leverage": 1.0, "short": False, "ruin": 0.0}
+    env = VectorTradingEnv(first.data, len(episodes), **rules)
+    env.reset(options=reset_options(episodes))
+    equity_DB = np.empty((first.config.days + 1, len(episodes)))
+    equity_DB[0] = first.config.cash
+    gone_B = np.zeros(len(episodes), np.bool_)
+    # Every order asks for all the cash, so the day's fractions are scaled to equal parts of it.
+    orders_BN = np.ones((len(episodes), first.config.tickers), np.float32)
+    for day in range(1, first.config.days + 1):
+        _, _, terminated_B, _, info = env.step(orders_BN)
+        equity_DB[day] = np.where(gone_B, equity_DB[day - 1], info["equity"])
+        gone_B |= terminated_B
+        orders_BN = np.zeros_like(orders_BN)
+    cash_growth = math.log(ExecutionParams.of(first.config).interest)
+    return [MarketPortfolio(equity_DB[:, b].copy(), *volatilities(one), cash_growth) for b, one in enumerate(episodes)]
+
+
+def reset_options(episodes: Sequence[Episode]) -> dict[str, list[object]]:
+    """The options with which a vector environment is reset to play these episodes."""
+    tickers: list[object] = [list(episode.tickers) for episode in episodes]
+    return {"start": [episode.start for episode in episodes], "tickers": tickers}
+
+
+def volatilities(episode: Episode) -> tuple[float, float]:
+    """Volatility of the episode's stocks in equal parts, and the mean of the stocks' own: of daily log returns.
+
+    Both are from rows up to the episode's start alone.
+    """
+    rows = slice(max(0, episode.start - VOLATILITY_DAYS), episode.start + 1)
+    change_TN = np.diff(np.log(episode.data.close_TN[rows].take(episode.columns, axis=1)), axis=0)
+    known_TN = np.isfinite(change_TN)
+    some_T = known_TN.any(axis=1)
+    mean_T = np.where(known_TN, change_TN, 0.0).sum(axis=1)[some_T] / known_TN.sum(axis=1)[some_T]
+    own = [_deviation(change_TN[known_TN[:, n], n]) for n in range(len(episode.columns))]
+    return _deviation(mean_T), float(np.mean(own))
+
+
+def _deviation(change_T: Floats) -> float:
+    if len(change_T) < 2:
+        return USUAL_VOLATILITY
+    return max(float(change_T.std(ddof=1)), MIN_VOLATILITY)

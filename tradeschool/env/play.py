@@ -1,0 +1,116 @@
+"""Plays an agent through many episodes, many at a time, and keeps a record of each."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tradeschool.env.config import EnvError
+from tradeschool.env.grading import Record, market_portfolios, reset_options, whole_path
+from tradeschool.env.strategies import Agent, State
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.env.vector_env import VectorTradingEnv
+
+BATCH = 512
+"""Episodes played at once."""
+
+
+def play(
+    agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: bool = False, batch: int = BATCH
+) -> list[Record]:
+    """Play the episodes of ``reset(seed=seed)``, ``seed + 1`` and so on, many side by side.
+
+    Args:
+        agent: who trades.
+        env: a :class:`TradingEnv` with numeric observations, wrapped or not. Its own episode is not touched.
+        episodes: how many.
+        seed: of the first.
+        foresight: give the agent the episodes' future, for reference agents such as an oracle.
+        batch: episodes played side by side.
+
+    Raises:
+        EnvError: there are no episodes to play, or the environment has text observations.
+    """
+    env = env.unwrapped
+    if episodes < 1:
+        raise EnvError(f"episodes is {episodes}: play at least one.")
+    records: list[Record] = []
+    for first in range(seed, seed + episodes, batch):
+        seeds = range(first, min(first + batch, seed + episodes))
+        records += _play_batch(agent, env, seeds, foresight)
+    return records
+
+
+def record_conversation(agent: str, seed: int, chat: TradingChatEnv) -> Record:
+    """The record of a conversation whose episode is over.
+
+    Args:
+        agent: its name.
+        seed: what the episode was reset with.
+        chat: after its last step.
+    """
+    env = chat.env
+    days = env.config.days
+    missing = [0.0] * (days - len(env.turnovers))
+    return Record(
+        agent=agent,
+        seed=seed,
+        start=env.episode.start,
+        tickers=env.episode.tickers,
+        equity_D=whole_path(env.equities, days),
+        turnover_D=np.array([*env.turnovers, *missing]),
+        costs_D=np.array([*env.costs, *missing]),
+        refused=sum(chat.refused),
+        terminated=env.is_bankrupt,
+        market=market_portfolios([env.episode])[0],
+        versions=dict(env.versions),
+    )
+
+
+def _play_batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: bool) -> list[Record]:
+    # A copy draws the same episodes as ``env`` without disturbing the one in progress.
+    twin, episodes = copy.copy(env), []
+    for seed in seeds:
+        twin.reset(seed=seed)
+        episodes.append(twin.episode)
+    days, count = env.config.days, len(seeds)
+    vector_env = VectorTradingEnv(env.data, count, **env.config.model_dump())
+    observations_BF, _ = vector_env.reset(options=reset_options(episodes))
+    state = State(
+        config=env.config,
+        names=tuple(episode.names for episode in episodes),
+        seeds=tuple(seeds),
+        day=0,
+        live_B=np.ones(count, np.bool_),
+        episodes=tuple(episodes) if foresight else None,
+    )
+    equity_DB = np.full((days + 1, count), env.config.cash)
+    turnover_DB, costs_DB = np.zeros((2, days, count))
+    refused_B = np.zeros(count, np.int64)
+    for day in range(days):
+        state.day, live_B = day, state.live_B
+        seen_BF, _, terminated_B, _, info = vector_env.step(agent.act(observations_BF, state))
+        # Where an episode is over, the vector environment shows the beginning of another one.
+        observations_BF = np.where(live_B[:, None], seen_BF, observations_BF)
+        equity_DB[day + 1] = np.where(live_B, info["equity"], equity_DB[day])
+        turnover_DB[day], costs_DB[day] = live_B * info["turnover"], live_B * info["costs"]
+        refused_B += live_B * info["refused"]
+        state.live_B = live_B & ~terminated_B
+    markets = market_portfolios(episodes)
+    return [
+        Record(
+            agent=agent.name,
+            seed=seeds[b],
+            start=episode.start,
+            tickers=episode.tickers,
+            equity_D=equity_DB[:, b].copy(),
+            turnover_D=turnover_DB[:, b].copy(),
+            costs_D=costs_DB[:, b].copy(),
+            refused=int(refused_B[b]),
+            terminated=not state.live_B[b],
+            market=markets[b],
+            versions=dict(env.versions),
+        )
+        for b, episode in enumerate(episodes)
+    ]

@@ -1,0 +1,235 @@
+"""The trading environment: one episode with one account, as text, as numbers or as a conversation."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+
+from tradeschool.chat import Message, StepResult
+from tradeschool.env.broker import Account
+from tradeschool.env.config import HOLD_BELOW, EnvConfig, EnvError, ExecutionParams, env_config, versions
+from tradeschool.env.features import action_space, observation_space
+from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
+from tradeschool.env.render import FACTS, Form, Observation, day_message, system_message
+from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
+from tradeschool.market.panel import Panel
+
+SEEDS_APART = 1_000_003
+"""Prime, so that the seeds of different rows and variants differ."""
+
+
+class TradingEnv(gymnasium.Env[Any, Any]):
+    """Trade a portfolio of stocks over a stretch of a market, with one decision a day.
+
+    ## Description
+
+    The environment replays daily bars. A decision is made after the close of a day, with what is known at that close,
+    and filled at the next day's open. Slippage makes the price worse; commission is a share of the traded value. Within
+    a day, orders against a position (SELL of a holding, BUY of a short) are filled first, then orders that open or add
+    to one, from the buying power that is left; the order of the lines does not matter. An order is filled up to
+    ``volume_share`` of that day's volume and the rest lapses, all of it if the stock has no bar that day. A holding
+    without a bar is valued at its last close. If no bar follows, and the market goes on for five days or more, the
+    holding is closed at the last close times 1 + ``delisting_return`` on the first day without a bar.
+
+    ## Action Space
+
+    With ``observation="text"`` a text: one order per line, or several separated by semicolons, after an optional
+    ``<think>`` block: ``BUY|SELL|HOLD [TICKER] [fraction]``. With ``observation="numeric"`` a ``Box(-1, 1, (N,))``:
+    .05 or more is BUY that fraction, -.05 or less is SELL it, anything between is HOLD.
+
+    BUY spends a fraction of the buying power (the cash, if long-only without leverage), costs included. If the day's
+    fractions sum to more than 1 they are divided by their sum. SELL sells a fraction of the holding. With
+    ``short=True`` a SELL without a holding opens a short worth that fraction of the buying power, and a BUY in a short
+    covers that fraction of it. Buying power is ``leverage`` times equity less gross exposure, at the open.
+
+    Invalid orders are refused, counted, and named in the next observation: an unreadable line, an unknown stock, a
+    fraction outside (0, 1], a stock named twice, a stock without a bar today, a SELL of nothing, a BUY without cash.
+
+    ## Observation Space
+
+    Numeric, a ``Box`` of float32: per stock the ``MARKET`` and ``HOLDING`` figures of ``env/features.py``, then the
+    ``ACCOUNT``; -100 marks a figure that is not known. Text has the same figures, rounded, a line per stock under one
+    heading, and says why orders were refused; the vector has their number.
+
+    ## Rewards
+
+    The log return of the equity (cash, and holdings at the close) from one decision to the next, costs included. The
+    last day counts. Equity below a millionth of the start counts as a millionth, so that the reward is finite.
+
+    ## Starting State
+
+    All cash, with a start row and stocks drawn at random: stocks with a bar at that row and at least 50 so far.
+    ``reset(options={"start": row, "tickers": [...]})`` sets either. With ``mask=True`` stocks are named S1, S2, ... in
+    random order and there are no dates.
+
+    ## Episode End
+
+    Truncated after ``days`` decisions. Terminated when the equity is at most ``ruin`` times the start.
+
+    ## Arguments
+
+    ``panel``: a :class:`Panel`, or a :class:`MarketData` that several environments share; the default synthetic
+    market if omitted. ``rows``: first and last row that episodes may use. ``render_mode``: "ansi" or None. All other
+    arguments are fields of :class:`EnvConfig`. ``info`` holds ``equity``, ``refused`` (orders of the last day),
+    ``fills`` (shares by stock), ``messages`` (about orders, in text environments), ``start``, and
+    :data:`~tradeschool.env.config.KEYS`, which episodes must share to be compared.
+
+    ## Version History
+
+    * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of
+      ruin that had lost nearly everything was rewarded every day for doing nothing.
+    * 1.0.0: the first.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(
+        self,
+        panel: Panel | MarketData | None = None,
+        *,
+        rows: tuple[int, int] | None = None,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self.config: EnvConfig = env_config(**settings)
+        if render_mode not in (None, "ansi"):
+            raise EnvError(f"render_mode '{render_mode}': use 'ansi', the observation as text, or None.")
+        self.render_mode = render_mode
+        self.data = as_market_data(panel)
+        self.params = ExecutionParams.of(self.config)
+        self._is_text = self.config.observation == "text"
+        self._factors = kernel_params(self.params, self.config.cash, MIN_FRACTION if self._is_text else HOLD_BELOW)
+        self.observation_space = observation_space(self.config, self.data.panel.tickers)
+        self.action_space = action_space(self.config)
+        self.rows = rows
+        self._starts = self.data.start_rows(self.config, rows)
+        self.versions = versions(self.config, self.data.data_hash)
+        self.level = self.versions["level"]
+        self._floor = MIN_EQUITY * self.config.cash
+        self._ruin = self.config.ruin * self.config.cash
+        self._over = True
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode. The class describes ``options``.
+
+        Raises:
+            EnvError: an option is unknown or not possible.
+        """
+        super().reset(seed=seed)
+        self.episode: Episode = draw(self.data, self.config, self._starts, self.np_random, options)
+        self.account = Account(self.episode, self.params, self._factors)
+        self.names = self.episode.names
+        self.equities = [self.config.cash]
+        self.turnovers: list[float] = []
+        self.costs: list[float] = []
+        self._over = False
+        return self._observed(), self._info()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Give a day's orders. The class describes actions.
+
+        Raises:
+            EnvError: the episode is over, or the action is not of the action space's kind (which uses up no day).
+        """
+        if self._over:
+            raise EnvError("the episode is over, or has not begun: call reset() before step().")
+        account = self.account
+        before = account.equity
+        (account.trade_text if self._is_text else account.trade_numbers)(action)
+        equity = account.equity
+        self.equities.append(equity)
+        self.turnovers.append(account.turnover)
+        self.costs.append(account.costs)
+        terminated = self.is_bankrupt
+        truncated = not terminated and account.day == self.config.days
+        self._over = terminated or truncated
+        reward = math.log(max(equity, self._floor) / max(before, self._floor))
+        return self._observed(), reward, terminated, truncated, self._info()
+
+    @property
+    def is_bankrupt(self) -> bool:
+        """Whether the equity is at most ``ruin`` times the start."""
+        return self.account.equity <= self._ruin
+
+    @property
+    def observed(self) -> Observation:
+        """The observation of today as numbers, in text environments too."""
+        return self.account.observation()
+
+    def render(self) -> str | None:
+        """The observation as text, if ``render_mode`` is "ansi"."""
+        return None if self.render_mode is None else self.account.text()
+
+    def _observed(self) -> Any:
+        return self.account.text() if self._is_text else self.account.vector()
+
+    def _info(self) -> dict[str, Any]:
+        account = self.account
+        return {
+            "equity": account.equity,
+            "refused": account.refused,
+            "fills": account.fills,
+            "messages": account.messages,
+            "start": self.episode.start,
+            **self.versions,
+        }
+
+
+class TradingChatEnv:
+    """A text environment as a :class:`~tradeschool.chat.ChatEnv`.
+
+    Args:
+        env: the environment; it holds the episode, its equities and its account.
+        form: how a day is written; see ``env/render.py``.
+        facts: the market's figures that are shown.
+
+    Attributes:
+        refused: orders refused, one entry per day so far.
+    """
+
+    def __init__(self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS) -> None:
+        self.env = env
+        self.refused: list[int] = []
+        self._form, self._facts = form, facts
+
+    def reset(self, example: Any) -> list[Message]:
+        """Begin an episode.
+
+        Args:
+            example: its ``payload`` is ``{"seed": int}``, with a start row ``"start"`` or without. With no payload the
+                start is row ``example.t``, with the stocks drawn for ``example.variant``.
+
+        Returns:
+            The rules, and the first day.
+        """
+        payload = example.payload or {"seed": example.variant * SEEDS_APART + example.t, "start": example.t}
+        options = {"start": payload["start"]} if "start" in payload else None
+        self.env.reset(seed=payload["seed"], options=options)
+        self.refused = []
+        rules = system_message(self.env.config, self._form, self._facts)
+        return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
+
+    def step(self, completion: str) -> StepResult:
+        """Give a day's orders, as an answer has them.
+
+        Returns:
+            The next day's message, and the reward ``return``. ``info`` holds ``action`` (the orders; None where one
+            cannot be read), ``error`` (why), ``state`` (number of stocks held before the answer), ``refused`` (number
+            of orders) and, after a bankruptcy, ``stop``.
+        """
+        state = sum(shares != 0 for shares in self.env.account.shares)
+        _, reward, terminated, truncated, info = self.env.step(completion)
+        account = self.env.account
+        action, error = (None, account.faults[0]) if account.faults else (account.orders, None)
+        self.refused.append(info["refused"])
+        done = terminated or truncated
+        found = {"action": action, "error": error, "state": state, "refused": info["refused"]}
+        if terminated:
+            found["stop"] = "bankrupt"
+        messages = [] if done else [{"role": "user", "content": self.day()}]
+        return StepResult(messages, {"return": reward}, done, found)
+
+    def day(self) -> str:
+        """Today's message."""
+        return day_message(self.env.observed, self._form, self._facts)
