@@ -2,16 +2,18 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from tradeschool.env.conversation import first_messages, turn
-from tradeschool.evaluate.leaderboard.board import Played, play_all
+from tradeschool.evaluate.leaderboard.agents import AgentSpec
+from tradeschool.evaluate.leaderboard.console import print_level, print_overview
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.rivals import Rival
-from tradeschool.evaluate.leaderboard.table import print_overview, print_played
+from tradeschool.evaluate.leaderboard.results import LevelResults
+from tradeschool.evaluate.leaderboard.run import run_leaderboard
+from tradeschool.policies.base import Policy
 
 TEXT = """\
     name: mine
@@ -24,45 +26,41 @@ TEXT = """\
 NAMES = ("buy and hold", "hold", "momentum", "random")
 
 
-def played(made: LeaderboardRecipe, folder: Path, **options: Any) -> list[Played]:
-    return play_all(made, folder, Console(quiet=True), **options)
+def played(recipe: LeaderboardRecipe, folder: Path, **options: Any) -> list[LevelResults]:
+    return run_leaderboard(recipe, folder, Console(quiet=True), **options)
 
 
-def printed(found: list[Played], width: int = 160) -> str:
+def printed(found: list[LevelResults], width: int = 160) -> str:
     console = Console(record=True, width=width, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     for one in found:
-        print_played(console, one)
+        print_level(console, one)
     print_overview(console, found)
     return console.export_text()
 
 
-def content(folder: Path, name: str = "small-Easy") -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["rows"]
-    return rows
+def stored(folder: Path, name: str = "small-Easy") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["results"]
+    return found
 
 
-asked: dict[str, int] = {}
-"""How many episodes each talker was asked about at once."""
+batches: dict[str, int] = {}
+"""The largest number of conversations that each scripted agent was given at once."""
 
 
-class Says:
-    """An agent on texts that always says the same."""
+class Scripted(Policy):
+    """A policy that always gives the same answer."""
+
+    kind = "trained"
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text
-        self.conversations: dict[int, list[dict[str, str]]] = {}
 
-    def act(self, observations: list[str], state: Any) -> list[str]:
-        asked[self.name] = max(asked.get(self.name, 0), len(observations))
-        assert all("cash" in text for text in observations)
-        for seed, text, alive in zip(state.seeds, observations, state.live_B, strict=True):
-            begun = self.conversations.setdefault(seed, first_messages(state.config, text))
-            if alive and state.day:
-                begun.append({"role": "user", "content": turn(text)})
-            if alive:
-                begun.append({"role": "assistant", "content": self.text})
-        return [self.text] * len(observations)
+    def generate(self, conversations: Sequence[Sequence[dict[str, str]]], n: int = 1) -> list[list[str]]:
+        batches[self.name] = max(batches.get(self.name, 0), len(conversations))
+        assert all("cash" in messages[-1]["content"] for messages in conversations)
+        return [[self.text] * n for _ in conversations]
 
 
-def talker(name: str, text: str, **options: Any) -> Rival:
-    return Rival(name, {"agent": "model", "text": text}, lambda arena, tell: Says(name, text), "text", **options)
+def scripted(name: str, text: str, **options: Any) -> AgentSpec:
+    settings = {"agent": "model", "text": text}
+    return AgentSpec(name, settings, lambda envs, on_progress: Scripted(name, text), "text", **options)

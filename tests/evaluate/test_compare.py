@@ -1,53 +1,54 @@
 """Comparisons: an edge is found, luck is not called skill, and nothing undefined reaches the JSON."""
 
 import json
-import runpy
 from dataclasses import replace
 from typing import Any
 
-import exams
+import evaluations as fake
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from tradeschool import metrics
 from tradeschool.errors import RunError
-from tradeschool.evaluate import answers as answers_module
-from tradeschool.evaluate.answers import RATING_NAMES, RATINGS, Answers, Costs, Exam
 from tradeschool.evaluate.backtest import backtest
-from tradeschool.evaluate.certainty import draw_dates
-from tradeschool.evaluate.compare import compare
-from tradeschool.evaluate.result import METRICS, Comparison
-from tradeschool.evaluate.verdict import holm, judge
-from tradeschool.text import grammar
+from tradeschool.evaluate.compare import compare, judge
+from tradeschool.evaluate.comparison import Comparison
+from tradeschool.evaluate.evaluation_set import EvaluationSet
+from tradeschool.evaluate.inference import bootstrap_dates, holm
+from tradeschool.evaluate.predictions import Predictions
+from tradeschool.tasks.base import Metric
 
 
 @pytest.fixture(scope="module")
-def exam() -> Exam:
-    return exams.exam()
+def questions() -> EvaluationSet:
+    return fake.evaluation_set()
 
 
 @pytest.fixture(scope="module")
-def comparison(exam: Exam) -> Comparison:
-    return compare(exam, exams.field(exam), seed=0, draws=500)
+def comparison(questions: EvaluationSet) -> Comparison:
+    return compare(questions, fake.field(questions), seed=0, draws=500)
 
 
 def test_an_edge_is_found(comparison: Comparison) -> None:
     grpo = comparison.row("grpo")
     assert grpo.verdict == "better"
-    assert grpo.score_against_naive is not None
-    assert grpo.score_against_naive.interval.low > 0
-    assert "Better than the best naive row" in grpo.sentence
+    gap = grpo.difference("score", comparison.reference)
+    assert gap is not None
+    assert gap.improved
+    assert gap.p_value == grpo.p_value < 0.05
+    assert "Better than the best baseline" in grpo.sentence
     assert comparison.row("best possible").verdict == "ceiling"
     assert comparison.row(comparison.reference).verdict == "reference"
     assert comparison.row(comparison.reference).kind in ("naive", "rule")
 
 
-def test_the_share_of_the_edge_is_what_was_planted(comparison: Comparison) -> None:
+def test_the_share_of_the_edge_is_the_share_of_questions_known(comparison: Comparison) -> None:
     assert comparison.row("best possible").metrics["share"].value == pytest.approx(1.0)
     share = comparison.row("grpo").metrics["share"]
     assert share.value == pytest.approx(0.4, abs=0.05)
     assert share.low < share.value < share.high
-    differences = {d.against: d for d in comparison.row("grpo").share_against}
+    differences = {d.against: d for d in comparison.row("grpo").differences if d.metric == "share"}
     assert set(differences) == {"untrained", "sft"}
     assert differences["sft"].shown
     assert differences["sft"].interval.value == pytest.approx(
@@ -57,33 +58,35 @@ def test_the_share_of_the_edge_is_what_was_planted(comparison: Comparison) -> No
 
 
 def test_stages_are_compared_with_the_one_before(comparison: Comparison) -> None:
-    against = {row.policy: row.score_against_previous for row in comparison.rows}
-    assert [policy for policy, difference in against.items() if difference] == ["sft", "grpo"]
-    assert against["sft"] is not None
-    assert against["grpo"] is not None
-    assert (against["sft"].against, against["grpo"].against) == ("untrained", "sft")
+    against = {
+        row.policy: [d.against for d in row.differences if d.metric == "score" and d.against != comparison.reference]
+        for row in comparison.rows
+    }
+    assert {policy: others for policy, others in against.items() if others} == {"sft": ["untrained"], "grpo": ["sft"]}
 
 
-def test_figures_are_those_of_the_metrics(exam: Exam, comparison: Comparison) -> None:
-    a = exams.field(exam)[6]
-    row = comparison.row("grpo")
-    test = backtest(exam.panel, exam.rows_T, a.rating_TN, a.asked_TN, exam.costs)
+def test_figures_are_those_of_the_metrics(questions: EvaluationSet, comparison: Comparison) -> None:
+    a = fake.field(questions)[6]
+    row, rating, forward = comparison.row("grpo"), a.value("rating"), fake.forward(questions)
+    test = backtest(questions.panel, questions.rows_T, a.value("rating") / 2, questions.asked_TQ, questions.costs)
+    known = np.isfinite(rating) & np.isfinite(forward)
     expected = {
-        "score": a.score_TN.mean(),
-        "decision": a.decision_TN.mean(),
-        "accuracy": a.correct_TN.mean(),
-        "ic": metrics.ic(a.rating_TN, exam.forward_TN),
-        "rank_ic": metrics.rank_ic(a.rating_TN, exam.forward_TN),
-        "hit_rate": metrics.hit_rate(a.rating_TN, exam.forward_TN),
+        "score": a.value("score").mean(),
+        "decision": a.value("decision").mean(),
+        "accuracy": a.value("correct").mean(),
+        "ic": np.corrcoef(rating[known], forward[known])[0, 1],
+        "rank_ic": spearmanr(rating[known], forward[known]).statistic,
+        "hit_rate": np.mean(np.sign(rating[known]) == np.sign(forward[known]), where=rating[known] != 0),
         "cumulative_return": metrics.cumulative_return(test.returns_T),
         "sharpe": metrics.sharpe(test.returns_T),
         "max_drawdown": metrics.max_drawdown(test.returns_T),
         "turnover": test.turnover_T.mean(),
         "parse_errors": 0.0,
+        "psr": metrics.probabilistic_sharpe(test.returns_T),
     }
     for key, value in expected.items():
         assert row.metrics[key].value == pytest.approx(value), key
-    assert set(row.metrics) == {metric.key for metric in METRICS}
+    assert set(row.metrics) == {metric.key for metric in comparison.metrics}
     assert row.equity_T == pytest.approx(test.equity_T)
     assert sum(row.answer_shares.values()) == pytest.approx(1)
 
@@ -106,41 +109,40 @@ def test_a_broken_file_is_named() -> None:
         Comparison.from_json('{"rows": []}', "x.json")
 
 
-def test_the_same_seed_gives_the_same_comparison(exam: Exam, comparison: Comparison) -> None:
-    assert compare(exam, exams.field(exam), seed=0, draws=500).to_json() == comparison.to_json()
+def test_the_same_seed_gives_the_same_comparison(questions: EvaluationSet, comparison: Comparison) -> None:
+    assert compare(questions, fake.field(questions), seed=0, draws=500).to_json() == comparison.to_json()
 
 
 def test_without_an_edge_luck_is_not_called_skill() -> None:
-    """Promise 2: at most 5 % of 200 exams call any of three policies drawn at random better; few call one worse."""
+    """Promise 2: at most 5 % of 200 evaluations call a random policy better; few call one worse."""
     better = worse = 0
     for seed in range(200):
-        exam = exams.exam(dates=40, tickers=4, seed=seed)
-        answers = exams.field(exam, 10 * seed, sft=0.0, grpo=0.0)
-        dates = draw_dates(np.stack([a.score_TN.mean(1) for a in answers], axis=1), draws=200, seed=seed)
-        scores = {a.policy: dates.mean(a.score_TN) for a in answers}
-        reference = max(("hold", "buy and hold", "random", "rsi rules"), key=lambda policy: scores[policy].value)
-        judged = judge(answers, scores, reference, 0.95)
-        verdicts = [judged[policy].verdict for policy in ("untrained", "sft", "grpo")]
+        questions = fake.evaluation_set(dates=40, tickers=4, seed=seed)
+        answers = fake.field(questions, 10 * seed, sft=0.0, grpo=0.0)
+        scores_TQ = {a.policy: a.value("score") for a in answers}
+        dates = bootstrap_dates(np.stack([s.mean(1) for s in scores_TQ.values()], axis=1), draws=200, seed=seed)
+        estimates = {policy: {"score": dates.mean(score_TQ)} for policy, score_TQ in scores_TQ.items()}
+        judged, _ = judge(questions.primary, answers, estimates, 0.95)
+        verdicts = [judged[policy][0] for policy in ("untrained", "sft", "grpo")]
         better, worse = better + ("better" in verdicts), worse + ("worse" in verdicts)
     assert better <= 10
     assert worse <= 10
 
 
-def test_a_policy_that_is_wrong_on_purpose_is_worse(exam: Exam) -> None:
-    wrong = exams.answers(exam, "wrong", "trained", -2 * np.sign(exam.forward_TN))
-    table = compare(exam, [*exams.field(exam)[:3], wrong], seed=0, draws=500)
+def test_a_policy_that_is_wrong_on_purpose_is_worse(questions: EvaluationSet) -> None:
+    wrong = fake.answers(questions, "wrong", "trained", -2 * np.sign(fake.forward(questions)))
+    table = compare(questions, [*fake.field(questions)[:3], wrong], seed=0, draws=500)
     assert table.row("wrong").verdict == "worse"
 
 
 def test_gaining_with_the_market_is_not_skill() -> None:
     """In a rising market half a position gains for sure, but buy and hold gains more."""
-    exam = exams.exam(drift=0.004)
-    naive = [exams.constant(exam, "hold", 0), exams.constant(exam, "buy and hold", 2)]
-    row = compare(exam, [*naive, exams.constant(exam, "sft", 1, "trained")], seed=0, draws=500).row("sft")
+    questions = fake.evaluation_set(drift=0.004)
+    naive = [fake.constant(questions, "hold", 0), fake.constant(questions, "buy and hold", 2)]
+    row = compare(questions, [*naive, fake.constant(questions, "sft", 1, "trained")], seed=0, draws=500).row("sft")
     assert row.metrics["score"].low > 0
     assert row.verdict == "worse"
-    assert row.score_against_naive is not None
-    assert row.score_against_naive.against == "buy and hold"
+    assert row.difference("score", "buy and hold") is not None
 
 
 def test_many_models_need_more_proof() -> None:
@@ -148,90 +150,171 @@ def test_many_models_need_more_proof() -> None:
     assert holm({"a": 0.7, "b": 0.9}) == pytest.approx({"a": 1.0, "b": 1.0})
 
 
-def unreadable_at(a: Answers, where: Any) -> Answers:
-    rating, score = a.rating_TN.copy(), a.score_TN.copy()
-    rating[where] = score[where] = np.nan
-    return replace(a, rating_TN=rating, score_TN=score)
+def unreadable_at(a: Predictions, where: Any) -> Predictions:
+    read_TQ, score_TQ = a.read_TQ.copy(), a.value("score").copy()
+    assert a.position_TQ is not None
+    assert a.action_TQ is not None
+    read_TQ[where], score_TQ[where] = False, np.nan
+    position_TQ = np.where(read_TQ, a.position_TQ, np.nan)
+    values = {**a.values, "score": score_TQ, "rating": 2 * position_TQ}
+    action_TQ = np.where(read_TQ, a.action_TQ, -1)
+    return replace(a, read_TQ=read_TQ, values=values, position_TQ=position_TQ, action_TQ=action_TQ)
 
 
-def test_leaving_losing_questions_unreadable_does_not_raise_the_mean(exam: Exam) -> None:
-    """Dropping the losers would score the mean of the winners; keeping no position scores 0 there."""
-    always = exams.constant(exam, "sly", 2, "trained")
-    sly = unreadable_at(always, always.score_TN < 0)
-    table = compare(exam, [exams.constant(exam, "hold", 0), sly], seed=0, draws=200)
+def test_leaving_losing_questions_unreadable_does_not_raise_the_mean(questions: EvaluationSet) -> None:
+    """Dropping the losers would score the mean of the winners; an unreadable answer gets the worst of any policy."""
+    hold, always = fake.constant(questions, "hold", 0), fake.constant(questions, "sly", 2, "trained")
+    loses = always.value("score") < 0
+    short = fake.constant(questions, "short", -2)
+    sly = unreadable_at(always, loses)
+    table = compare(questions, [hold, short, sly], seed=0, draws=200)
     row = table.row("sly")
-    assert row.metrics["score"].value == pytest.approx(np.maximum(always.score_TN, 0).mean())
-    assert row.metrics["parse_errors"].value == pytest.approx((always.score_TN < 0).mean())
-    assert row.answer_shares["unreadable"] == pytest.approx((always.score_TN < 0).mean())
+    worst = np.minimum(0, short.value("score"))
+    assert row.metrics["score"].value == pytest.approx(np.where(loses, worst, always.value("score")).mean())
+    assert row.metrics["parse_errors"].value == pytest.approx(loses.mean())
+    assert row.answer_shares["unreadable"] == pytest.approx(loses.mean())
     assert any("sly" in warning and "could not be read" in warning for warning in table.warnings)
 
 
-def test_collapse_is_warned_of(exam: Exam) -> None:
+def test_collapse_is_warned_of(questions: EvaluationSet) -> None:
     table = compare(
-        exam, [exams.constant(exam, "hold", 0), exams.constant(exam, "grpo", 1, "trained")], seed=0, draws=200
+        questions,
+        [fake.constant(questions, "hold", 0), fake.constant(questions, "grpo", 1, "trained")],
+        seed=0,
+        draws=200,
     )
     assert any("grpo" in warning and "collapsed" in warning for warning in table.warnings)
 
 
-@pytest.mark.parametrize("name", ["expected_TN", "decision_TN", "correct_TN"])
-def test_blocks_are_as_long_as_any_figures_series_needs(exam: Exam, name: str) -> None:
+@pytest.mark.parametrize("name", ["expected", "decision", "correct"])
+def test_blocks_are_as_long_as_any_figures_series_needs(questions: EvaluationSet, name: str) -> None:
     """One slow series, such as the share's, lengthens the blocks; the others are independent from day to day."""
-    hold, best = exams.constant(exam, "hold", 0), exams.field(exam)[-1]
-    still: dict[str, Any] = {"decision_TN": np.zeros(exam.shape), "correct_TN": np.zeros(exam.shape)}
-    calm = replace(exams.drawn(exam, "sft", 1, "trained"), expected_TN=np.ones(exam.shape), **still)
-    slow_T1 = np.sin(np.arange(exam.shape[0]) / 15)[:, None]
-    changes: dict[str, Any] = {name: np.where(np.isfinite(calm.rating_TN), slow_T1, np.nan)}
-    slow = replace(calm, **changes)
-    others = [replace(hold, **still), replace(best, **still)]
-    blocks = [compare(exam, [*others, a], seed=0, draws=200).block_length for a in (calm, slow)]
+    zeros = np.zeros(questions.shape)
+
+    def still(a: Predictions, **more: Any) -> Predictions:
+        return replace(a, values={**a.values, "decision": zeros, "correct": zeros, **more})
+
+    hold, best = still(fake.constant(questions, "hold", 0)), still(fake.field(questions)[-1])
+    calm = still(fake.drawn(questions, "sft", 1, "trained"), expected=np.ones(questions.shape))
+    slow = still(calm, **{name: zeros + np.sin(np.arange(questions.shape[0]) / 15)[:, None]})
+    blocks = [compare(questions, [hold, best, a], seed=0, draws=200).block_length for a in (calm, slow)]
     assert blocks[0] < 6
     assert blocks[1] == 12
 
 
-def test_blocks_are_no_shorter_than_the_horizon(exam: Exam) -> None:
-    answers = exams.field(exam)
-    assert compare(exam, answers, seed=0, draws=200).block_length < 9
-    assert compare(replace(exam, horizon=9), answers, seed=0, draws=200).block_length == 9
+def test_blocks_are_no_shorter_than_the_horizon(questions: EvaluationSet) -> None:
+    answers = fake.field(questions)
+    assert compare(questions, answers, seed=0, draws=200).block_length < 9
+    assert compare(replace(questions, horizon=9), answers, seed=0, draws=200).block_length == 9
 
 
-def test_there_is_one_list_of_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exam's ratings are those that answers are read by, in their order."""
-    assert dict(zip(RATING_NAMES, RATINGS, strict=True)) == grammar.RATINGS
-    assert list(RATINGS) == sorted(RATINGS)
-    monkeypatch.setitem(grammar.RATINGS, "ALL_IN", 3)
-    anew = runpy.run_path(str(answers_module.__file__))
-    assert (anew["RATINGS"][-1], anew["RATING_NAMES"][-1]) == (3, "ALL_IN")
+def test_few_dates_are_warned_of() -> None:
+    questions = fake.evaluation_set(dates=30, tickers=3)
+    assert any(
+        "30 dates" in warning for warning in compare(questions, fake.field(questions), seed=0, draws=200).warnings
+    )
 
 
-def test_a_short_exam_is_warned_of() -> None:
-    exam = exams.exam(dates=30, tickers=3)
-    assert any("30 dates" in warning for warning in compare(exam, exams.field(exam), seed=0, draws=200).warnings)
+@pytest.mark.parametrize(("dates", "horizon"), [(1, 1), (5, 1), (9, 1), (30, 8)])
+def test_too_few_dates_are_not_judged(dates: int, horizon: int) -> None:
+    """Resampling one date has intervals of no width, so that every difference would be shown."""
+    questions = replace(fake.evaluation_set(dates=dates), horizon=horizon)
+    table = compare(questions, fake.field(questions), seed=0, draws=200)
+    for row in table.rows:
+        assert all(np.isnan([one.low, one.high]).all() for one in row.metrics.values())
+        assert not any(one.shown or one.improved or one.worsened for one in row.differences)
+        assert np.isnan([row.p_value, *(one.p_value for one in row.differences)]).all()
+        if row.policy != table.reference and row.kind != "best":
+            assert row.verdict == "too few dates"
+            assert row.sentence == "Not judged: the dates are too few."
+    assert table.warnings[0].startswith("Too few dates for verdicts")
+    assert Comparison.from_json(table.to_json()).to_json() == table.to_json()
 
 
-def test_other_questions_are_refused(exam: Exam) -> None:
-    hold, other = exams.constant(exam, "hold", 0), exams.constant(exam, "sft", 1, "trained")
-    asked = other.asked_TN.copy()
-    asked[0, 0] = False
-    with pytest.raises(RunError, match="sft was asked other questions than hold"):
-        compare(exam, [hold, replace(unreadable_at(other, (0, 0)), asked_TN=asked)], seed=0)
+@pytest.mark.parametrize(("dates", "horizon"), [(10, 1), (30, 6)])
+def test_just_enough_dates_are_judged(dates: int, horizon: int) -> None:
+    questions = replace(fake.evaluation_set(dates=dates), horizon=horizon)
+    row = compare(questions, fake.field(questions), seed=0, draws=200).row("grpo")
+    assert row.verdict in ("better", "not shown", "worse")
+    assert np.isfinite(row.metrics["score"].low)
 
 
-def test_wrong_input_is_refused(exam: Exam) -> None:
-    hold, sft = exams.constant(exam, "hold", 0), exams.constant(exam, "sft", 1, "trained")
+def test_wrong_input_is_refused(questions: EvaluationSet) -> None:
+    hold, sft = fake.constant(questions, "hold", 0), fake.constant(questions, "sft", 1, "trained")
     with pytest.raises(RunError, match="at least two"):
-        compare(exam, [hold], seed=0)
+        compare(questions, [hold], seed=0)
     with pytest.raises(RunError, match="called 'hold'"):
-        compare(exam, [hold, hold], seed=0)
+        compare(questions, [hold, hold], seed=0)
     with pytest.raises(RunError, match="nothing to beat"):
-        compare(exam, [sft, replace(sft, policy="grpo")], seed=0)
-    with pytest.raises(RunError, match="draws is 5"):
-        compare(exam, [hold, sft], seed=0, draws=5)
+        compare(questions, [sft, replace(sft, policy="grpo")], seed=0)
+    with pytest.raises(RunError, match="draws is 5: it must be at least 100"):
+        compare(questions, [hold, sft], seed=0, draws=5)
     models = [replace(sft, policy=f"sft {i}") for i in range(3)]
-    with pytest.raises(RunError, match="100 draws are too few"):
-        compare(exam, [hold, *models], seed=0, draws=100)
-    with pytest.raises(RunError, match="3 is no rating"):
-        exams.constant(exam, "odd", 3)
+    with pytest.raises(RunError, match="draws is 100: it must be at least 119"):
+        compare(questions, [hold, *models], seed=0, draws=100)
+    with pytest.raises(RunError, match="position is 1.5"):
+        fake.constant(questions, "odd", 3)
     with pytest.raises(RunError, match="not consecutive"):
-        Exam(exam.panel, np.array([0, 2]), np.zeros((2, 10)))
-    with pytest.raises(RunError, match="basis points"):
-        Costs(commission_bps=-1)
+        replace(questions, rows_T=np.array([0, 2]), asked_TQ=questions.asked_TQ[:2])
+    with pytest.raises(RunError, match="No metric of the task is primary"):
+        replace(questions, metrics=questions.metrics[1:])
+
+
+# tasks of other kinds ----------------------------------------------------------------------------
+
+
+def errors(questions: EvaluationSet, policy: str, kind: Any, size: float, seed: int) -> Predictions:
+    error_TQ = size * np.random.default_rng(seed).normal(size=questions.shape) ** 2
+    return Predictions(policy, kind, np.ones(questions.shape, bool), {"error": error_TQ})
+
+
+@pytest.fixture(scope="module")
+def forecasts() -> tuple[EvaluationSet, Comparison]:
+    """A task about dates alone, with squared errors and no positions."""
+    rmse = Metric(
+        "rmse",
+        "RMSE",
+        "root mean squared error",
+        better="lower",
+        primary=True,
+        aggregate="root_mean",
+        inputs=("error",),
+    )
+    questions = fake.evaluation_set()
+    questions = replace(questions, asked_TQ=np.ones((120, 2), bool), metrics=(rmse,), action_names=(), per_ticker=False)
+    answers = [
+        errors(questions, "last value", "naive", 1.0, 0),
+        errors(questions, "zero", "naive", 3.0, 1),
+        errors(questions, "good", "trained", 0.4, 2),
+        errors(questions, "bad", "trained", 4.0, 3),
+    ]
+    return questions, compare(questions, answers, seed=0, draws=400)
+
+
+def test_lower_is_better_where_the_metric_says_so(forecasts: tuple[EvaluationSet, Comparison]) -> None:
+    _, table = forecasts
+    assert table.reference == "last value"
+    assert (table.row("good").verdict, table.row("bad").verdict) == ("better", "worse")
+    gap = table.row("good").difference("rmse", "last value")
+    assert gap is not None
+    assert gap.interval.high < 0
+    assert gap.improved
+    assert not gap.worsened
+
+
+def test_a_task_without_positions_has_no_backtest(forecasts: tuple[EvaluationSet, Comparison]) -> None:
+    _, table = forecasts
+    assert [metric.key for metric in table.metrics] == ["rmse", "parse_errors"]
+    assert table.evaluation.commission_bps is None
+    assert table.evaluation.tickers == 0
+    assert table.row("good").equity_T == []
+    assert table.row("good").answer_shares == {}
+
+
+def test_an_unreadable_forecast_has_the_largest_error(forecasts: tuple[EvaluationSet, Comparison]) -> None:
+    questions, _ = forecasts
+    naive, good = errors(questions, "last value", "naive", 1.0, 0), errors(questions, "good", "trained", 0.4, 2)
+    silent = replace(good, policy="silent", read_TQ=np.zeros(questions.shape, bool), values={})
+    table = compare(questions, [naive, good, silent], seed=0, draws=200)
+    worst = np.maximum(naive.value("error"), good.value("error"))
+    assert table.row("silent").metrics["rmse"].value == pytest.approx(np.sqrt(worst.mean()))

@@ -5,13 +5,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import exams
+import evaluations as fake
+import numpy as np
 import pytest
 
-from tradeschool.evaluate import report
+from tradeschool.evaluate.charts import task_figure
 from tradeschool.evaluate.compare import compare
+from tradeschool.evaluate.comparison import Comparison
 from tradeschool.evaluate.report import write_report
-from tradeschool.evaluate.result import Comparison
+from tradeschool.tasks.base import Figure
 from tradeschool.trace import Trace
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -34,6 +36,8 @@ TRAINING: dict[str, list[dict[str, Any]]] = {
         for i in range(20)
     ],
 }
+
+SIDES = (("BUY", 1.0), ("SELL", 0.0))
 
 
 class Page(HTMLParser):
@@ -61,8 +65,8 @@ def trace(policy: str, answer: str, **changes: Any) -> Trace:
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    exam = exams.exam(dates=60, tickers=4)
-    return compare(exam, exams.field(exam, grpo=0.7), seed=0, draws=150)
+    questions = fake.evaluation_set(dates=60, tickers=4)
+    return compare(questions, fake.field(questions, grpo=0.7), seed=0, draws=150)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,10 @@ def write(tmp_path: Path, comparison: Comparison, **changes: Any) -> tuple[str, 
         "title": "demo",
         "training": TRAINING,
         "warnings": ["KL is high."],
-        "samples": [trace("grpo", "[[[BUY]]]"), trace("grpo", "[[[SELL]]]", rewards={"decision": -1.0})],
+        "samples": [
+            trace("grpo", "[[[BUY]]]", metrics={"correct": 1.0}),
+            trace("grpo", "[[[SELL]]]", metrics={"correct": 0.0}),
+        ],
         "manifest": {"seed": 7, "data": "abc123"},
     }
     write_report(tmp_path / "report.html", comparison, **(parts | changes))
@@ -93,36 +100,14 @@ def test_the_page_holds_all_its_parts(written: tuple[str, Page], comparison: Com
         assert part in page.text, part
     labels = [value for name, value in page.attributes if name == "aria-label"]
     for label in (
-        "Capital after costs over the exam",
+        "Capital after costs",
         "% of the best possible score by policy",
-        "Answers of grpo over the exam",
+        "Answers of grpo over time",
         "loss during sft",
         "reward during grpo",
         "Answers during grpo",
     ):
         assert label in labels
-
-
-@pytest.mark.parametrize(
-    ("recorded", "drawn"),
-    [
-        (("zero_variance_groups", "frac_reward_zero_std"), "zero_variance_groups"),
-        (("zero_variance_groups",), "zero_variance_groups"),
-        (("frac_reward_zero_std",), "frac_reward_zero_std"),
-    ],
-)
-def test_one_share_of_groups_without_a_spread_is_drawn(
-    recorded: tuple[str, ...], drawn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(
-        report.charts,
-        "training_chart",
-        lambda stage, steps, keys, label: asked.extend(key for key in keys if any(key in step for step in steps)),
-    )
-    monkeypatch.setattr(report.charts, "training_answers_chart", lambda *given: "")
-    report._training_charts("grpo", [{"step": i, **dict.fromkeys(recorded, 0.1 * i)} for i in range(3)])
-    assert asked == [drawn]
 
 
 def test_the_page_needs_nothing_from_outside(written: tuple[str, Page]) -> None:
@@ -144,17 +129,17 @@ def test_ids_of_charts_do_not_collide(written: tuple[str, Page]) -> None:
 
 
 def test_hostile_text_stays_text(tmp_path: Path, comparison: Comparison) -> None:
-    rows = [row.model_copy(update={"policy": f"{row.policy} {EVIL} $x_{{1}}$"}) for row in comparison.rows]
+    rows = [
+        row.model_copy(update={"policy": f"{row.policy} {EVIL} $x_{{1}}$", "differences": []})
+        for row in comparison.rows
+    ]
     hostile = comparison.model_copy(
         update={
             "rows": rows,
             "reference": rows[0].policy,
             "warnings": [EVIL],
-            "exam": comparison.exam.model_copy(update={"market": EVIL}),
+            "evaluation": comparison.evaluation.model_copy(update={"market": EVIL}),
         }
-    )
-    hostile = hostile.model_copy(
-        update={"rows": [row.model_copy(update={"score_against_previous": None}) for row in rows]}
     )
     html, page = write(
         tmp_path,
@@ -170,6 +155,15 @@ def test_hostile_text_stays_text(tmp_path: Path, comparison: Comparison) -> None
     assert "<script" not in html
     assert EVIL in page.text
     assert "unreadable" in page.text
+
+
+def test_a_task_brings_figures_of_its_own(tmp_path: Path, comparison: Comparison) -> None:
+    def paint(axes: Any, values: Any) -> None:
+        axes.plot(values["grpo"]["score"].mean(1))
+
+    drawn = task_figure(Figure("Daily score", paint), {"grpo": {"score": np.ones((5, 2))}})
+    _, page = write(tmp_path, comparison, figures=[("Daily score", drawn)])
+    assert "Daily score" in page.text
 
 
 def test_a_run_without_training_or_samples_has_a_page(tmp_path: Path, comparison: Comparison) -> None:

@@ -1,22 +1,50 @@
-"""What a policy's ratings would have earned: fills at the next open, costs, one sleeve a ticker."""
+"""The backtest of a policy's positions: fills at the next open, costs, one sleeve of capital per ticker."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import RunError
-from tradeschool.evaluate.answers import Costs
+from tradeschool import metrics
+from tradeschool.evaluate.evaluation_set import Costs
 from tradeschool.market.panel import Floats, Panel
+from tradeschool.tasks.base import Metric
+
+
+def _metric(key: str, label: str, meaning: str, digits: int = 1, scale: float = 100, **more: Any) -> Metric:
+    return Metric(key, label, meaning, digits, scale, aggregate="backtest", **more)
+
+
+BACKTEST_METRICS = (
+    _metric("cumulative_return", "return %", "compounded, after costs"),
+    _metric("sharpe", "Sharpe", "annualised, after costs, 252 days, no risk-free rate", 2, 1, terminal="interval"),
+    _metric("sortino", "Sortino", "the same with losses only in the risk", 2, 1, terminal="no"),
+    _metric("max_drawdown", "drawdown %", "largest fall from a peak"),
+    _metric("turnover", "turnover %", "traded a day, of the capital", better="lower", terminal="no"),
+    _metric("psr", "PSR", "probability that the true Sharpe ratio is above 0", 2, 1, terminal="no"),
+    _metric("dsr", "DSR", "the same, above the best of as many policies without skill", 2, 1, terminal="no"),
+)
+PATHS: dict[str, Callable[[Floats], Floats]] = {
+    "cumulative_return": metrics.cumulative_return,
+    "sharpe": metrics.sharpe,
+    "sortino": metrics.sortino,
+    "max_drawdown": metrics.max_drawdown,
+    "mean_return": metrics.mean,
+}
+"""Metrics of a series of daily returns, [T] or [B, T]."""
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """Entry t belongs to the day on which the decision of exam date t is filled, from the close before it.
+    """Entry t belongs to the day on which the decision of date t is filled, from the close before it.
 
-    ``returns_T``: simple daily returns of all sleeves together, marked at the close. ``equity_T``: the
-    capital after each, 1 at the start. ``turnover_T``: traded notional / capital at the close before.
-    ``positions_TN``: the position after the close, as a fraction of the sleeve's equity, negative = short.
+    Attributes:
+        returns_T: simple daily returns of all sleeves together, marked at the close.
+        equity_T: the capital after each day, from 1.
+        turnover_T: traded notional / capital at the close before.
+        positions_TN: the position after the close, as a fraction of the sleeve's equity, negative = short.
     """
 
     returns_T: Floats
@@ -26,26 +54,25 @@ class Backtest:
 
 
 def backtest(
-    panel: Panel, rows_T: NDArray[np.int64], rating_TN: Floats, asked_TN: NDArray[np.bool_], costs: Costs
+    panel: Panel, rows_T: NDArray[np.int64], position_TN: Floats, asked_TN: NDArray[np.bool_], costs: Costs
 ) -> Backtest:
-    """Trade ``rating / 2`` of each sleeve's equity at the open after the decision, when the rating changes.
+    """Trade to ``position`` of each sleeve's equity at the open after the decision, when the position changes.
 
-    A sleeve gets an equal share of the capital for every ticker that is asked about at all, and
-    keeps it: nothing moves between sleeves, so always STRONG_BUY is buy and hold. Between changes of
-    the rating a position drifts with its price. An unreadable answer keeps no position; a date without
-    a question changes nothing. A ticker without a bar keeps position and price, and the order waits
-    for its next open; after its last bar in the panel it is sold at its last price. A sleeve whose
-    equity is used up stays at zero. Borrowing shares to sell short costs nothing here.
+    A sleeve gets an equal share of the capital for every ticker that is asked about at all, and keeps it: nothing
+    moves between sleeves, so a position of always 1 is buy and hold. Between changes a position drifts with its price.
+    An unreadable answer keeps no position; a date without a question changes nothing. A ticker without a bar keeps
+    position and price, and the order waits for its next open; after its last bar in the panel it is sold at its last
+    price. A sleeve whose equity is used up stays at zero. Borrowing shares costs nothing.
 
-    ``rows_T`` are consecutive rows of the panel; where the panel ends with the last of them, its
-    decision is not filled and its return is 0.
-
-    Raises:
-        RunError: no question was asked.
+    Args:
+        panel: the market.
+        rows_T: consecutive rows of the panel. Where the panel ends with the last of them, its decision is not filled
+            and its return is 0.
+        position_TN: wanted positions in [-1, 1], NaN where unreadable.
+        asked_TN: where a question was asked.
+        costs: of every trade.
     """
-    if not asked_TN.any():
-        raise RunError("The exam asks nothing, so there is nothing to trade. Give at least one question.")
-    dates, tickers = rating_TN.shape
+    dates, tickers = position_TN.shape
     sleeves = _Sleeves(np.any(asked_TN, axis=0), costs.fraction)
     capital = sleeves.equity_N.sum()
     last_row_N = np.where(panel.listed_TN.any(0), panel.shape[0] - 1 - panel.listed_TN[::-1].argmax(0), -1)
@@ -53,7 +80,7 @@ def backtest(
     positions_TN = np.zeros((dates, tickers))
     before = 1.0
     for t, row in enumerate(rows_T + 1):
-        sleeves.decide(asked_TN[t], target(rating_TN[t], costs.allow_short))
+        sleeves.decide(asked_TN[t], _target(position_TN[t], costs.allow_short))
         traded_N = np.zeros(tickers)
         if row < panel.shape[0]:
             traded_N = sleeves.fill(panel.open_TN[row]) + sleeves.delist(row > last_row_N)
@@ -67,14 +94,14 @@ def backtest(
     return Backtest(returns_T, equity_T, turnover_T, positions_TN)
 
 
-def target(rating_N: Floats, allow_short: bool) -> Floats:
-    """The fraction of a sleeve's equity that a rating asks to hold: rating / 2, 0 where unreadable."""
-    target_N = np.nan_to_num(rating_N) / 2
+def _target(position_N: Floats, allow_short: bool) -> Floats:
+    """The fraction of a sleeve's equity to hold, 0 where unreadable."""
+    target_N = np.nan_to_num(position_N)
     return target_N if allow_short else np.maximum(target_N, 0.0)
 
 
 class _Sleeves:
-    """The books of N sleeves between two closes."""
+    """Cash, shares and orders of N sleeves between two closes."""
 
     def __init__(self, used_N: NDArray[np.bool_], cost: float) -> None:
         self.cost = cost
@@ -97,7 +124,7 @@ class _Sleeves:
         self.wanted_N = np.where(asked_N, target_N, self.wanted_N)
 
     def fill(self, open_N: Floats) -> Floats:
-        """Trade the sleeves whose wish differs from what they last traded; return the traded notionals."""
+        """Trade the sleeves whose target has changed; return the traded notionals."""
         self.mark(open_N)
         due_N = np.isfinite(open_N) & (self.wanted_N != self.held_N) & (self.equity_N > 0)
         self.held_N = np.where(due_N, self.wanted_N, self.held_N)

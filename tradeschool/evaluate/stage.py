@@ -1,181 +1,230 @@
-"""The evaluate stage: every policy answers the same questions on unseen dates, and a report says what that shows."""
+"""The evaluate stage: every policy answers the same questions on unseen dates; a table and a report compare them."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
+from pydantic import Field
 
-from tradeschool.errors import RecipeError, RunError, did_you_mean
+from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.evaluate.comparison import NAIVE, UNTRAINED
+from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
+from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.manifest import replace_text
 from tradeschool.policies.base import Kind, Policy
+from tradeschool.policies.rules import Rule
+from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
-from tradeschool.train.stage import Context, Result, StageConfig
-
-COMPARISON = "comparison.json"
-UNTRAINED = "untrained"
-SAMPLES = 12
-
-
-class CostsConfig(BaseModel):
-    """Paid on the traded notional, in basis points; without shorts a sell rating means no position."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    commission_bps: float = Field(default=1.0, ge=0)
-    slippage_bps: float = Field(default=5.0, ge=0)
-    allow_short: bool = True
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
 
 class Config(StageConfig):
-    """``tickers``: how many tickers are asked about (a seeded draw; all by default), on every date of ``split``.
+    """The questions, the policies that answer them, and how the answers are compared.
 
-    ``models``: the stages whose models are examined, all by default; ``untrained`` adds the base model.
+    Attributes:
+        split: whose dates are asked about.
+        tickers: how many tickers are asked about (a seeded draw), by default all.
+        models: the training stages whose models are evaluated, by default all.
+        untrained: whether the base model is evaluated too.
+        baselines: further policies, as ``my_package.module:Class``, constructed with the task.
+        max_new_tokens, batch_size: of generation.
+        costs: of the backtest.
+        draws: resamplings of the dates.
+        level: of the intervals and verdicts.
     """
 
     split: Literal["test", "validation"] = "test"
     tickers: int | None = Field(default=None, ge=1)
     models: list[str] | None = None
     untrained: bool = True
+    baselines: list[str] = Field(default=[])
     max_new_tokens: int = Field(default=64, ge=1)
     batch_size: int = Field(default=256, ge=1)
-    costs: CostsConfig = CostsConfig()
+    costs: Costs = Costs()
     draws: int = Field(default=2000, ge=200)
     level: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-def check_task(config: Config, task: Task) -> None:
-    """Refuse a task whose answers are not scored one by one before any stage has run.
+def check(config: Config, context: CheckContext) -> None:
+    """Refuse before the first stage what would fail after training.
 
     Raises:
-        RecipeError: it plays episodes.
+        RecipeError: the task cannot be evaluated, a model is unknown, a baseline cannot be loaded, or ``draws`` are
+            too few.
     """
-    if task.episodic:
+    from tradeschool.evaluate.compare import smallest_p_value
+    from tradeschool.models.load import TRIED, refuse_too_long
+
+    task, where = context.task, f"stages.{config.name}"
+    if task.episodic and not (isinstance(task, MultiTurnTask) and task.metrics()):
         raise RecipeError(
-            f"stages.{config.name}: the task '{task.name}' plays episodes, which are graded as a whole. Take the stage "
-            "'leaderboard' instead of 'evaluate'."
+            f"{where}: the task '{task.name}' plays episodes, and has no metrics of them. Use the stage 'leaderboard' "
+            "for the task 'trade'; give a task of your own the methods of MultiTurnTask, metrics and episode_metrics."
+        )
+    if not any(metric.primary for metric in task.metrics()):
+        raise RecipeError(f"{where}: the task '{task.name}' has no primary metric. Return one from its metrics().")
+    if config.tickers is not None and not task.per_ticker:
+        raise RecipeError(f"{where}.tickers: the task '{task.name}' asks about dates, not tickers. Remove tickers.")
+    models = _model_names(config, context.models, where)
+    baselines = [*task.baselines(context.seed), *_extra_baselines(config, task)]
+    if not any(policy.kind in NAIVE for policy in baselines):
+        raise RecipeError(f"{where}: the task '{task.name}' has no baseline to beat. Return one from its baselines().")
+    if rule := next((policy.name for policy in baselines if task.episodic and isinstance(policy, Rule)), None):
+        raise RecipeError(
+            f"{where}: the baseline '{rule}' is a Rule, which answers single questions, but the task '{task.name}' "
+            "plays episodes. Derive it from Policy."
+        )
+    questions = _questions(config, task, context.seed)
+    _check_scores(config, task, questions)
+    if models or config.untrained:
+        prompts = [task.messages(example) for example in questions[:: len(questions) // TRIED + 1]]
+        refuse_too_long(f"{where}.max_new_tokens", context.model, task, prompts, config.max_new_tokens)
+    least = smallest_p_value(len(models) + config.untrained, config.draws)
+    if least >= 1 - config.level:
+        raise RecipeError(
+            f"{where}.draws: {config.draws} draws are too few to judge {len(models) + config.untrained} models at "
+            f"level {config.level:g}: the smallest possible p is {least:.3f}. Raise draws, or lower level."
+        )
+
+
+def _check_scores(config: Config, task: Task, examples: Sequence[Example]) -> None:
+    """Refuse a split in which no answer can have a score."""
+    actions = task.decisions(examples[0])
+    if actions and all(task.eval_score(example, actions[0]) is None for example in examples):
+        raise RecipeError(
+            f"stages.{config.name}.split: no question of the {config.split} split has a score "
+            f"({task.score_definition()}), because the outcomes that it needs are not known. Give it more dates."
         )
 
 
 def run(config: Config, context: Context) -> Result:
-    """Ask, compare, and write ``comparison.json``, the traces and the run's ``report.html``."""
+    """Collect the answers, compare them, and write ``comparison.json``, the traces and the run's ``report.html``."""
     from tradeschool.evaluate.compare import compare
-    from tradeschool.evaluate.tally import exam_of, tally
+    from tradeschool.evaluate.report import COMPARISON, report_evaluation
 
-    examples = _questions(config, context)
-    exam = exam_of(context.task, config, context.panel, config.split)
-    answers = [tally(exam, context.task, *rivals) for rivals in _rivals(config, context, examples)]
-    answers += [tally(exam, context.task, *models) for models in _models(config, context, examples)]
-    with context.console.status("Drawing dates for the intervals"):
-        comparison = compare(exam, answers, seed=context.seed, draws=config.draws, level=config.level)
-    unfinished = (context.folder / COMPARISON).with_suffix(".part")
-    unfinished.write_text(comparison.to_json(), encoding="utf-8")
-    unfinished.replace(context.folder / COMPARISON)
-    rebuild_report(context.run_folder, context.console, folder=context.folder)
-    return Result(summary={f"score/{row.policy}": row.metrics["score"].value for row in comparison.rows})
+    examples = _questions(config, context.task, context.seed)
+    questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
+    predictions = [*_ask_baselines(config, context, questions, examples)]
+    predictions += _ask_models(config, context, questions, examples)
+    with context.console.status("Resampling dates for the intervals"):
+        comparison = compare(questions, predictions, seed=context.seed, draws=config.draws, level=config.level)
+    replace_text(context.folder / COMPARISON, comparison.to_json())
+    _write_figures(context, predictions)
+    report_evaluation(context.run_folder, context.folder, context.console)
+    return Result(
+        summary={f"{comparison.primary}/{r.policy}": r.metrics[comparison.primary].value for r in comparison.rows}
+    )
 
 
-def _questions(config: Config, context: Context) -> list[Example]:
-    examples = context.task.examples(config.split)
+def _questions(config: Config, task: Task, seed: int) -> list[Example]:
+    examples = task.examples(config.split)
     if not examples:
-        raise RecipeError(f"The {config.split} split has no question that can be scored. Give it more dates.")
+        raise RecipeError(
+            f"stages.{config.name}.split: the {config.split} split has no question that can be scored. "
+            "Give it more dates."
+        )
     asked = sorted({example.n for example in examples})
     if config.tickers is not None and config.tickers < len(asked):
-        chosen = set(np.random.default_rng([context.seed, 17]).permutation(asked)[: config.tickers].tolist())
+        chosen = set(np.random.default_rng([seed, 17]).permutation(asked)[: config.tickers].tolist())
         examples = [example for example in examples if example.n in chosen]
     return examples
 
 
-Asked = tuple[str, Kind, Sequence[Example], Sequence[Trace]]
+# answers -------------------------------------------------------------------------------------
 
 
-def _rivals(config: Config, context: Context, examples: list[Example]) -> Iterator[Asked]:
-    """The naive rows, the rules, and on a practice market the best possible."""
-    from tradeschool.policies import rules
-    from tradeschool.rollout import rollout
+def _extra_baselines(config: Config, task: Task) -> list[Policy]:
+    from tradeschool.config.check import load_class
 
-    task: Any = context.task
-    policies: list[Policy] = [
-        rules.constant("hold", task, 0),
-        rules.constant("buy and hold", task, 2),
-        rules.constant("best constant", task, _best_constant(task)),
-        rules.random(task, context.seed),
-        rules.rsi_rules(task),
-        rules.momentum(task),
-    ]
-    if task.best(examples[0]) is not None:
-        policies.append(BestPossible(task, examples))
-    with context.console.status("Asking the rivals"):
-        for policy in policies:
-            yield policy.name, policy.kind, examples, rollout(policy, task, examples, context.versions)
+    key = f"stages.{config.name}.baselines"
+    found = []
+    for name in config.baselines:
+        make: Callable[[Task], Policy] = load_class(name, Policy, key)  # type: ignore[type-abstract]
+        try:
+            found.append(make(task))
+        except Exception as error:
+            raise RecipeError(
+                f"{key}: {name} cannot be constructed: {type(error).__name__}: {error}. It is called with the task "
+                "alone, so its constructor must be __init__(self, task)."
+            ) from error
+    return found
 
 
-def _best_constant(task: Any) -> int:
-    """The constant rating with the highest mean score on the training split."""
-    examples = task.examples("train")
-
-    def mean(rating: int) -> float:
-        return float(np.mean([score for e in examples if (score := task.measured(e, rating)) is not None]))
-
-    return max((0, 1, -1, 2, -2), key=mean)
-
-
-class BestPossible(Policy):
-    """Knows the planted forecast of a practice market: the ceiling of every table."""
-
-    name = "best possible"
-    kind: Kind = "best"
-
-    def __init__(self, task: Any, examples: Sequence[Example]) -> None:
-        self._task = task
-        self._examples = {example.key: example for example in examples}
-
-    def reply(self, prompts: Sequence[Any]) -> list[str]:
-        """The rating with the highest expected score."""
-        ratings = [self._task.best(self._examples[prompt.key]) for prompt in prompts]
-        return [self._task.compose(rating, "Knows the forecast.") for rating in ratings]
+def _ask_baselines(
+    config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
+) -> Iterator[Predictions]:
+    with context.console.status("Asking the baselines"):
+        for policy in [*context.task.baselines(context.seed), *_extra_baselines(config, context.task)]:
+            traces = _answers(policy, config, context, examples)
+            yield traces_to_predictions(questions, policy.name, policy.kind, examples, traces)
 
 
-def _models(config: Config, context: Context, examples: list[Example]) -> Iterator[Asked]:
-    """Every language model on the same questions; complete traces of the same versions are not asked for again."""
+def _model_names(config: Config, trained: Sequence[str], where: str) -> list[str]:
+    names = list(trained) if config.models is None else config.models
+    for name in names:
+        if name not in trained:
+            raise RecipeError(
+                f"{where}.models: '{name}' is not an earlier stage that trains a language model."
+                f"{did_you_mean(name, trained)} Choose from: {', '.join(trained) or '(none)'}."
+            )
+    return names
+
+
+def _ask_models(
+    config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
+) -> Iterator[Predictions]:
+    """Every language model on the same questions; complete traces of the same versions are kept."""
     from tradeschool.models.load import base_source
 
     sources: dict[str, tuple[str, Kind]] = {}
     if config.untrained:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
         sources[UNTRAINED] = (base, "untrained")
-    for name in config.models if config.models is not None else context.models:
-        if name not in context.models:
-            raise RecipeError(
-                f"evaluate.models: '{name}' is no training stage of this run.{did_you_mean(name, context.models)} "
-                f"Choose from: {', '.join(context.models) or 'none were trained'}."
-            )
+    for name in _model_names(config, list(context.models), f"stages.{config.name}"):
         sources[name] = (str(context.models[name]), "trained")
     for name, (source, kind) in sources.items():
-        yield name, kind, examples, _asked(name, kind, source, config, context, examples)
+        path = context.folder / f"traces-{name}.jsonl"
+        traces = _kept_traces(path, context, examples)
+        if traces is None:
+            traces = _ask_model(name, kind, source, config, context, examples)
+            unfinished = path.with_suffix(".part")
+            write_traces(unfinished, traces)
+            unfinished.replace(path)
+        yield traces_to_predictions(questions, name, kind, examples, traces)
 
 
-def _asked(
+def _kept_traces(path: Path, context: Context, examples: list[Example]) -> list[Trace] | None:
+    """The traces of an earlier attempt, where they answer the same questions of the same versions."""
+    if not path.exists():
+        return None
+    kept = list(read_traces(path))
+    same_questions = [trace.key for trace in kept] == [example.key for example in examples]
+    # A commit is not a change of what is asked: those change the task's version.
+    same_versions = all(_without_commit(trace.versions) == _without_commit(context.versions) for trace in kept)
+    return kept if same_questions and same_versions else None
+
+
+def _without_commit(versions: Mapping[str, str]) -> dict[str, str]:
+    return {name: version for name, version in versions.items() if name != "commit"}
+
+
+def _ask_model(
     name: str, kind: Kind, source: str, config: Config, context: Context, examples: list[Example]
 ) -> list[Trace]:
-    path = context.folder / f"traces-{name}.jsonl"
-    if path.exists():
-        kept = list(read_traces(path))
-        same_questions = [trace.key for trace in kept] == [example.key for example in examples]
-        if same_questions and all(trace.versions == context.versions for trace in kept):
-            return kept
     from tradeschool.models.load import load
     from tradeschool.policies.language import LanguagePolicy
-    from tradeschool.rollout import rollout
     from tradeschool.train.logging import progress
 
     model, tokenizer = load(source, context.model)
     with progress(context.console) as bar:
         row = bar.add_task(f"asking {name}", total=len(examples), figures="")
+
+        def on_batch(count: int) -> None:
+            bar.update(row, completed=count)
+
         policy = LanguagePolicy(
             model,
             tokenizer,
@@ -183,96 +232,34 @@ def _asked(
             kind=kind,
             max_new_tokens=config.max_new_tokens,
             batch_size=config.batch_size,
-            on_batch=lambda count: bar.update(row, completed=count),
+            on_batch=on_batch,
         )
-        traces = rollout(policy, context.task, examples, context.versions)
-    unfinished = path.with_suffix(".part")
-    write_traces(unfinished, traces)
-    unfinished.replace(path)
-    return traces
+        return _answers(policy, config, context, examples, on_batch)
 
 
-@dataclass(frozen=True)
-class _Training:
-    metrics: dict[str, list[dict[str, Any]]]
-    warnings: list[str]
+def _answers(
+    policy: Policy,
+    config: Config,
+    context: Context,
+    examples: list[Example],
+    on_batch: Callable[[int], None] = lambda count: None,
+) -> list[Trace]:
+    """One trace for each example: of the answer, or of the episode that begins with it."""
+    task, versions = context.task, context.versions
+    if task.episodic:
+        split, batch = config.split, config.batch_size
+        return rollout_episodes(policy, task, examples, versions, split=split, batch=batch, on_batch=on_batch)
+    return rollout(policy, task, examples, versions)
 
 
-def rebuild_report(run_folder: Path, console: Console, folder: Path | None = None) -> None:
-    """Write ``report.html`` from what is in a run folder, and print the table.
-
-    Raises:
-        RunError: the run has no finished evaluate stage.
-    """
-    from tradeschool.evaluate.report import write_report
-    from tradeschool.evaluate.result import Comparison
-    from tradeschool.evaluate.table import print_comparison, print_warnings
-    from tradeschool.manifest import read
-    from tradeschool.run_folder import REPORT
-
-    folder = folder or _evaluated(run_folder)
-    path = folder / COMPARISON
-    comparison = Comparison.from_json(path.read_text(encoding="utf-8"), path)
-    training = _training(run_folder)
-    manifest = read(run_folder)
-    write_report(
-        run_folder / REPORT,
-        comparison,
-        title=f"tradeschool: {manifest.recipe['name']}",
-        training=training.metrics,
-        warnings=training.warnings,
-        samples=_samples(folder, comparison),
-        manifest=dataclasses.asdict(manifest),
-    )
-    print_comparison(console, comparison)
-    print_warnings(console, training.warnings)
+# files -------------------------------------------------------------------------------------------
 
 
-def _evaluated(run_folder: Path) -> Path:
-    found = sorted((path.parent for path in run_folder.glob(f"*/{COMPARISON}")), key=_number)
-    if not found:
-        raise RunError(
-            f"{run_folder}: no evaluate stage has finished, so there is nothing to report. "
-            f"Finish the run with: tradeschool resume {run_folder}"
-        )
-    return found[-1]
+def _write_figures(context: Context, predictions: Sequence[Predictions]) -> None:
+    """The task's own plots, which a report made later cannot draw."""
+    from tradeschool.evaluate.charts import task_figure
+    from tradeschool.evaluate.report import FIGURES
 
-
-def _number(folder: Path) -> int:
-    """The 10 of ``10-evaluate``."""
-    return int(folder.name.split("-")[0])
-
-
-def training_metrics(run_folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What every stage of a run recorded of its training, by the stage's name, in their order."""
-    from tradeschool.train.logging import METRICS, read_metrics
-
-    folders = sorted((path.parent for path in run_folder.glob(f"*/{METRICS}")), key=_number)
-    return {folder.name.partition("-")[2]: read_metrics(folder / METRICS) for folder in folders}
-
-
-def _training(run_folder: Path) -> _Training:
-    from tradeschool.evaluate.diagnose import training_warnings
-    from tradeschool.manifest import read
-
-    metrics = training_metrics(run_folder)
-    weights = read(run_folder).recipe.get("task", {}).get("weights", {})
-    return _Training(metrics, training_warnings(metrics, weights))
-
-
-def _samples(folder: Path, comparison: Any) -> list[Trace]:
-    """Answers of the last trained policy, half of them right, spread over the exam."""
-    trained = [row.policy for row in comparison.rows if row.kind == "trained"]
-    path = folder / f"traces-{trained[-1]}.jsonl" if trained else folder / "none"
-    if not path.exists():
-        return []
-    traces = [trace for trace in read_traces(path) if "correct" in trace.metrics]
-    halves = [[trace for trace in traces if trace.metrics["correct"] == value] for value in (1.0, 0.0)]
-    return [trace for half in halves for trace in _spread(half, SAMPLES // 2)]
-
-
-def _spread(traces: list[Trace], count: int) -> list[Trace]:
-    """``count`` of them from the first to the last, all where there are fewer."""
-    if len(traces) <= count:
-        return traces
-    return [traces[i] for i in np.linspace(0, len(traces) - 1, count).astype(int)]
+    values = {p.policy: dict(p.values) for p in predictions}
+    if drawn := [(figure.caption, task_figure(figure, values)) for figure in context.task.figures()]:
+        replace_text(context.folder / FIGURES, json.dumps(drawn))

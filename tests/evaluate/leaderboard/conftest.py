@@ -1,4 +1,4 @@
-"""A small leaderboard's recipe, and who plays in it."""
+"""A small leaderboard's recipe, and which agents play in it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from boards import TEXT
 
-from tradeschool.evaluate.leaderboard import playing
+from tradeschool.evaluate.leaderboard import run
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe, read
 
 
@@ -21,13 +21,16 @@ def recipe(tmp_path: Path) -> Callable[..., LeaderboardRecipe]:
 
 @pytest.fixture
 def plays(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of those who play, as they do."""
+    """The names of agents in the order in which they play."""
     names: list[str] = []
-    real = playing.play
 
-    def counted(agent: Any, *args: Any, **options: Any) -> Any:
-        names.append(agent.name)
-        return real(agent, *args, **options)
+    def count(play: Any) -> Any:
+        def counted(agent: Any, *args: Any, **options: Any) -> Any:
+            names.append(agent.name)
+            return play(agent, *args, **options)
 
-    monkeypatch.setattr(playing, "play", counted)
+        return counted
+
+    for function in ("play", "play_conversations"):
+        monkeypatch.setattr(run, function, count(getattr(run, function)))
     return names

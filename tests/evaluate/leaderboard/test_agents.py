@@ -1,107 +1,106 @@
-"""Agents in a leaderboard: those that learn, those that read texts, those behind a server."""
+"""Agents in a leaderboard: those that learn, those that read text, remote models, and what identifies each."""
 
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from boards import asked, content, played, talker
+import tiny_models
+from boards import NAMES, batches, played, printed, scripted, stored
 from chat_server import KEY, MODEL, chat_server, say
 from rich.console import Console
 from stable_baselines3 import PPO
 
-from tradeschool.env import trading
-from tradeschool.env.data import MarketData
-from tradeschool.env.versions import KEYS
-from tradeschool.errors import RecipeError, RunError
-from tradeschool.evaluate.leaderboard import rivals
-from tradeschool.evaluate.leaderboard.board import LevelArena, file_name
+import tradeschool
+from tradeschool.config.sections import load_market, split_panel
+from tradeschool.env import trading_env
+from tradeschool.env.config import KEYS, EnvError
+from tradeschool.env.market_data import MarketData
+from tradeschool.errors import RecipeError
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, remote_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.rivals import Rival
-from tradeschool.evaluate.leaderboard.talks import read_talks
-from tradeschool.opening import load_market, split_panel
+from tradeschool.evaluate.leaderboard.results import read_transcripts, traces_path
+from tradeschool.evaluate.leaderboard.run import LevelEnvs
+from tradeschool.models.load import ModelConfig
+from tradeschool.policies.remote_config import server_config
+from tradeschool.tasks.trade import TradeTask
 from tradeschool.trace import read_traces
 
 
-def test_who_learns_is_given_the_training_rows_alone(recipe: Any, tmp_path: Path) -> None:
+def with_agents(recipe: LeaderboardRecipe, *agents: AgentSpec) -> LeaderboardRecipe:
+    return dataclasses.replace(recipe, agents=agents)
+
+
+def test_an_agent_that_learns_gets_the_training_rows(recipe: Any, tmp_path: Path) -> None:
     seen: list[Any] = []
 
-    def make(arena: Any, tell: Any) -> Any:
-        seen.append((arena.env("train", "numeric").rows, arena.env("test", "numeric").rows))
-        return rivals.rule_rival("hold").make(arena, tell)
+    def build(envs: Any, on_progress: Any) -> Any:
+        seen.append((envs.env("train", "numeric").rows, envs.env("test", "numeric").rows))
+        return rule_agent("hold").build(envs, on_progress)
 
-    made = dataclasses.replace(recipe(), rivals=(Rival("hold", {"agent": "ppo"}, make, learns=True),))
-    played(made, tmp_path / "out")
+    played(with_agents(recipe(), AgentSpec("hold", {"agent": "ppo"}, build, learns=True)), tmp_path / "out")
     (train, test) = seen[0]
     assert train[0] == 60
     assert train[1] + 16 <= test[0]
-    assert content(tmp_path / "out")[0]["settings"] == {"agent": "ppo", "trained_on": list(train)}
+    versions = {"tradeschool": tradeschool.__version__}
+    identity = {"agent": "ppo", "trained_on": list(train), "versions": versions}
+    assert stored(tmp_path / "out")[0]["identity"] == identity
 
 
-# who reads texts
+# agents that read text
 
 
-def test_agents_on_texts_play_the_same_episodes_and_leave_traces(recipe: Any, tmp_path: Path) -> None:
+def test_text_agents_play_the_same_episodes_and_leave_traces(recipe: Any, tmp_path: Path) -> None:
     made = recipe()
-    idle, buyer = talker("idle", "HOLD", episodes=5), talker("a/buyer", "BUY 1", batch=4)
-    made = dataclasses.replace(made, rivals=(*made.rivals, idle, buyer))
-    played(made, tmp_path / "out")
-    rows = {row["agent"]: row for row in content(tmp_path / "out")}
-    assert rows["idle"]["grades"] == rows["hold"]["grades"][:5]
-    assert rows["idle"]["starts"] == rows["hold"]["starts"][:5]
-    traces = list(read_traces(tmp_path / "out" / "small-Easy" / f"traces-{file_name('a/buyer')}.jsonl"))
+    idle, buyer = scripted("idle", "HOLD", episodes=5), scripted("a/buyer", "BUY 1", batch=4)
+    played(with_agents(made, *made.agents, idle, buyer), tmp_path / "out")
+    results = {one["agent"]: one for one in stored(tmp_path / "out")}
+    assert results["idle"]["grades"] == results["hold"]["grades"][:5]
+    assert results["idle"]["starts"] == results["hold"]["starts"][:5]
+    folder = tmp_path / "out" / "small-Easy"
+    traces = list(read_traces(traces_path(folder, "a/buyer")))
     assert [trace.key for trace in traces] == [f"Easy#{seed}" for seed in range(12)]
-    assert [trace.metrics["grade"] for trace in traces] == pytest.approx(rows["a/buyer"]["grades"], abs=1e-6)
-    assert (asked["idle"], asked["a/buyer"]) == (5, 4)
+    assert [trace.metrics["grade"] for trace in traces] == pytest.approx(results["a/buyer"]["grades"], abs=1e-6)
+    assert (batches["idle"], batches["a/buyer"]) == (5, 4)
     messages = traces[0].messages
     assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * 20
     assert messages[1]["content"].startswith("day 0 of 20, cash 100%")
     assert {message["content"] for message in messages[2::2]} == {"BUY 1"}
     assert traces[0].metrics["refused"] > 0  # a second BUY finds no cash
-    assert set(traces[0].versions) == {*KEYS, "tradeschool", "agent_hash"}
-    assert {key: traces[0].versions[key] for key in KEYS} == {key: rows["hold"]["edition"][key] for key in KEYS}
-    other = next(iter(read_traces(tmp_path / "out" / "small-Easy" / "traces-idle.jsonl")))
+    assert set(traces[0].versions) >= {"tradeschool", "agent_hash", "env_version", "level_version", "data_hash"}
+    benchmark = results["hold"]["benchmark"]
+    assert all(traces[0].versions[key] == benchmark[key] for key in KEYS if key in benchmark)
+    other = next(iter(read_traces(traces_path(folder, "idle"))))
     assert traces[0].versions["agent_hash"] != other.versions["agent_hash"]
 
 
-def test_agents_whose_names_look_alike_in_files_keep_their_conversations_apart(recipe: Any, tmp_path: Path) -> None:
+def test_similar_names_have_traces_of_their_own(recipe: Any, tmp_path: Path) -> None:
     names = ("a b", "a-b", "a/b", "a_b")
-    assert len({file_name(name) for name in names}) == len(names)
-    assert file_name("a-b") == "a-b"
-    assert all(letter.isalnum() or letter in "-_." for name in names for letter in file_name(name))
-    made = dataclasses.replace(recipe(), rivals=tuple(talker(name, f"HOLD {n}") for n, name in enumerate(names)))
-    played(made, tmp_path / "out")
-    for n, name in enumerate(names):
-        talks = read_talks(tmp_path / "out" / "small-Easy", name)
-        assert {day.order for talk in talks for day in talk.days} == {f"HOLD {n}"}
-
-
-def test_conversations_of_a_run_of_before_are_found_by_their_plain_name(recipe: Any, tmp_path: Path) -> None:
-    made = dataclasses.replace(recipe(), rivals=(talker("a b", "HOLD"),))
+    made = with_agents(recipe(), *(scripted(name, f"HOLD {n}") for n, name in enumerate(names)))
     (found,) = played(made, tmp_path / "out")
     folder = tmp_path / "out" / "small-Easy"
-    (folder / f"traces-{file_name('a b')}.jsonl").rename(folder / "traces-a-b.jsonl")
-    assert len(read_talks(folder, "a b", found.rows[0])) == 12
-    # Of another agent, whose name is plain: not those of this one.
-    with pytest.raises(RunError, match=rf"traces-{file_name('a/b')}\.jsonl is missing"):
-        read_talks(folder, "a/b")
+    assert traces_path(folder, "a-b").name == "traces-a-b.jsonl"
+    for n, result in enumerate(found.results):
+        assert result.agent == names[n]
+        assert {day.order for one in read_transcripts(folder, result) for day in one.days} == {f"HOLD {n}"}
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = LevelArena.env
+    real = LevelEnvs.env
 
-    def ruined(self: LevelArena, split: Any, observation: Any) -> Any:
+    def ruined(self: LevelEnvs, split: Any, observation: Any) -> Any:
         env = real(self, split, observation)
-        return trading.TradingEnv(env.data, rows=env.rows, observation=observation, days=20, ruin=0.9999)
+        return trading_env.TradingEnv(env.data, rows=env.rows, observation=observation, days=20, ruin=0.9999)
 
-    monkeypatch.setattr(LevelArena, "env", ruined)
-    made = dataclasses.replace(recipe(), rivals=(talker("buyer", "BUY 1"),))
-    played(made, tmp_path / "out")
-    traces = list(read_traces(tmp_path / "out" / "small-Easy" / "traces-buyer.jsonl"))
+    monkeypatch.setattr(LevelEnvs, "env", ruined)
+    played(with_agents(recipe(), scripted("buyer", "BUY 1")), tmp_path / "out")
+    traces = list(read_traces(traces_path(tmp_path / "out" / "small-Easy", "buyer")))
     over = [trace for trace in traces if trace.stop == "bankrupt"]
     assert over
-    assert all(len(trace.messages) < 41 for trace in over if trace.messages)
-    assert sum(trace.stop == "bankrupt" for trace in traces) == content(tmp_path / "out")[0]["bankrupt"]
+    assert all(len(trace.messages) < 41 for trace in over)
+    assert len(over) == stored(tmp_path / "out")[0]["bankrupt"]
 
 
 def test_a_remote_model_plays_and_its_cost_is_kept(
@@ -112,18 +111,17 @@ def test_a_remote_model_plays_and_its_cost_is_kept(
         entry = (
             f"{{remote: {{base_url: '{server.url}', model: {MODEL}, episodes: 2, price_input: 1, price_output: 2}}}}"
         )
-        played(recipe(f"agents=[hold, {entry}]"), tmp_path / "out")
-        assert len(server.bodies) == 2 * 20
-        played(recipe(f"agents=[hold, {entry}]"), tmp_path / "out")
-        assert len(server.bodies) == 2 * 20
-    rows = {row["agent"]: row for row in content(tmp_path / "out")}
-    assert rows[MODEL]["grades"] == rows["hold"]["grades"][:2]
-    assert rows[MODEL]["figures"]["requests"] == 40
-    assert rows[MODEL]["figures"]["latency_median"] > 0
+        for _ in range(2):  # asked once
+            played(recipe(f"agents=[hold, {entry}]"), tmp_path / "out")
+            assert len(server.bodies) == 2 * 20
+    results = {one["agent"]: one for one in stored(tmp_path / "out")}
+    assert results[MODEL]["grades"] == results["hold"]["grades"][:2]
+    assert results[MODEL]["figures"]["requests"] == 40
+    assert results[MODEL]["figures"]["latency_median"] > 0
     assert KEY not in "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "out").rglob("*.json*"))
 
 
-# who learns
+# agents that learn
 
 
 def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, plays: list[str]) -> None:
@@ -132,29 +130,133 @@ def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, p
     played(made, tmp_path / "out")
     played(made, tmp_path / "out")
     assert plays == ["buy and hold", "ppo"]
-    row = content(tmp_path / "out")[1]
-    assert row["settings"]["trained_on"][1] < min(row["starts"])
-    agent: Any = made.rivals[1].make(arena_of(made), lambda count: None)
+    result = stored(tmp_path / "out")[1]
+    assert result["identity"]["trained_on"][1] < min(result["starts"])
     saved = tmp_path / "mine.zip"
-    PPO("MlpPolicy", arena_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
-    assert agent.name == "ppo"
+    PPO("MlpPolicy", envs_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
     found = played(recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: mine}}]"), tmp_path / "out")
-    reason = (found[0].missing or {})["mine 2"]
-    assert "trust: true" in reason
+    assert "trust" in found[0].missing["mine 2"]
     assert plays[2:] == ["mine"]
 
 
-def test_a_ppo_entry_may_say_which_facts_are_read(recipe: Any, tmp_path: Path) -> None:
+def test_a_ppo_entry_may_name_the_facts_that_are_read(recipe: Any) -> None:
     quick = "steps: 64, envs: 4, sb3: {n_steps: 16, batch_size: 16, n_epochs: 1}"
     made = recipe(f"agents=[{{ppo: {{{quick}, facts: [rsi_14]}}}}, {{ppo: {{{quick}, name: all}}}}]")
-    few, every = made.rivals[1:]
-    assert few.settings_in(arena_of(made)) != every.settings_in(arena_of(made))
-    agents: list[Any] = [one.make(arena_of(made), lambda count: None).agent.policy for one in (few, every)]
+    few, every = made.agents[1:]
+    assert few.identity(envs_of(made)) != every.identity(envs_of(made))
+    agents: list[Any] = [one.build(envs_of(made), lambda count: None).policy for one in (few, every)]
     assert [len(agent.features_extractor.market) for agent in agents] == [2, 9]
     with pytest.raises(RecipeError, match="Did you mean 'rsi_14'"):
         recipe("agents=[{ppo: {facts: [rsi_41]}}]")
 
 
-def arena_of(made: LeaderboardRecipe) -> LevelArena:
+def envs_of(made: LeaderboardRecipe) -> LevelEnvs:
     panel = load_market(made.markets["small"], Console(quiet=True))
-    return LevelArena(MarketData(panel), split_panel(made.split, panel), "Easy")
+    return LevelEnvs(MarketData(panel), split_panel(made.split, panel), "Easy")
+
+
+# identity
+
+
+def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
+    saved = tmp_path / "mine.zip"
+    saved.write_bytes(b"x")
+    folder = tiny_models.folder(tmp_path / "tiny")
+    config = server_config(base_url="http://localhost:1/v1", model="m")
+    envs: Any = None
+    package = {"tradeschool": tradeschool.__version__}
+    assert rule_agent("momentum", band=2).identity(envs) == {
+        "agent": "momentum",
+        "band": 2,
+        "parts": 5,
+        "versions": package,
+    }
+    found = zip_agent("mine", saved).identity(envs)
+    assert (len(found["sha256"]), found["versions"]) == (16, package)
+    text = {**package, "task": TradeTask.version}
+    found = model_agent("tiny", str(folder), ModelConfig(base=str(folder)), batch=2).identity(envs)
+    assert (len(found["weights"]["sha256"]), found["versions"]) == (16, text)
+    found = remote_agent("m", config, "text", ["rsi_14"]).identity(envs)
+    assert (found["url"], found["facts"], found["versions"]) == ("http://localhost:1/v1", ["rsi_14"], text)
+
+
+def test_another_package_version_is_another_agent(
+    recipe: Any, tmp_path: Path, plays: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(recipe(), tmp_path / "out")
+    before = stored(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(tradeschool, "__version__", "99")
+        (found,) = played(recipe(), tmp_path / "out")
+    assert plays == [*NAMES, *NAMES]
+    assert stored(tmp_path / "out")[:4] == before
+    assert [one.identity["versions"]["tradeschool"] for one in found.results] == ["99"] * 4
+    lines = [line.split()[0] for line in printed([found]).splitlines() if line.strip().startswith(("hold", "random"))]
+    assert sorted(lines) == ["hold", "random"]
+    (again,) = played(recipe(), tmp_path / "out")
+    assert [one.identity for one in again.results] == [one["identity"] for one in before]
+    assert len(stored(tmp_path / "out")) == 8
+
+
+def test_a_checkpoint_is_the_same_agent_elsewhere_and_another_when_a_byte_changes(
+    recipe: Any, tmp_path: Path, plays: list[str]
+) -> None:
+    first = tiny_models.folder(tmp_path / "tiny", max_position_embeddings=2048)
+    entry = "{{model: {{source: {}, name: tiny, episodes: 2, max_new_tokens: 2, batch_size: 2}}}}"
+    played(recipe(f"agents=[{entry.format(first)}]"), tmp_path / "out")
+    moved = Path(shutil.copytree(first, tmp_path / "elsewhere" / "tiny"))
+    shutil.rmtree(first)
+    plays.clear()
+    played(recipe(f"agents=[{entry.format(moved)}]"), tmp_path / "out")
+    assert plays == []
+    weights = moved / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    os.utime(weights, (10**9, 10**9))
+    (found,) = played(recipe(f"agents=[{entry.format(moved)}]"), tmp_path / "out")
+    assert plays == ["tiny"]
+    results = [one for one in stored(tmp_path / "out") if one["agent"] == "tiny"]
+    assert len({one["identity"]["weights"]["sha256"] for one in results}) == 2
+    assert [one.agent for one in found.results] == ["buy and hold", "tiny"]
+    (trace, _) = read_traces(traces_path(tmp_path / "out" / "small-Easy", "tiny"))
+    assert len(trace.versions["agent_hash"]) == 16
+    unload()
+
+
+def failing(envs: Any, on_progress: Any) -> Any:
+    raise EnvError("the server does not answer")
+
+
+def test_an_agent_that_fails_is_not_shown_with_the_result_of_another_of_its_name(recipe: Any, tmp_path: Path) -> None:
+    made = recipe()
+    played(made, tmp_path / "out")
+    momentum = made.agents[2]
+    changed = dataclasses.replace(momentum, settings={**momentum.settings, "band": 7.0}, build=failing)
+    (found,) = played(with_agents(made, *made.agents[:2], changed), tmp_path / "out")
+    assert [one.agent for one in found.results] == ["buy and hold", "hold"]
+    assert found.missing == {"momentum": "the server does not answer"}
+    text = printed([found])
+    assert "momentum: not played. the server does not answer" in text
+    assert not [line for line in text.splitlines() if line.strip().startswith("momentum ")]
+    assert [one["agent"] for one in stored(tmp_path / "out")] == list(NAMES)
+
+
+def test_an_agent_that_fails_is_shown_with_its_own_earlier_result(recipe: Any, tmp_path: Path) -> None:
+    made = recipe()
+    played(made, tmp_path / "out")
+    unreachable = dataclasses.replace(made.agents[2], build=failing)
+    (found,) = played(with_agents(recipe("episodes=14"), *made.agents[:2], unreachable), tmp_path / "out")
+    assert [(one.agent, one.episodes) for one in found.results] == [
+        ("buy and hold", 14),
+        ("hold", 14),
+        ("momentum", 12),
+    ]
+    assert f"momentum: not played now; its result is of {found.results[2].date}" in printed([found])
+
+
+def test_an_agent_whose_weights_are_gone_is_named_and_the_others_play(recipe: Any, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    (found,) = played(recipe(f"agents=[hold, {{model: {gone}}}]"), tmp_path / "out")
+    assert [one.agent for one in found.results] == ["buy and hold", "hold"]
+    assert str(gone) in found.missing["gone"]

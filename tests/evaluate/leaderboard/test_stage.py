@@ -1,7 +1,6 @@
-"""The leaderboard stage: who plays, what is compared with what, and what is written."""
+"""The leaderboard stage: which agents play, what is compared, and what is written."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,24 +8,23 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import tiny_models
-from boards import Says
+from boards import Scripted
 from markets import market, task_of
 from pydantic import ValidationError
 from rich.console import Console
 
-from tradeschool.env.versions import KEYS
 from tradeschool.errors import RecipeError
 from tradeschool.evaluate.leaderboard import stage
-from tradeschool.evaluate.leaderboard.book import Book
-from tradeschool.evaluate.leaderboard.rivals import Rival
+from tradeschool.evaluate.leaderboard.agents import AgentSpec
+from tradeschool.evaluate.leaderboard.ranking import adjusted, difference, rank, reconciled, verdict_of
+from tradeschool.evaluate.leaderboard.results import ResultsStore, traces_path
 from tradeschool.evaluate.leaderboard.stage import Config, run
-from tradeschool.evaluate.leaderboard.standing import agreed, difference, judged, standings
-from tradeschool.market.splits import Part, split_rows
+from tradeschool.market.splits import Part, Split, split_rows
 from tradeschool.models.load import ModelConfig
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.trace import read_traces
-from tradeschool.train.stage import Context
+from tradeschool.train.stage import CheckContext, Context
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +44,19 @@ def context(task: TradeTask, tmp_path: Path) -> Context:
 
 
 @pytest.fixture
-def talkers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Language models that say what their folder's name is; the list holds who was made."""
+def models(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Language models that answer with their folder's name; the list holds those that were built."""
     made: list[str] = []
 
-    def rival(name: str, source: str, config: Any, *, batch: int, **options: Any) -> Rival:
-        def make(arena: Any, tell: Any) -> Says:
+    def agent(name: str, source: str, config: Any, *, batch: int, **options: Any) -> AgentSpec:
+        def build(envs: Any, on_progress: Any) -> Scripted:
             made.append(name)
-            return Says(name, Path(source).name)
+            return Scripted(name, Path(source).name)
 
-        return Rival(name, {"agent": "model", "source": source, **options}, make, "text", batch=batch)
+        return AgentSpec(name, {"agent": "model", "source": source, **options}, build, "text", batch=batch)
 
-    monkeypatch.setattr(stage, "model_rival", rival)
-    monkeypatch.setattr(stage, "_base", lambda context: "gibberish")
+    monkeypatch.setattr(stage, "model_agent", agent)
+    monkeypatch.setattr(stage, "base_source", lambda *args: "gibberish")
     return made
 
 
@@ -68,7 +66,7 @@ def config(**settings: Any) -> Config:
     )
 
 
-def with_models(context: Context, **models: str) -> Context:
+def with_weights(context: Context, **models: str) -> Context:
     return replace(context, models={name: Path(text) for name, text in models.items()})
 
 
@@ -76,35 +74,40 @@ def written(context: Context) -> Any:
     return json.loads((context.folder / "leaderboard.json").read_text(encoding="utf-8"))
 
 
-def test_rules_and_every_model_of_the_run_play_the_same_episodes(context: Context, talkers: list[str]) -> None:
-    result = run(config(), with_models(context, sft="HOLD", grpo="BUY 1"))
-    assert talkers == ["untrained", "sft", "grpo"]
-    found = {row["agent"]: row for row in written(context)["standings"]}
+def rows(context: Context) -> dict[str, Any]:
+    return {row["policy"]: row for row in written(context)["rows"]}
+
+
+def test_rules_and_every_model_of_the_run_play_the_same_episodes(context: Context, models: list[str]) -> None:
+    result = run(config(), with_weights(context, sft="HOLD", grpo="BUY 1"))
+    assert models == ["untrained", "sft", "grpo"]
+    found = rows(context)
     assert set(found) == {"buy and hold", "hold", "momentum", "untrained", "sft", "grpo"}
-    assert {row["episodes"] for row in found.values()} == {8}
-    # Who says nothing that can be read does nothing; who buys all at once is the market.
-    assert found["untrained"]["grade"] == found["sft"]["grade"] == found["hold"]["grade"]
-    assert found["grpo"]["grade"] == found["buy and hold"]["grade"]
-    assert found["untrained"]["refused"] == 4
+    assert {row["metrics"]["episodes"]["value"] for row in found.values()} == {8}
+    grades = {name: row["metrics"]["grade"] for name, row in found.items()}
+    # An unreadable answer does nothing; buying all at once is the market.
+    assert grades["untrained"] == grades["sft"] == grades["hold"]
+    assert grades["grpo"] == grades["buy and hold"]
+    assert found["untrained"]["metrics"]["refused"]["value"] == 4
     assert result.summary["grade/grpo"] == pytest.approx(0.575)
-    assert written(context)["edition"]["level"] == "custom"
-    assert written(context)["edition"]["seed"] == 3
+    assert written(context)["benchmark"]["level"] == "custom"
+    assert written(context)["benchmark"]["seed"] == 3
 
 
 def test_every_model_is_compared_with_the_one_before_and_with_the_best_rule(
-    context: Context, talkers: list[str]
+    context: Context, models: list[str]
 ) -> None:
-    run(config(), with_models(context, sft="HOLD", grpo="BUY 1"))
+    run(config(), with_weights(context, sft="HOLD", grpo="BUY 1"))
     content = written(context)
-    pairs = [(one["first"], one["second"]) for one in content["differences"]]
+    pairs = [(one["policy"], one["against"]) for one in content["differences"]]
     best = content["best_rule"]["agent"]
     assert best in ("buy and hold", "hold", "momentum")
     assert pairs == [("sft", "untrained"), ("grpo", "sft")] + [(name, best) for name in ("untrained", "sft", "grpo")]
     assert content["differences"][0]["verdict"] == "same"
     gain = content["differences"][1]
-    means = {row["agent"]: row["grade"]["mean"] for row in content["standings"]}
-    assert gain["mean"] == pytest.approx(means["grpo"] - means["sft"])
-    assert "grpo less sft" in context.console.export_text()
+    means = {name: row["metrics"]["grade"]["value"] for name, row in rows(context).items()}
+    assert gain["interval"]["value"] == pytest.approx(means["grpo"] - means["sft"])
+    assert gain["episodes"] == 8
 
 
 def turning(context: Context, **parts: float) -> Context:
@@ -122,87 +125,79 @@ def turning(context: Context, **parts: float) -> Context:
 
 
 @pytest.mark.parametrize(("validation", "best"), [(0.05, "buy and hold"), (-0.05, "hold")])
-def test_the_best_rule_is_chosen_on_days_before_those_that_are_compared(
-    context: Context, talkers: list[str], validation: float, best: str
+def test_the_best_rule_is_chosen_on_earlier_dates(
+    context: Context, models: list[str], validation: float, best: str
 ) -> None:
-    """Prices fall in the test rows: who holds nothing has the higher grade there, whatever was best before."""
-    turned = turning(with_models(context, grpo="BUY 1"), validation=validation, test=-0.05)
+    """Prices fall on the test dates: holding nothing is best there, whatever was best before."""
+    turned = turning(with_weights(context, grpo="BUY 1"), validation=validation, test=-0.05)
     run(config(rules=["hold"], untrained=False), turned)
     content = written(turned)
-    assert next(row["agent"] for row in content["standings"]) == "hold"
+    assert content["rows"][0]["policy"] == "hold"
     assert (content["best_rule"]["agent"], content["best_rule"]["split"]) == (best, "validation")
-    assert [one["second"] for one in content["differences"]] == [best]
-    assert f"Best of 2 rules, chosen on the validation rows: {best}, grade" in turned.console.export_text()
+    assert [one["against"] for one in content["differences"]] == [best]
     assert isinstance(turned.task, TradeTask)
     last = turned.panel.dates_T[turned.task.split.ends("validation")[1]].astype("datetime64[D]")
-    chosen = json.loads((turned.folder / "rows-validation.json").read_text(encoding="utf-8"))["rows"]
-    assert {row["edition"]["last"] for row in chosen} == {str(last)}
-    assert str(last) < content["edition"]["first"]
-    mean = next(np.mean(row["grades"]) for row in chosen if row["agent"] == best)
-    assert content["best_rule"]["grade"]["mean"] == pytest.approx(mean)
+    chosen = json.loads((turned.folder / "results-validation.json").read_text(encoding="utf-8"))["results"]
+    assert {one["benchmark"]["last"] for one in chosen} == {str(last)}
+    assert str(last) < content["benchmark"]["first"]
+    mean = next(np.mean(one["grades"]) for one in chosen if one["agent"] == best)
+    assert content["best_rule"]["grade"]["value"] == pytest.approx(mean)
 
 
-def test_the_best_rule_is_chosen_on_training_rows_where_no_others_are_before(
-    context: Context, talkers: list[str]
+def test_the_best_rule_is_chosen_on_training_dates_if_no_others_are_earlier(
+    context: Context, models: list[str]
 ) -> None:
-    turned = turning(with_models(context, grpo="BUY 1"), train=0.05, validation=-0.05)
+    turned = turning(with_weights(context, grpo="BUY 1"), train=0.05, validation=-0.05)
     run(config(rules=["hold"], untrained=False, split="validation"), turned)
     assert (written(turned)["best_rule"]["split"], written(turned)["best_rule"]["agent"]) == ("train", "buy and hold")
     assert isinstance(context.task, TradeTask)
     short = replace(context.task.split, validation_T=context.task.split.validation_T[:3])
     task = TradeTask(context.task.config, context.task.panel, short)
-    run(config(rules=["hold"], untrained=False), replace(with_models(context, grpo="BUY 1"), task=task))
+    run(config(rules=["hold"], untrained=False), replace(with_weights(context, grpo="BUY 1"), task=task))
     assert written(context)["best_rule"]["split"] == "train"
 
 
-def test_differences_are_judged_together(context: Context, talkers: list[str]) -> None:
-    run(config(rules=["hold"], untrained=False), with_models(context, a="HOLD", b="BUY 0.5", c="BUY 1"))
-    rows = {row.agent: row for row in Book(context.folder / "rows.json").rows}
+def test_differences_are_judged_together(context: Context, models: list[str]) -> None:
+    run(config(rules=["hold"], untrained=False), with_weights(context, a="HOLD", b="BUY 0.5", c="BUY 1"))
+    results = {one.agent: one for one in ResultsStore(context.folder / "results.json").results}
     found = written(context)["differences"]
-    alone = [difference(rows[one["first"]], rows[one["second"]]) for one in found]
+    alone = [difference(results[one["policy"]], results[one["against"]]) for one in found]
     assert len(alone) == 5
-    _, together = agreed(standings(list(rows.values())), judged(alone))
-    assert [one["p_value"] for one in found] == [None if math.isnan(one.p_value) else one.p_value for one in together]
-    assert [one["verdict"] for one in found] == [one.verdict for one in together]
+    _, together = reconciled(rank(list(results.values())), adjusted(alone))
+    assert [one["p_value"] for one in found] == [one.p_value for one in together]
+    assert [one["verdict"] for one in found] == [verdict_of(one) for one in together]
     assert [one.p_value for one in together] != [one.p_value for one in alone]
-    # Of a pair that stands in the table, too, the table says the same.
-    of_table = {one["agent"]: one["verdict"] for one in written(context)["standings"]}
-    both = [one for one in found if one["second"] == "buy and hold"]
+    # A pair that is also in the table has the same verdict there.
+    both = [one for one in found if one["against"] == "buy and hold"]
     assert both
-    assert [one["verdict"] for one in both] == [of_table[one["first"]] for one in both]
+    assert all(one["verdict"] == rows(context)[one["policy"]]["verdict"] for one in both)
 
 
-def test_what_could_not_be_read_and_who_had_no_room_is_told(
-    context: Context, talkers: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Says, "figures", {"unread": 0.25, "out_of_room": 0.125}, raising=False)
-    result = run(config(untrained=False), with_models(context, sft="HOLD"))
-    assert (result.summary["unread/sft"], result.summary["out_of_room/sft"]) == (0.25, 0.125)
+def test_unusable_answers_are_reported(context: Context, models: list[str]) -> None:
+    result = run(config(untrained=False), with_weights(context, sft="gibberish"))
+    assert (result.summary["unread/sft"], result.summary["out_of_room/sft"]) == (1.0, 0.0)
     assert not any("hold" in name for name in result.summary if not name.startswith("grade/"))
-    found = {row["agent"]: row for row in written(context)["standings"]}
-    assert (found["sft"]["unread"], found["sft"]["out_of_room"]) == (0.25, 0.125)
+    found = {name: row["metrics"] for name, row in rows(context).items()}
+    assert (found["sft"]["unread"]["value"], found["sft"]["out_of_room"]["value"]) == (1.0, 0.0)
     assert "unread" not in found["hold"]
     text = context.console.export_text()
     line = next(line for line in text.splitlines() if line.strip().startswith("sft"))
-    assert "25.0%" in line
-    assert "12.5%" in line
-    assert "unread: answers that could not be read" in text
-    assert "cut short: episodes that a model had no room for" in text
+    assert "100.0" in line
 
 
-def test_traces_hold_whole_conversations_and_all_versions(context: Context, talkers: list[str]) -> None:
-    run(config(untrained=False), with_models(context, grpo="BUY 1"))
-    traces = list(read_traces(context.folder / "traces-grpo.jsonl"))
+def test_traces_hold_whole_conversations_and_all_versions(context: Context, models: list[str]) -> None:
+    run(config(untrained=False), with_weights(context, grpo="BUY 1"))
+    traces = list(read_traces(traces_path(context.folder, "grpo")))
     assert [trace.key for trace in traces] == [f"custom#{seed}" for seed in range(3, 11)]
     assert [message["role"] for message in traces[0].messages] == ["system"] + ["user", "assistant"] * 4
-    assert set(traces[0].versions) == {"task", "data", "tradeschool", "agent_hash", *KEYS}
+    assert set(traces[0].versions) >= {"task", "data", "tradeschool", "agent_hash", "env_version", "level"}
     assert set(traces[0].rewards) == {"risk", "pnl", "drawdown", "activity"}
 
 
-def test_a_stage_that_was_cut_off_asks_nobody_twice(
-    context: Context, talkers: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_resumed_stage_asks_no_model_twice(
+    context: Context, models: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = with_models(context, sft="HOLD", grpo="BUY 1")
+    both = with_weights(context, sft="HOLD", grpo="BUY 1")
 
     def cut(*args: Any) -> None:
         raise KeyboardInterrupt
@@ -213,20 +208,40 @@ def test_a_stage_that_was_cut_off_asks_nobody_twice(
             run(config(), both)
     assert not (context.folder / "leaderboard.json").exists()
     run(config(), both)
-    assert talkers == ["untrained", "sft", "grpo"]
-    assert len(written(context)["standings"]) == 6
+    assert models == ["untrained", "sft", "grpo"]
+    assert len(rows(context)) == 6
 
 
-def test_models_are_chosen_by_name(context: Context, talkers: list[str]) -> None:
-    run(config(models=["grpo"], untrained=False), with_models(context, sft="HOLD", grpo="BUY 1"))
-    assert talkers == ["grpo"]
+def test_a_model_that_is_interrupted_in_its_episodes_plays_them_again(
+    context: Context, models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, generate = with_weights(context, sft="HOLD"), Scripted.generate
+
+    def cut(self: Scripted, conversations: Any, n: int = 1) -> Any:
+        if len(conversations[0]) > 4:
+            raise KeyboardInterrupt
+        return generate(self, conversations, n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scripted, "generate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run(config(untrained=False), one)
+    assert not list(context.folder.glob("traces-*"))
+    run(config(untrained=False), one)
+    assert models == ["sft", "sft"]
+    assert len(list(read_traces(traces_path(context.folder, "sft")))) == 8
+
+
+def test_models_are_chosen_by_name(context: Context, models: list[str]) -> None:
+    run(config(models=["grpo"], untrained=False), with_weights(context, sft="HOLD", grpo="BUY 1"))
+    assert models == ["grpo"]
     with pytest.raises(RecipeError, match="Did you mean 'grpo'"):
-        run(config(models=["gpro"]), with_models(context, grpo="HOLD"))
+        run(config(models=["gpro"]), with_weights(context, grpo="HOLD"))
 
 
-def test_without_models_the_rules_play_alone(context: Context, talkers: list[str]) -> None:
+def test_without_models_the_rules_play_alone(context: Context, models: list[str]) -> None:
     run(config(untrained=False), context)
-    assert [row["agent"] for row in written(context)["standings"]] != []
+    assert set(rows(context)) == {"buy and hold", "hold", "momentum"}
     assert written(context)["differences"] == []
     assert not list(context.folder.glob("traces-*"))
 
@@ -236,29 +251,43 @@ def test_settings_are_checked() -> None:
         config(rules=["momentun"])
     assert config(rules=[]).rules == ["buy and hold"]
     panel = market(tickers=3, days=300)
-    with pytest.raises(RecipeError, match="stages.leaderboard: a leaderboard plays trading episodes"):
-        stage.check_task(config(), task_of(panel))
+    with pytest.raises(RecipeError, match="stages.leaderboard: .* trading episodes"):
+        stage.check(config(), checked(task_of(panel), panel))
+
+
+def checked(task: Any, panel: Any) -> CheckContext:
+    return CheckContext(task, panel, cast("Split", None), ModelConfig(), seed=0)
+
+
+def test_dates_that_hold_no_episode_are_refused_before_training(task: TradeTask) -> None:
+    stage.check(config(), checked(task, task.panel))
+    split = replace(task.split, validation_T=task.split.validation_T[:3])
+    short = TradeTask(task.config, task.panel, split)
+    stage.check(config(), checked(short, task.panel))  # the best rule can be chosen on the training dates
+    with pytest.raises(RecipeError, match="stages.leaderboard.split"):
+        stage.check(config(split="validation"), checked(short, task.panel))
+    split = replace(split, train_T=split.train_T[:3])
+    with pytest.raises(RecipeError, match="stages.leaderboard.split"):
+        stage.check(config(), checked(TradeTask(task.config, task.panel, split), task.panel))
 
 
 def test_a_real_language_model_plays(context: Context, tmp_path: Path) -> None:
-    """A model of random weights: what it says is nonsense, and all of it is recorded."""
+    """A model of random weights: its answers are nonsense, and all of it is recorded."""
     folder = tiny_models.folder(tmp_path / "tiny", max_position_embeddings=2048)
     real = replace(context, models={"sft": folder}, model=ModelConfig(base=str(folder)))
     run(config(rules=["hold"], episodes=3, max_new_tokens=5, batch_size=2), real)
-    content = written(real)
-    assert {row["agent"] for row in content["standings"]} == {"buy and hold", "hold", "untrained", "sft"}
+    assert set(rows(real)) == {"buy and hold", "hold", "untrained", "sft"}
     traces = list(read_traces(real.folder / "traces-sft.jsonl"))
     assert [len(trace.messages) for trace in traces] == [9, 9, 9]
-    assert next(one["verdict"] for one in content["differences"] if one["first"] == "sft") == "same"
+    assert next(one["verdict"] for one in written(real)["differences"] if one["policy"] == "sft") == "same"
 
 
-def test_what_could_not_be_read_and_who_ran_out_of_room_is_kept(context: Context, tmp_path: Path) -> None:
+def test_unreadable_answers_and_exceeded_contexts_are_recorded(context: Context, tmp_path: Path) -> None:
     narrow = tiny_models.folder(tmp_path / "narrow", max_position_embeddings=500)
     wide = tiny_models.folder(tmp_path / "wide", max_position_embeddings=2048)
     models = replace(context, models={"narrow": narrow, "wide": wide}, model=ModelConfig(base=str(wide)))
     run(config(rules=["hold"], episodes=2, max_new_tokens=5, untrained=False), models)
-    rows = json.loads((context.folder / "rows.json").read_text(encoding="utf-8"))["rows"]
-    figures = {row["agent"]: row["figures"] for row in rows}
+    figures = {one.agent: one.figures for one in ResultsStore(context.folder / "results.json").results}
     assert figures["narrow"] == {"unread": 1.0, "out_of_room": 1.0}
     assert figures["wide"] == {"unread": 1.0, "out_of_room": 0.0}
     assert figures["hold"] == {}

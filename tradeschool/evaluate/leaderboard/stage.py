@@ -1,51 +1,60 @@
-"""The leaderboard stage: rules, trained agents and every language model of a run on the same episodes."""
+"""The stage ``leaderboard``: rules, trained agents and the language models of a run play the same episodes."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
-from rich.text import Text
+from pydantic_core import to_json
 
-from tradeschool.env.traders import RULES
+from tradeschool.env.config import EnvError
+from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.leaderboard.best_rule import Choice, choose
-from tradeschool.evaluate.leaderboard.board import file_name
-from tradeschool.evaluate.leaderboard.book import Book
-from tradeschool.evaluate.leaderboard.outcome import LEADERBOARD, write_outcome
-from tradeschool.evaluate.leaderboard.playing import Match
-from tradeschool.evaluate.leaderboard.rivals import Arena, Rival, model_rival, rule_rival, unload, zip_rival
-from tradeschool.evaluate.leaderboard.row import Edition, Row
-from tradeschool.evaluate.leaderboard.standing import (
-    READING,
+from tradeschool.evaluate.comparison import UNTRAINED
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, model_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.ranking import (
     REFERENCE,
-    Difference,
-    Standing,
-    agreed,
-    difference,
-    judged,
-    standings,
+    UNUSED_ANSWERS,
+    BestRule,
+    Leaderboard,
+    ModelStep,
+    rank,
+    verdict_of,
 )
-from tradeschool.evaluate.stage import UNTRAINED
-from tradeschool.tasks.base import Task
+from tradeschool.evaluate.leaderboard.results import (
+    LEADERBOARD,
+    RESULTS,
+    RESULTS_OF_SPLIT,
+    BenchmarkSpec,
+    ResultsStore,
+    traces_path,
+)
+from tradeschool.evaluate.leaderboard.run import EvalRun
+from tradeschool.manifest import replace_text
+from tradeschool.models.load import base_source
+from tradeschool.tasks.base import SplitName, Task
+from tradeschool.tasks.trade import TradeTask
 from tradeschool.trace import Trace, write_traces
-from tradeschool.train.stage import Context, Result, StageConfig
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
-ROWS = "rows.json"
+READS = ("language", "numeric")
+"""Kinds of earlier stages that ``models:`` may name."""
+EARLIER: dict[SplitName, tuple[SplitName, ...]] = {"test": ("validation", "train"), "validation": ("train",)}
+"""Splits before the one that is played, to choose the best rule on. The first that an episode fits into is used."""
 
 
 class Config(StageConfig):
-    """``episodes`` on ``split``, the same for all; ``rules`` by name, ``models`` by the stage that made them.
+    """``episodes`` on ``split``, the same for all agents.
 
-    All are the default; ``untrained`` adds the base model. Buy and hold is always there. Every model is compared with
-    the one before it and with the best rule, which is the one with the highest mean grade on rows of before: chosen on
-    the rows that are played it would be the luckiest, too.
+    ``rules`` are rules by name and ``models`` are stages that trained a model; all by default. ``untrained`` adds the
+    base model. Buy and hold always plays. Every model is compared with the one before it and with the best rule, which
+    is chosen on earlier dates: the best of several on the compared dates would be biased upwards.
     """
 
     split: Literal["test", "validation"] = "test"
     episodes: int = Field(default=200, ge=2)
-    rules: list[str] = Field(default_factory=lambda: [*RULES])
+    rules: list[str] = Field(default_factory=lambda: [*STRATEGIES], validate_default=True)
     models: list[str] | None = None
     untrained: bool = True
     max_new_tokens: int = Field(default=64, ge=1)
@@ -53,130 +62,153 @@ class Config(StageConfig):
 
     @field_validator("rules")
     @classmethod
-    def _known(cls, rules: list[str]) -> list[str]:
+    def _check_rules(cls, rules: list[str]) -> list[str]:
         for name in rules:
-            if name not in RULES:
-                raise ValueError(f"has {name!r}, but must be of {', '.join(RULES)}.{did_you_mean(name, RULES)}")
+            if name not in STRATEGIES:
+                near = did_you_mean(name, STRATEGIES)
+                raise ValueError(f"has {name!r}, but must be of {', '.join(STRATEGIES)}.{near}")
         return list(dict.fromkeys([REFERENCE, *rules]))
 
 
-def check_task(config: Config, task: Task) -> None:
-    """Refuse a task without episodes before any stage has run.
+def check(config: Config, context: CheckContext) -> None:
+    """Refuse, before any stage runs, a task without episodes and dates that no episode fits into.
 
     Raises:
-        RecipeError: the task has none.
+        RecipeError: one of these.
     """
-    if not hasattr(task, "env"):
+    task = _trade_task(config, context.task)
+    try:
+        task.env(config.split, "numeric")
+        if context.models or context.agents or config.untrained:
+            _earlier_benchmark(task, config.split, context.seed)
+    except EnvError as error:
+        raise RecipeError(f"stages.{config.name}.split: {error}") from error
+
+
+def _trade_task(config: Config, task: Task) -> TradeTask:
+    if not isinstance(task, TradeTask):
         raise RecipeError(
-            f"stages.{config.name}: a leaderboard plays trading episodes, and the task is '{task.name}'. Give task: "
-            "{name: trade}, or take the stage 'evaluate'."
+            f"stages.{config.name}: a leaderboard plays trading episodes, and the task is '{task.name}'. Set task: "
+            "{name: trade}, or use the stage 'evaluate'."
         )
+    return task
 
 
 def run(config: Config, context: Context) -> Result:
-    """Play, and write ``leaderboard.json``, the rows and the traces into the stage's folder.
+    """Play, and write ``leaderboard.json``, the results and the traces into the stage's folder.
 
     Raises:
-        RecipeError: the task is not the trading one, or a model is named that no stage made.
-        EnvError: there is no part of the dates that the best rule could be chosen on.
+        RecipeError: the task is not the trading task, or no stage trained a model of ``models``.
+        EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
     """
-    from tradeschool.evaluate.leaderboard.table import print_standings
+    from tradeschool.evaluate.leaderboard.console import print_leaderboard
     from tradeschool.train.logging import progress
 
-    check_task(config, context.task)
-    task: Any = context.task
-    arena: Arena = task
-    rules = [rule_rival(name) for name in config.rules]
-    agents, models = _trained(config, context)
-    edition = Edition.of(arena.env(config.split, "numeric"), context.seed)
-    book = Book(context.folder / ROWS)
-    with progress(context.console) as bar:
-        match = Match(arena, config.split, edition, config.episodes, book, bar, _keeper(context))
-        choice = choose(match, rules, context.folder) if agents or models else None
-        total = bar.add_task("agents", total=len(rules) + len(agents) + len(models), figures="")
-        rows = {}
-        for rival in (*rules, *agents, *models):
-            rows[rival.name] = match.play(rival)
-            bar.advance(total)
-    unload()
-    of_models = [rows[rival.name] for rival in models]
-    of_agents = [rows[rival.name] for rival in agents]
-    differences = judged(list(_differences(rows[choice.agent], of_agents, of_models))) if choice else []
-    found, differences = agreed(standings(list(rows.values())), differences)
-    write_outcome(context.folder / LEADERBOARD, found, differences, choice)
-    print_standings(context.console, config.name or config.stage, found)
-    _print_differences(context, differences, choice)
-    return Result(summary=_summary(found))
+    task = _trade_task(config, context.task)
+    rules = [rule_agent(name) for name in config.rules]
+    numeric, models = _trained(config, context, task)
+    benchmark = BenchmarkSpec.of(task.env(config.split, "numeric"), context.seed)
 
-
-def _print_differences(context: Context, differences: Sequence[Difference], choice: Choice | None) -> None:
-    from tradeschool.evaluate.leaderboard.table import interval, sentence
-
-    if choice:
-        context.console.print(
-            Text(
-                f"Best of {choice.among} rules, chosen on the {choice.split} rows: {choice.agent}, grade "
-                f"{interval(choice.grade)} on {choice.episodes:,} episodes there."
-            ),
-            soft_wrap=True,
-        )
-    for one in differences:
-        context.console.print(Text(sentence(one)), soft_wrap=True)
-
-
-def _summary(found: Sequence[Standing]) -> dict[str, float]:
-    """Grades, and what of language models' answers was of no use."""
-    told = {f"grade/{one.row.agent}": one.grade.value for one in found}
-    return told | {
-        f"{name}/{one.row.agent}": float(one.row.figures[name])
-        for name in READING
-        for one in found
-        if name in one.row.figures
-    }
-
-
-def _trained(config: Config, context: Context) -> tuple[list[Rival], list[Rival]]:
-    """The agents on numbers and the language models that the run has trained, in the order of the stages."""
-    trained = {**context.models, **context.agents}
-    for name in config.models or ():
-        if name not in trained:
-            raise RecipeError(
-                f"leaderboard.models: '{name}' is no training stage of this run.{did_you_mean(name, trained)} "
-                f"Choose from: {', '.join(trained) or 'none were trained'}."
-            )
-    chosen = set(trained if config.models is None else config.models)
-    agents = [zip_rival(name, weights) for name, weights in context.agents.items() if name in chosen]
-    sources = {name: str(weights) for name, weights in context.models.items() if name in chosen}
-    if config.untrained:
-        sources = {UNTRAINED: _base(context), **sources}
-    task: Any = context.task
-    options = {"form": task.config.form, "facts": task.config.facts, "max_new_tokens": config.max_new_tokens}
-    models = [
-        model_rival(name, source, context.model, batch=config.batch_size, **options) for name, source in sources.items()
-    ]
-    return agents, models
-
-
-def _base(context: Context) -> str:
-    from tradeschool.models.load import base_source
-
-    return base_source(context.model, context.task, context.run_folder, context.seed)
-
-
-def _keeper(context: Context) -> Any:
-    def keep(name: str, traces: list[Trace]) -> None:
-        path = context.folder / f"traces-{file_name(name)}.jsonl"
+    def save(name: str, traces: list[Trace]) -> None:
+        path = traces_path(context.folder, name)
         unfinished = path.with_suffix(".part")
         versions = context.versions
         write_traces(unfinished, (dataclasses.replace(one, versions={**versions, **one.versions}) for one in traces))
         unfinished.replace(path)
 
-    return keep
+    with progress(context.console) as bar:
+        store = ResultsStore(context.folder / RESULTS)
+        eval_run = EvalRun(task, config.split, benchmark, config.episodes, store, bar, save)
+        best_rule = choose_best_rule(eval_run, rules, context.folder) if numeric or models else None
+        total = bar.add_task("agents", total=len(rules) + len(numeric) + len(models), figures="")
+        results = []
+        for spec in (*rules, *numeric, *models):
+            results.append(eval_run.play(spec))
+            bar.advance(total)
+    unload()
+    before = ["", *(spec.name for spec in models)]
+    steps = [ModelStep(spec.name, start) for spec, start in zip(models, before, strict=False)]
+    name = config.name or config.stage
+    board = Leaderboard.of(name, results, steps or [ModelStep(UNTRAINED)], config.split, best_rule)
+    write_outcome(context.folder / LEADERBOARD, board, benchmark, best_rule)
+    print_leaderboard(context.console, board)
+    return Result(summary=_summary(board))
 
 
-def _differences(rule: Row, agents: Sequence[Row], models: Sequence[Row]) -> Iterator[Difference]:
-    """Every model against the model before it; everyone trained against the rule."""
-    for earlier, later in itertools.pairwise(models):
-        yield difference(later, earlier)
-    for row in (*agents, *models):
-        yield difference(row, rule)
+def _summary(board: Leaderboard) -> dict[str, float]:
+    """Mean grades, and the shares of unusable answers."""
+    found = {f"grade/{one.agent}": one.grade.value for one in board.ranked}
+    return found | {
+        f"{name}/{one.agent}": one.row.metrics[name].value
+        for name in UNUSED_ANSWERS
+        for one in board.ranked
+        if name in one.row.metrics
+    }
+
+
+def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[AgentSpec], list[AgentSpec]]:
+    """The numeric agents and the language models of the run, in the order of the stages."""
+    trained = {**context.models, **context.agents}
+    for name in config.models or ():
+        if name not in trained:
+            raise RecipeError(
+                f"stages.{config.name}.models: no stage trained a model '{name}'.{did_you_mean(name, trained)} "
+                f"Choose from: {', '.join(trained) or 'none were trained'}."
+            )
+    chosen = set(trained if config.models is None else config.models)
+    numeric = [zip_agent(name, weights) for name, weights in context.agents.items() if name in chosen]
+    sources = {name: str(weights) for name, weights in context.models.items() if name in chosen}
+    if config.untrained:
+        base = base_source(context.model, context.task, context.run_folder, context.seed)
+        sources = {UNTRAINED: base, **sources}
+    models = [
+        model_agent(
+            name,
+            source,
+            context.model,
+            batch=config.batch_size,
+            form=task.config.form,
+            facts=task.config.facts,
+            max_new_tokens=config.max_new_tokens,
+        )
+        for name, source in sources.items()
+    ]
+    return numeric, models
+
+
+def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path) -> BestRule:
+    """The best rule by mean grade on dates before those that are compared, over as many episodes.
+
+    The rules' results there are stored in ``folder``.
+
+    Raises:
+        EnvError: no episode fits into earlier dates.
+    """
+    split, benchmark = _earlier_benchmark(eval_run.envs, eval_run.split, eval_run.benchmark.seed)
+    store = ResultsStore(folder / RESULTS_OF_SPLIT.format(split=split))
+    earlier = dataclasses.replace(eval_run, split=split, benchmark=benchmark, store=store)
+    best = rank([earlier.play(rule) for rule in rules])[0]
+    return BestRule(best.agent, split, best.result.episodes, best.grade, len(rules))
+
+
+def _earlier_benchmark(envs: EnvFactory, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
+    *splits, last = EARLIER[played]
+    for split in splits:
+        try:
+            return split, BenchmarkSpec.of(envs.env(split, "numeric"), seed)
+        except EnvError:
+            continue
+    return last, BenchmarkSpec.of(envs.env(last, "numeric"), seed)
+
+
+def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best_rule: BestRule | None) -> None:
+    """Write ``leaderboard.json``: the rows, the differences judged together, and the best rule. NaN becomes null."""
+    content = {
+        "benchmark": benchmark,
+        "best_rule": best_rule,
+        "rows": [one.row for one in board.ranked],
+        "differences": [
+            {**one.model_dump(), "verdict": verdict_of(one), "episodes": board.episodes(one)} for one in board.compared
+        ],
+    }
+    replace_text(path, to_json(content, indent=1, inf_nan_mode="null").decode() + "\n")

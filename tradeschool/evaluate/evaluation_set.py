@@ -1,0 +1,140 @@
+"""The questions of an evaluation as arrays of dates x questions, with the metrics and the costs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from tradeschool.errors import RunError
+from tradeschool.evaluate.comparison import EvaluationFacts
+from tradeschool.market.panel import Panel
+from tradeschool.tasks.base import Example, Metric, SplitName, Task
+
+
+class Costs(BaseModel):
+    """Paid on the traded notional, in basis points. Without ``allow_short`` a negative position is traded as 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    commission_bps: float = Field(default=1.0, ge=0, lt=1000)
+    slippage_bps: float = Field(default=5.0, ge=0, lt=1000)
+    allow_short: bool = True
+
+    @property
+    def fraction(self) -> float:
+        """The cost of a trade as a fraction of its notional."""
+        return (self.commission_bps + self.slippage_bps) / 10_000
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """The questions, and how answers to them are measured.
+
+    Attributes:
+        panel: the market.
+        rows_T: its rows that are evaluated, consecutive.
+        asked_TQ: which questions of each date are asked; Q are the panel's tickers, where the task asks about tickers.
+        metrics: the task's metrics; verdicts are about the first primary one.
+        action_names: classes of answers, empty where there are none.
+        costs: of the backtest.
+        horizon: days that outcomes look ahead; outcomes of dates closer than that overlap.
+        score: definition of the primary metric; evaluations that differ in it are not compared.
+        per_ticker: whether questions are about tickers.
+
+    Raises:
+        RunError: the rows are not consecutive, or no metric is primary.
+    """
+
+    panel: Panel
+    rows_T: NDArray[np.int64]
+    asked_TQ: NDArray[np.bool_]
+    metrics: tuple[Metric, ...]
+    action_names: tuple[str, ...] = ()
+    costs: Costs = field(default_factory=Costs)
+    horizon: int = 1
+    score: str = "score"
+    per_ticker: bool = True
+
+    def __post_init__(self) -> None:
+        if (np.diff(self.rows_T) != 1).any():
+            raise RunError(
+                f"The evaluated dates are not consecutive rows of the panel: {self.rows_T}. "
+                "Return every row between the first and the last date from the task's rows()."
+            )
+        if not any(metric.primary for metric in self.metrics):
+            raise RunError("No metric of the task is primary, so there is nothing to compare policies by.")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, Q)."""
+        dates, questions = self.asked_TQ.shape
+        return dates, questions
+
+    @property
+    def dates_T(self) -> NDArray[np.datetime64]:
+        """The dates."""
+        return self.panel.dates_T[self.rows_T].astype("datetime64[D]")
+
+    @property
+    def primary(self) -> Metric:
+        """The metric that verdicts are about."""
+        return next(metric for metric in self.metrics if metric.primary)
+
+    def cell(self, example: Example) -> tuple[int, int]:
+        """The indices of a question in arrays [T, Q]."""
+        return example.t - int(self.rows_T[0]), example.n
+
+    def questions_hash(self) -> str:
+        """16 hex digits over the questions asked, whatever the order of the tickers."""
+        names = self.panel.tickers if self.per_ticker else range(self.shape[1])
+        cells = sorted(f"{self.dates_T[t]} {names[n]}" for t, n in np.argwhere(self.asked_TQ))
+        return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:16]
+
+    def facts(self, has_backtest: bool) -> EvaluationFacts:
+        """What two evaluations must have in common to be compared."""
+        return EvaluationFacts(
+            market=self.panel.name,
+            data_hash=self.panel.data_hash(),
+            tickers=int(self.asked_TQ.any(0).sum()) if self.per_ticker else 0,
+            dates=[str(date) for date in self.dates_T],
+            questions=int(self.asked_TQ.sum()),
+            questions_hash=self.questions_hash(),
+            score=self.score,
+            horizon=self.horizon,
+            **(self.costs.model_dump() if has_backtest else {}),
+        )
+
+
+def evaluation_set_of(
+    task: Task, panel: Panel, examples: Sequence[Example], split: SplitName, costs: Costs | None = None
+) -> EvaluationSet:
+    """The evaluation of a task on examples of a split.
+
+    Raises:
+        RunError: two examples share date and number, or the task's rows or metrics cannot be evaluated.
+    """
+    rows_T = np.asarray(task.rows(split))
+    questions = len(panel.tickers) if task.per_ticker else 1 + max(example.n for example in examples)
+    asked_TQ = np.zeros((len(rows_T), questions), dtype=bool)
+    for example in examples:
+        cell = example.t - int(rows_T[0]), example.n
+        if asked_TQ[cell]:
+            raise RunError(
+                f"The task '{task.name}' asks two questions about date row {example.t} and n {example.n} "
+                f"(one is {example.key}). Give every question of a date its own n."
+            )
+        asked_TQ[cell] = True
+    return EvaluationSet(
+        panel=panel,
+        rows_T=rows_T,
+        asked_TQ=asked_TQ,
+        metrics=tuple(task.metrics()),
+        action_names=tuple(task.action_names),
+        costs=costs or Costs(),
+        horizon=task.horizon,
+        score=task.score_definition(),
+        per_ticker=task.per_ticker,
+    )

@@ -1,0 +1,207 @@
+"""Agents that a leaderboard plays: what identifies each one, and how it is built for a market and a level."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import tradeschool
+from tradeschool.env.render import FACTS, Form
+from tradeschool.env.strategies import Agent, make_strategy
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.errors import RunError
+from tradeschool.evaluate.comparison import UNTRAINED
+from tradeschool.models.fingerprint import fingerprint, fingerprint_now
+from tradeschool.models.load import ModelConfig
+from tradeschool.policies.base import Policy
+from tradeschool.tasks.base import SplitName
+from tradeschool.tasks.trade import TradeTask
+
+if TYPE_CHECKING:
+    from tradeschool.policies.remote_config import ServerConfig
+
+NUMERIC_BATCH = 512
+
+Observation = Literal["text", "numeric"]
+OnProgress = Callable[[int], None]
+"""Called with the number of answers that a language model gave, or of training steps, since the last call."""
+
+
+class EnvFactory(Protocol):
+    """Makes environments for one market and level, on each part of the dates."""
+
+    def env(self, split: SplitName, observation: Observation) -> TradingEnv:
+        """The environment on the dates of a split."""
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """An agent to be played: an ``Agent`` on numeric observations, or a ``Policy`` that reads text.
+
+    Attributes:
+        name: as tables show it.
+        settings: what the recipe sets. An agent with other settings is another agent.
+        build: makes it for a market and level.
+        observation: what it reads.
+        form, facts: how a day is described in text, and which of the market's facts are.
+        episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
+        batch: episodes played side by side.
+        learns: whether ``build`` trains it, on the training dates.
+        weights: what identifies its weights; empty where it has none, or they follow from the settings.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    build: Callable[[EnvFactory, OnProgress], Agent | Policy]
+    observation: Observation = "numeric"
+    form: Form = "text"
+    facts: Sequence[str] = FACTS
+    episodes: int | None = None
+    batch: int = NUMERIC_BATCH
+    learns: bool = False
+    weights: Callable[[], dict[str, Any]] = dict
+
+    def identity(self, envs: EnvFactory) -> dict[str, Any]:
+        """All that identifies the agent: settings, weights, training rows, and the versions of the code that runs it.
+
+        Raises:
+            TradeschoolError: its weights cannot be found.
+        """
+        versions = {"tradeschool": tradeschool.__version__}
+        if self.observation == "text":
+            versions["task"] = TradeTask.version
+        trained_on = {"trained_on": list(envs.env("train", "numeric").rows or ())} if self.learns else {}
+        return {**self.settings, **self.weights(), **trained_on, "versions": versions}
+
+
+def rule_agent(rule_name: str, /, **settings: Any) -> AgentSpec:
+    """A trading rule.
+
+    Raises:
+        EnvError: there is no such rule, or it has no such setting.
+    """
+    agent = make_strategy(rule_name, **settings)
+    known = {key: value for key, value in dataclasses.asdict(agent).items() if key != "name"}  # type: ignore[call-overload]
+    return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda envs, on_progress: agent)
+
+
+def ppo_agent(name: str, settings: dict[str, Any]) -> AgentSpec:
+    """A PPO agent of Stable-Baselines3, trained per market and level; ``settings`` go to ``train_ppo``."""
+
+    def build(envs: EnvFactory, on_progress: OnProgress) -> Agent:
+        from tradeschool.train.ppo import train_ppo
+
+        done = 0
+
+        def count(figures: dict[str, Any]) -> None:
+            nonlocal done
+            on_progress(figures["step"] - done)
+            done = figures["step"]
+
+        agent: Any = train_ppo(envs.env("train", "numeric"), progress=count, **settings)
+        named: Agent = dataclasses.replace(agent, name=name)
+        return named
+
+    return AgentSpec(name, {"agent": "ppo", **settings}, build, learns=True)
+
+
+def zip_agent(name: str, path: Path, *, trust: bool = False) -> AgentSpec:
+    """An agent saved by Stable-Baselines3, or the folder of a ``ppo`` stage."""
+
+    def build(envs: EnvFactory, on_progress: OnProgress) -> Agent:
+        from tradeschool.policies.numeric import load_agent
+
+        return load_agent(path, trust=trust, name=name)
+
+    digest = hashlib.sha256(zip_path(path).read_bytes()).hexdigest()[:16]
+    return AgentSpec(name, {"agent": "zip", "sha256": digest}, build)
+
+
+def zip_path(path: Path) -> Path:
+    """The zip file itself, given it or the folder of a ``ppo`` stage."""
+    from tradeschool.policies.numeric import AGENT_FILE
+
+    return path / AGENT_FILE if path.is_dir() else path
+
+
+def model_agent(
+    name: str,
+    source: str,
+    config: ModelConfig,
+    *,
+    batch: int,
+    form: Form = "text",
+    facts: Sequence[str] = FACTS,
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+) -> AgentSpec:
+    """A language model, identified by the content of its folder ``source``, or its commit on the Hub.
+
+    ``config`` says how it is loaded. At ``temperature`` 0 it takes the most likely token at every step.
+    """
+    sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+
+    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
+        from tradeschool.policies.language import LanguagePolicy
+
+        model, tokenizer = _load(source, json.dumps(fingerprint(source)), config.model_dump_json())
+        return LanguagePolicy(
+            model, tokenizer, name=name, kind="untrained" if name == UNTRAINED else "trained", **sampling
+        )
+
+    loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
+    settings = {"agent": "model", **loading, "form": form, "facts": [*facts], **sampling}
+    return AgentSpec(
+        name, settings, build, "text", form, facts, batch=batch, weights=lambda: {"weights": fingerprint(source)}
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _load(source: str, weights: str, config: str) -> tuple[Any, Any]:
+    """Load a model and keep it, since the levels of a market play the same one in turn."""
+    from tradeschool.models.load import load
+
+    loaded = load(source, ModelConfig.model_validate_json(config))
+    if (now := json.dumps(fingerprint_now(source))) != weights:
+        raise RunError(f"{source} changed while it was loaded, from {weights} to {now}. Run again.")
+    return loaded
+
+
+def unload() -> None:
+    """Release the model that is kept loaded."""
+    _load.cache_clear()
+
+
+def remote_agent(name: str, config: "ServerConfig", form: Form, facts: Sequence[str]) -> AgentSpec:
+    """A model behind a chat server.
+
+    Raises:
+        RemoteError: no server or model is named, or the key is malformed.
+    """
+    from tradeschool.policies.remote_config import endpoint
+
+    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
+        from tradeschool.policies.remote import ChatClient, RemotePolicy
+
+        return RemotePolicy(ChatClient(config), name=name)
+
+    server = endpoint(config)
+    settings = {"agent": "remote", "url": server.url, "model": server.model, "request": config.body}
+    return AgentSpec(name, {**settings, "form": form, "facts": [*facts]}, build, "text", form, facts)
+
+
+def policy_agent(name: str, path: str, form: Form, facts: Sequence[str]) -> AgentSpec:
+    """A policy of the user's own, ``package.module:Class``, which is created without arguments.
+
+    Raises:
+        RecipeError: there is no such class, or it is not a policy.
+    """
+    from tradeschool.config.check import load_class
+
+    policy_class = load_class(path, Policy, "path")  # type: ignore[type-abstract]
+    settings = {"agent": "policy", "class": path, "form": form, "facts": [*facts]}
+    return AgentSpec(name, settings, lambda envs, on_progress: policy_class(), "text", form, facts)

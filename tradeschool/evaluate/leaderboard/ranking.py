@@ -1,0 +1,331 @@
+"""A leaderboard: results ranked by mean grade, paired differences with verdicts, and the order of training."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tradeschool.errors import RunError
+from tradeschool.evaluate.comparison import UNTRAINED, Difference, Interval, Row, Verdict
+from tradeschool.evaluate.inference import holm
+from tradeschool.evaluate.inference_cosine import LEVEL, episodes_needed
+from tradeschool.evaluate.leaderboard.results import AgentResult
+from tradeschool.policies.base import Kind
+from tradeschool.tasks.base import Metric
+
+REFERENCE = "buy and hold"
+CLAIMS = (0.02, 0.05)
+"""Differences of mean grades for which reports say how many episodes they need."""
+UNUSED_ANSWERS = ("unread", "out_of_room")
+"""Figures of a language model: share of answers that could not be read, and of episodes that exceeded its context."""
+NO_DIFFERENCE = 1e-9
+FEWEST_BLOCKS = 10
+"""With fewer blocks of dates an interval is rough, however many episodes there are."""
+
+METRICS = (
+    Metric(key="grade", label="grade", meaning="mean grade of an episode, 0 to 1", primary=True),
+    Metric(
+        key="risk", label="risk", meaning="risk-adjusted return (a Sharpe ratio), relative to the market's", digits=2
+    ),
+    Metric(key="pnl", label="P&L", meaning="return after costs, relative to the market's", digits=2),
+    Metric(key="drawdown", label="drawdown", meaning="largest fall from a peak, relative to the market's", digits=2),
+    Metric(key="activity", label="activity", meaning="capital at work, to the extent that it earned", digits=2),
+    Metric(key="difference", label="difference", meaning=f"grade minus that of {REFERENCE}, same episodes"),
+    Metric(key="return", label="return %", meaning="mean return of an episode after costs", digits=2, scale=100),
+    Metric(
+        key="excess_return",
+        label="excess return %",
+        meaning=f"return minus that of {REFERENCE}, same episodes",
+        digits=2,
+        scale=100,
+    ),
+    Metric(key="refused", label="refused", meaning="refused orders per episode", digits=1, better="lower"),
+    Metric(key="unread", label="unreadable %", meaning="unreadable answers", digits=1, scale=100, better="lower"),
+    Metric(key="out_of_room", label="cut short %", meaning="episodes that exceeded the context", digits=1, scale=100),
+    Metric(key="bankrupt", label="bankrupt", meaning="episodes that ended in bankruptcy", digits=0, better="lower"),
+    Metric(key="episodes", label="episodes", meaning="episodes played", digits=0),
+)
+"""The grade's parts have the names of ``env.grading.WEIGHTS``."""
+
+
+@dataclass(frozen=True)
+class RankedResult:
+    """A result, and its row of figures, with the difference to the reference judged among those of all rows."""
+
+    result: AgentResult
+    row: Row
+
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+        return self.result.agent
+
+    @property
+    def grade(self) -> Interval:
+        """The mean grade."""
+        return self.row.metrics["grade"]
+
+    @property
+    def difference(self) -> Difference | None:
+        """To the reference; None for the reference itself."""
+        return self.row.difference("grade", REFERENCE)
+
+    def with_p_value(self, p_value: float) -> "RankedResult":
+        """With another p-value of the difference to the reference, and the verdict that follows."""
+        if self.difference is None:
+            return self
+        changed = self.difference.model_copy(update={"p_value": p_value})
+        update = {"differences": [changed], "p_value": p_value, "verdict": verdict_of(changed)}
+        return dataclasses.replace(self, row=self.row.model_copy(update=update))
+
+
+def difference(first: AgentResult, second: AgentResult) -> Difference:
+    """The mean paired difference of grades, first minus second, on the episodes that both have.
+
+    Raises:
+        RunError: the results are of different benchmarks or episodes.
+    """
+    count = min(first.episodes, second.episodes)
+    if first.benchmark != second.benchmark or first.starts[:count] != second.starts[:count]:
+        raise RunError(
+            f"{first.agent} and {second.agent} did not play the same episodes of the same version, so they cannot be "
+            "compared. Play both again with --again."
+        )
+    gain = first.estimate(first.grades) - second.estimate(second.grades)
+    interval, p_value = gain.interval(), gain.p_value
+    if np.abs(gain.values_B).max() < NO_DIFFERENCE:  # equal in every episode, which needs no inference
+        interval, p_value = Interval(value=0.0, low=0.0, high=0.0), 1.0
+    return Difference(policy=first.agent, against=second.agent, metric="grade", interval=interval, p_value=p_value)
+
+
+def is_same(one: Difference) -> bool:
+    """Whether the grades are equal in every episode."""
+    return one.interval.low == one.interval.high == 0
+
+
+def verdict_of(one: Difference) -> Verdict:
+    """Whether there is a difference at 5 %, and in which direction."""
+    if is_same(one):
+        return "same"
+    if math.isnan(one.p_value):
+        return "too few dates"
+    if one.p_value >= 1 - LEVEL:
+        return "not shown"
+    return "better" if one.interval.value > 0 else "worse"
+
+
+def adjusted(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences with p-values adjusted for their number by Holm (1979).
+
+    The chance that any agent is reported to differ although none does is then at most 5 %. Pairs that are equal in
+    every episode, or cover too few dates, do not count.
+    """
+    tests = {
+        str(at): one.p_value for at, one in enumerate(differences) if not is_same(one) and not math.isnan(one.p_value)
+    }
+    found = holm(tests)
+    return [one.model_copy(update={"p_value": found.get(str(at), one.p_value)}) for at, one in enumerate(differences)]
+
+
+def rank(results: Sequence[AgentResult]) -> list[RankedResult]:
+    """The results of one benchmark, highest mean grade first; all differences to the reference are judged together."""
+    base = next((one for one in results if one.agent == REFERENCE), None)
+    others = [one for one in results if one is not base] if base else []
+    gaps = {one.policy: one for one in adjusted([difference(one, base) for one in others if base])}
+    found = [RankedResult(one, _row(one, base, gaps.get(one.agent))) for one in results]
+    return sorted(found, key=lambda one: -one.grade.value)
+
+
+def shown_metrics(ranked: Sequence[RankedResult]) -> list[Metric]:
+    """The metrics that any of the rows has."""
+    return [metric for metric in METRICS if any(metric.key in one.row.metrics for one in ranked)]
+
+
+def _row(result: AgentResult, base: AgentResult | None, gap: Difference | None) -> Row:
+    means = {
+        **{name: float(np.mean(values)) for name, values in result.parts.items()},
+        "return": float(np.mean(result.returns)),
+        "refused": float(np.mean(result.refused)),
+        "episodes": float(result.episodes),
+        **{name: float(result.figures[name]) for name in UNUSED_ANSWERS if name in result.figures},
+        **({"bankrupt": float(result.bankrupt)} if result.bankrupt else {}),
+    }
+    metrics = {name: Interval(value=value) for name, value in means.items()}
+    metrics["grade"] = result.estimate(result.grades).interval()
+    if gap and base:
+        metrics["difference"] = gap.interval
+        metrics["excess_return"] = (result.estimate(result.returns) - base.estimate(base.returns)).interval()
+    return Row(
+        policy=result.agent,
+        kind=_kind(result),
+        verdict=verdict_of(gap) if gap else "reference",
+        sentence="",
+        p_value=gap.p_value if gap else math.nan,
+        metrics=metrics,
+        differences=[gap] if gap else [],
+    )
+
+
+def _kind(result: AgentResult) -> Kind:
+    if result.kind == "rule":
+        return "naive" if result.agent == REFERENCE else "rule"
+    return "untrained" if result.agent == UNTRAINED else "trained"
+
+
+def reconciled(
+    ranked: Sequence[RankedResult], compared: Sequence[Difference]
+) -> tuple[list[RankedResult], list[Difference]]:
+    """Both, with the larger p-value for pairs that are in both, so that no pair has two verdicts."""
+    largest: dict[tuple[str, str], float] = {}
+    for one in [*compared, *(one.difference for one in ranked if one.difference)]:
+        pair = one.policy, one.against
+        largest[pair] = max(one.p_value, largest.get(pair, one.p_value))
+    return (
+        [one.with_p_value(largest.get((one.agent, REFERENCE), math.nan)) for one in ranked],
+        [one.model_copy(update={"p_value": largest[one.policy, one.against]}) for one in compared],
+    )
+
+
+def range_needed(ranked: Sequence[RankedResult], claim: float) -> tuple[int, int] | None:
+    """The fewest and the most episodes, over agents, that a paired difference of ``claim`` to the reference needs.
+
+    Standard deviations are those of the results; episodes are assumed not to overlap. None if no agent differs.
+    """
+    base = next((one.result for one in ranked if one.agent == REFERENCE), None)
+    if base is None:
+        return None
+    counts = []
+    for one in ranked:
+        gain_B = (one.result.estimate(one.result.grades) - base.estimate(base.grades)).values_B
+        deviation = float(gain_B.std(ddof=1)) if len(gain_B) > 1 else math.nan
+        if deviation > NO_DIFFERENCE:
+            counts.append(episodes_needed(claim, deviation))
+    return (min(counts), max(counts)) if counts else None
+
+
+# the leaderboard ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelStep:
+    """A language model of a run, and the one that it was trained from; empty for the base model."""
+
+    name: str
+    start: str = ""
+
+
+def lineage(recipe: Mapping[str, Any]) -> list[ModelStep]:
+    """The language models of a resolved recipe in the order of training, the base model first."""
+    steps = [ModelStep(UNTRAINED)]
+    for stage in recipe.get("stages", []):
+        if stage["stage"] in ("sft", "grpo"):
+            start = stage.get("model") or steps[-1].name
+            steps.append(ModelStep(stage["name"], UNTRAINED if start == "base" else start))
+    return steps
+
+
+@dataclass(frozen=True)
+class BestRule:
+    """The rule that trained agents are compared with: the best of ``among`` rules by mean ``grade``.
+
+    It is chosen on the dates of ``split``, which lie before the compared ones; without ``split``, on the compared ones.
+    """
+
+    agent: str
+    split: str = ""
+    episodes: int = 0
+    grade: Interval | None = None
+    among: int = 0
+
+    @property
+    def chosen_on(self) -> str:
+        """In words."""
+        return f"on the {self.split} dates ({self.episodes:,} episodes)" if self.split else "on these episodes"
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The results of one benchmark.
+
+    Attributes:
+        name: the stage's, or market and level.
+        ranked: highest mean grade first; each with its difference to buy and hold, judged together.
+        compared: every model against the one it was trained from, and every trained agent against the best rule,
+            judged together. Empty where nothing was trained.
+        steps: the models in the order of training; all models where the order is not known.
+        split: the dates that were played.
+        best_rule: None where no rule played.
+    """
+
+    name: str
+    ranked: list[RankedResult]
+    compared: list[Difference]
+    steps: list[ModelStep]
+    split: str
+    best_rule: BestRule | None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        results: Sequence[AgentResult],
+        steps: Sequence[ModelStep] = (),
+        split: str = "test",
+        best_rule: BestRule | None = None,
+    ) -> "Leaderboard":
+        """The leaderboard of one result per agent, at least one, all on the same benchmark.
+
+        ``steps`` are a run's models, empty where nothing was trained. Without ``best_rule``, which is chosen on earlier
+        dates, it is the rule with the highest grade here.
+        """
+        played = {one.agent for one in results if one.kind == "language"}
+        known = [step for step in steps if step.name in played]
+        known += [ModelStep(one.agent) for one in results if one.agent in played - {step.name for step in known}]
+        ranked = rank(results)
+        rules = [one.agent for one in ranked if one.result.kind == "rule"]
+        if rules and (best_rule is None or best_rule.agent not in rules):
+            best_rule = BestRule(rules[0])
+        by_name = {one.agent: one for one in results}
+        pairs = [(step.name, step.start) for step in known if step.start in by_name]
+        if best_rule and steps:
+            trained = [one.agent for one in results if one.kind == "numeric"] + [step.name for step in known]
+            pairs += [(agent, best_rule.agent) for agent in trained]
+        compared = adjusted([difference(by_name[first], by_name[second]) for first, second in pairs])
+        return cls(name, *reconciled(ranked, compared), known, split, best_rule)
+
+    def result(self, agent: str) -> AgentResult | None:
+        """An agent's result."""
+        return next((one.result for one in self.ranked if one.agent == agent), None)
+
+    @property
+    def reference(self) -> AgentResult | None:
+        """Buy and hold's result."""
+        return self.result(REFERENCE)
+
+    def gain(self, step: ModelStep) -> Difference | None:
+        """A model against the one it was trained from; None where either did not play."""
+        return next((one for one in self.compared if (one.policy, one.against) == (step.name, step.start)), None)
+
+    def against(self, agent: str, rule: str) -> Difference | None:
+        """An agent against buy and hold or the best rule."""
+        return next((one for one in self.differences() if (one.policy, one.against) == (agent, rule)), None)
+
+    def differences(self) -> list[Difference]:
+        """All differences: those compared, and every agent's to buy and hold."""
+        own = {(one.policy, one.against) for one in self.compared}
+        others = [one.difference for one in self.ranked if one.difference]
+        return self.compared + [one for one in others if (one.policy, one.against) not in own]
+
+    def episodes(self, one: Difference) -> int:
+        """The number of episodes that a difference is over."""
+        return min(each.result.episodes for each in self.ranked if each.agent in (one.policy, one.against))
+
+
+def overview(boards: Sequence[Leaderboard]) -> dict[str, list[tuple[str, str]]]:
+    """By agent, its mean grade and verdict on every leaderboard; a dash where it did not play."""
+    cells = [{one.agent: (f"{one.grade.value:.3f}", one.row.verdict) for one in board.ranked} for board in boards]
+    agents = dict.fromkeys(agent for column in cells for agent in column)
+    return {agent: [column.get(agent, ("-", "")) for column in cells] for agent in agents}

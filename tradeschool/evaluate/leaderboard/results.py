@@ -1,0 +1,347 @@
+"""What is kept of an agent's episodes: its result, which names its benchmark, and its conversations."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tradeschool
+from tradeschool.chat import Episode
+from tradeschool.env.config import KEYS
+from tradeschool.env.grading import WEIGHTS, Record, grades
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.errors import RunError
+from tradeschool.evaluate.inference_cosine import BLOCK_EPISODES, CosineEstimate
+from tradeschool.manifest import replace_text
+from tradeschool.trace import Trace, read_traces
+
+LEADERBOARD = "leaderboard.json"
+RESULTS = "results.json"
+RESULTS_OF_SPLIT = "results-{split}.json"
+"""Files in the folder of a stage: the leaderboard, its results, and the results on an earlier split."""
+
+PARTS = tuple(WEIGHTS)
+DIGITS = 6
+"""Decimals that are kept. Smaller differences count as none."""
+FORMAT = 2
+_THINKING = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
+_SPACES = re.compile(r"[ \t]*\n\s*")
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """What two results must have in common to be compared: versions, level, data, dates and seeds.
+
+    ``settings_hash`` leaves out how an episode is described in text. ``data`` is the market's name, which may differ.
+    Episodes have ``tickers`` and ``days``, and lie between the dates ``first`` and ``last``. Their seeds count up from
+    ``seed``.
+    """
+
+    env_version: str
+    level: str
+    level_version: str
+    settings_hash: str
+    data_hash: str
+    data: str = dataclasses.field(compare=False)
+    tickers: int
+    days: int
+    first: str
+    last: str
+    seed: int
+
+    @classmethod
+    def of(cls, env: TradingEnv, seed: int) -> "BenchmarkSpec":
+        """The benchmark of an environment's episodes from ``seed`` on."""
+        first, last = env.rows or (0, env.data.shape[0] - 1)
+        dates_T = env.data.panel.dates_T.astype("datetime64[D]")
+        return cls(
+            **{key: env.versions[key] for key in KEYS},
+            data=env.data.panel.name,
+            tickers=env.config.tickers,
+            days=env.config.days,
+            first=str(dates_T[first]),
+            last=str(dates_T[last]),
+            seed=seed,
+        )
+
+    def differs_in(self, other: "BenchmarkSpec") -> str:
+        """In what the two differ, in words."""
+        words = {
+            "environment": self.env_version != other.env_version,
+            "level": (self.level, self.level_version, self.settings_hash)
+            != (other.level, other.level_version, other.settings_hash),
+            "data": self.data_hash != other.data_hash,
+            "dates": (self.first, self.last) != (other.first, other.last),
+            "seed": self.seed != other.seed,
+        }
+        return ", ".join(word for word, differs in words.items() if differs)
+
+
+@dataclass(frozen=True)
+class AgentResult:
+    """One agent's episodes on one benchmark. Lists have one entry per episode, in the order of the seeds.
+
+    Attributes:
+        agent, identity: its name, and what else identifies it; see :meth:`AgentSpec.identity`.
+        starts: the market row that each episode began at.
+        grades, parts: total grades, and their parts by name.
+        returns: equity at the end over that at the start, minus 1.
+        refused: orders refused.
+        bankrupt: how many episodes ended early.
+        seconds: time for playing, and for training where the agent was trained.
+        date: when it was played, local time, ISO 8601.
+        figures: the agent's own, such as the cost of a remote model.
+        path: [days + 1], equity at the closes over that at the start, mean of all episodes.
+    """
+
+    agent: str
+    identity: dict[str, Any]
+    benchmark: BenchmarkSpec
+    starts: list[int]
+    grades: list[float]
+    parts: dict[str, list[float]]
+    returns: list[float]
+    refused: list[int]
+    bankrupt: int
+    seconds: float
+    date: str
+    figures: dict[str, Any]
+    path: list[float]
+
+    @property
+    def episodes(self) -> int:
+        """How many were played."""
+        return len(self.grades)
+
+    @property
+    def kind(self) -> str:
+        """``language``, ``numeric`` or ``rule``."""
+        kinds = {"model": "language", "remote": "language", "ppo": "numeric", "zip": "numeric"}
+        return kinds.get(self.identity.get("agent", ""), "rule")
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of dates that the episodes begin in; a block is as long as two episodes."""
+        return len({start // (BLOCK_EPISODES * self.benchmark.days) for start in self.starts})
+
+    def estimate(self, values: Sequence[float]) -> CosineEstimate:
+        """The mean of one value per episode, with its standard error."""
+        return CosineEstimate.of(values, self.starts, self.benchmark.days)
+
+    @property
+    def key(self) -> tuple[str, BenchmarkSpec, dict[str, Any]]:
+        """Agent, benchmark and identity. A later result with the same key replaces it."""
+        return self.agent, self.benchmark, self.identity
+
+
+def result_of(
+    records: Sequence[Record],
+    identity: dict[str, Any],
+    benchmark: BenchmarkSpec,
+    seconds: float,
+    figures: dict[str, Any] | None = None,
+) -> AgentResult:
+    """The result of an agent's episodes."""
+    graded = grades(records)
+    return AgentResult(
+        agent=records[0].agent,
+        identity=identity,
+        benchmark=benchmark,
+        starts=[record.start for record in records],
+        grades=[round(one.total, DIGITS) for one in graded],
+        parts={name: [round(float(getattr(one, name)), DIGITS) for one in graded] for name in PARTS},
+        returns=[round(float(record.equity_D[-1] / record.equity_D[0]) - 1, DIGITS) for record in records],
+        refused=[record.refused for record in records],
+        bankrupt=sum(record.terminated for record in records),
+        seconds=round(seconds, 2),
+        date=datetime.now().astimezone().isoformat(timespec="seconds"),
+        figures=figures or {},
+        path=np.mean([record.equity_D / record.equity_D[0] for record in records], axis=0).round(DIGITS).tolist(),
+    )
+
+
+class ResultsStore:
+    """The JSON file of one market and level, with a line per result on any benchmark, newest last.
+
+    It is written on every change. A result of the same name with another identity is another agent's, and stays.
+
+    Raises:
+        RunError: the file cannot be read, or has another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.results: list[AgentResult] = _read(path) if path.exists() else []
+
+    def find(self, agent: str, benchmark: BenchmarkSpec, identity: dict[str, Any]) -> AgentResult | None:
+        """The result of exactly this agent on a benchmark."""
+        return next((one for one in self.results if one.key == (agent, benchmark, identity)), None)
+
+    def put(self, result: AgentResult) -> None:
+        """Add a result, replacing the same agent's on the same benchmark."""
+        self.results = [*(one for one in self.results if one.key != result.key), result]
+        lines = [json.dumps(dataclasses.asdict(one), ensure_ascii=False, allow_nan=False) for one in self.results]
+        body = ",\n".join(lines)
+        replace_text(self.path, f'{{"format": {FORMAT}, "results": [\n{body}\n]}}\n')
+
+    def benchmarks(self) -> list[BenchmarkSpec]:
+        """All benchmarks, the most recently played first."""
+        return list(dict.fromkeys(one.benchmark for one in reversed(self.results)))
+
+    def on(self, benchmark: BenchmarkSpec) -> list[AgentResult]:
+        """The results on a benchmark, the newest of each name."""
+        by_name = {one.agent: one for one in self.results if one.benchmark == benchmark}
+        return [one for one in self.results if one is by_name.get(one.agent)]
+
+
+def _read(path: Path) -> list[AgentResult]:
+    cure = "Move it away, and all agents are played again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise RunError(f"{path} has format {content['format']}; this version reads format {FORMAT}. {cure}.")
+        results = [AgentResult(**{**one, "benchmark": BenchmarkSpec(**one["benchmark"])}) for one in content["results"]]
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}). {cure}.") from error
+    return results
+
+
+# conversations -----------------------------------------------------------------------------------
+
+
+def traces_path(folder: Path, agent: str) -> Path:
+    """Where an agent's traces are. Characters unfit for a file name become ``-``, and a hash keeps names apart."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in agent)
+    unique = "" if plain == agent else f"-{hashlib.sha256(agent.encode()).hexdigest()[:8]}"
+    return folder / f"traces-{plain}{unique}.jsonl"
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """16 hex digits that distinguish agents of one name."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def episodes_to_traces(
+    episodes: Sequence[Episode], records: Sequence[Record], identity: Mapping[str, Any]
+) -> list[Trace]:
+    """A trace per episode of one agent, with the grade's parts as rewards and a hash of the identity."""
+    versions = {"tradeschool": tradeschool.__version__, "agent_hash": identity_hash(identity)}
+    return [
+        Trace(
+            key=f"{record.versions['level']}#{record.seed}",
+            task="trade",
+            policy=record.agent,
+            messages=episode.messages,
+            rewards={name: float(getattr(graded, name)) for name in PARTS},
+            stop=episode.stop,
+            metrics={
+                "grade": graded.total,
+                "return": float(record.equity_D[-1] / record.equity_D[0]) - 1,
+                "market_return": float(record.market.equity_D[-1] / record.market.equity_D[0]) - 1,
+                "refused": float(record.refused),
+                "start": float(record.start),
+                "unread": float(episode.unread),
+            },
+            versions={**versions, **record.versions},
+        )
+        for episode, record, graded in zip(episodes, records, grades(records), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day of an episode: the message, the reasoning, the order, and its ``side``: BUY, SELL, HOLD or unreadable."""
+
+    message: str
+    thought: str
+    order: str
+    side: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """An agent's episode. It has fewer ``days`` than the episode where the conversation exceeded the context."""
+
+    trace: Trace
+    rules: str
+    days: list[Day]
+
+    @classmethod
+    def of(cls, trace: Trace) -> "Transcript":
+        """A trace laid out day by day."""
+        rules, days, pending = "", [], []
+        for message in trace.messages:
+            role, content = message["role"], str(message["content"])
+            if role == "system":
+                rules += content
+            elif role == "user":
+                pending.append(content)
+            elif role == "assistant":
+                days.append(_day("\n".join(pending), content))
+                pending = []
+        return cls(trace, rules, days)
+
+    @property
+    def grade(self) -> float:
+        """The episode's total grade."""
+        return float(self.trace.metrics["grade"])
+
+
+def read_transcripts(folder: Path, result: AgentResult) -> list[Transcript]:
+    """The transcripts of a result in a leaderboard's folder.
+
+    Raises:
+        RunError: the file is missing, damaged, or of another agent.
+    """
+    path = traces_path(folder, result.agent)
+    try:
+        found = [Transcript.of(trace) for trace in read_traces(path)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+    own = identity_hash(result.identity)
+    if any(one.trace.versions.get("agent_hash", own) != own for one in found):
+        raise RunError(f"{path} is of another agent named {result.agent}.")
+    return found
+
+
+def _day(message: str, answer: str) -> Day:
+    found = _THINKING.fullmatch(answer)
+    thought, order = (found[1].strip(), found[2].strip()) if found else ("", answer.strip())
+    words = [piece.split()[0].upper() for piece in re.split(r"[;\n]", order) if piece.strip()]
+    side = next((name for name in ("BUY", "SELL", "HOLD") if name in words), "unreadable")
+    return Day(message, thought, _SPACES.sub("\n", order), side)
+
+
+@dataclass(frozen=True)
+class LevelResults:
+    """The results of one market and level, or the ``reason`` why it was not played.
+
+    ``missing`` says why agents were not played now, by name. They may have an earlier result with fewer episodes.
+    """
+
+    market: str
+    level: str
+    store: ResultsStore | None = None
+    benchmark: BenchmarkSpec | None = None
+    results: tuple[AgentResult, ...] = ()
+    missing: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Market and level."""
+        return f"{self.market}, {self.level}"
+
+    @property
+    def older(self) -> list[BenchmarkSpec]:
+        """Benchmarks other than the present one that the store has results on."""
+        return [one for one in self.store.benchmarks() if one != self.benchmark] if self.store else []
