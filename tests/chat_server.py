@@ -1,4 +1,4 @@
-"""A chat server in a thread, over real HTTP, that does as it is told: answers, refuses, hangs, breaks off."""
+"""A chat server in a thread, over real HTTP, that follows a script: answers, refuses, hangs, breaks off."""
 
 import json
 import threading
@@ -97,6 +97,7 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dic
     handler.send_response(status)
     for name, value in (headers or {}).items():
         handler.send_header(name, value)
+    handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
@@ -125,7 +126,7 @@ def say(text: str | None = "HOLD", seconds: float = 0.0, **options: Any) -> Step
 
 def echo(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
     """Answer with the last message."""
-    send(handler, 200, json.dumps(completion(f"said {body['messages'][-1]['content']}")).encode())
+    send(handler, 200, json.dumps(completion(f"echo {body['messages'][-1]['content']}")).encode())
 
 
 def raw(status: int, body: bytes | dict[str, Any] = b"", headers: dict[str, str] | None = None) -> Step:
@@ -140,22 +141,12 @@ def error(status: int, message: str, code: str | None = None, headers: dict[str,
 
 
 def hang(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """Say nothing until the server is closed."""
+    """Send nothing until the server is closed."""
     handler.server.closing.wait(30)  # type: ignore[attr-defined]
 
 
-def drip(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """A byte now and then, for ever: no single read takes long."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000000")
-    handler.end_headers()
-    while not handler.server.closing.wait(0.02):  # type: ignore[attr-defined]
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-
-
 def drop(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """Hang up without a word."""
+    """Hang up without an answer."""
     handler.close_connection = True
     handler.connection.close()
 
@@ -168,12 +159,3 @@ def break_off(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
     handler.wfile.write(b'{"choices": [')
     handler.wfile.flush()
     drop(handler, body)
-
-
-def flood(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """64 MiB."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(2**26))
-    handler.end_headers()
-    for _ in range(64):
-        handler.wfile.write(b"x" * 2**20)

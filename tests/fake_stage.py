@@ -6,14 +6,16 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from tradeschool.train.sft import write_dataset
 from tradeschool.train.stage import Context, Result, StageConfig
 
-TRL = "fake_stage:FakeTrlConfig"
+TRL, MAKES = "fake_stage:FakeTrlConfig", "language"
 BLOCK = "FAKE_STAGE_BLOCKS"
 
 
@@ -27,6 +29,9 @@ class Config(StageConfig):
     speed: Literal["fast", "slow"] = "fast"
     inner: Inner = Inner()
     makes_weights: bool = True
+    model: str | None = None
+    models: list[str] | None = None
+    writes: int = 0
 
 
 @dataclass
@@ -44,7 +49,7 @@ def set_seed(seed: int) -> None:
 
 
 def run(config: Config, context: Context) -> Result:
-    """Note the attempt, wait to be killed when the environment says so, then write a figure that hangs on the seed."""
+    """Note the attempt, wait to be killed where the environment says so, then write figures that the seed fixes."""
     with (context.folder / "attempts.txt").open("a", encoding="utf-8") as file:
         file.write("attempt\n")
     drawn, models = random.random(), sorted(context.models)
@@ -56,16 +61,26 @@ def run(config: Config, context: Context) -> Result:
     weights = context.folder / "weights"
     if config.makes_weights:
         weights.mkdir(exist_ok=True)
-    return Result(weights if config.makes_weights else None, {"random": drawn})
+    return Result(weights if config.makes_weights else None, {"random": drawn}, datasets=written(config, context))
+
+
+def written(config: Config, context: Context) -> dict[str, Path]:
+    """A data set of ``writes`` answers of the task's expert."""
+    if not config.writes:
+        return {}
+    pairs = context.task.sft_examples("train", config.writes, context.seed)
+    rows = [{"messages": context.task.messages(example), "completion": text} for example, text in pairs]
+    write_dataset(context.folder / "data.jsonl", rows)
+    return {config.name: context.folder / "data.jsonl"}
 
 
 def main() -> None:
     """The command line with this stage registered: what a subprocess runs."""
     from tradeschool import cli, pipeline
-    from tradeschool.train import STAGES
+    from tradeschool.config.recipe import STAGES
 
     STAGES["fake"] = "fake_stage"
-    pipeline._set_seed = set_seed
+    pipeline.set_seed = set_seed
     cli.main()
 
 

@@ -44,14 +44,14 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ['{"key": "b"}', "[1, 2]", "3"])
-def test_a_line_that_is_json_but_no_trace_is_named(tmp_path: Path, line: str) -> None:
+def test_json_that_is_not_a_trace_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(RunError, match="line 1: not a trace"):
         list(read_traces(path))
 
 
-def test_keys_of_a_newer_version_are_left_out(tmp_path: Path) -> None:
+def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     write_traces(path, [Trace("a", "t", "p", [], {}, "answered")])
     text = path.read_text(encoding="utf-8").replace('{"key"', '{"mood": "new", "key"')
@@ -59,6 +59,6 @@ def test_keys_of_a_newer_version_are_left_out(tmp_path: Path) -> None:
     assert [trace.key for trace in read_traces(path)] == ["a"]
 
 
-def test_a_value_that_json_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_nan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_traces(tmp_path / "traces.jsonl", [Trace("a", "t", "p", [], {"profit": float("nan")}, "answered")])

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tradeschool.models.tiny import TinyConfig, build_tokenizer
+from tradeschool.models.load import TinyConfig, build_tokenizer
 
 FAMILIES = ("Qwen3", "Qwen2", "Llama")
 WORDS = ("<think>", "</think>", "[[[BUY]]]", "[[[SELL]]]")
@@ -37,7 +37,7 @@ def model(
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        # Wide enough that the likeliest token is no toss-up.
+        # Wide enough that the most likely token is clear.
         initializer_range=0.3,
         **options,
     )

@@ -1,43 +1,196 @@
-"""A policy meets a task: traces come out."""
+"""Where policies answer tasks: single questions, and the loop for conversations of several turns."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
+from tradeschool.chat import Chat, ChatEnv, Episode, Message, StepResult, Turn
 from tradeschool.errors import ParseError
+from tradeschool.market.panel import Floats
 from tradeschool.policies.base import Policy
-from tradeschool.tasks.base import Example, Task
+from tradeschool.policies.rules import Rule
+from tradeschool.tasks.base import Example, SplitName, Task
 from tradeschool.trace import Stop, Trace
+
+# single questions ---------------------------------------------------------------------------------
+
+
+def answer(policy: Policy, task: Task, examples: Sequence[Example]) -> list[str]:
+    """One answer to each example: a rule decides from the task, other policies from its messages."""
+    if isinstance(policy, Rule):
+        return policy.answer(task, examples)
+    return [answers[0] for answers in policy.generate([task.messages(example) for example in examples])]
 
 
 def rollout(policy: Policy, task: Task, examples: Sequence[Example], versions: dict[str, str]) -> list[Trace]:
-    """Ask a policy every example; one scored trace each, in order. A bad answer becomes a trace that says so."""
-    prompts = [task.prompt(example) for example in examples]
-    replies = policy.reply(prompts)
+    """Let a policy answer every example.
+
+    Args:
+        policy: gives the answers.
+        task: writes the questions and scores the answers.
+        examples: of the task.
+        versions: recorded in every trace.
+
+    Returns:
+        One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
+    """
     return [
-        judge(task, example, [*prompt.messages, {"role": "assistant", "content": reply}], policy.name, versions)
-        for example, prompt, reply in zip(examples, prompts, replies, strict=True)
+        score_answer(
+            task,
+            example,
+            [*task.messages(example), {"role": "assistant", "content": completion}],
+            policy.name,
+            versions,
+        )
+        for example, completion in zip(examples, answer(policy, task, examples), strict=True)
     ]
 
 
-def judge(task: Task, example: Example, messages: list[dict[str, str]], policy: str, versions: dict[str, str]) -> Trace:
+def score_answer(task: Task, example: Example, messages: list[Message], policy: str, versions: dict[str, str]) -> Trace:
     """Score the last message as the answer to an example."""
-    reply = messages[-1]["content"]
+    completion = messages[-1]["content"]
     stop: Stop = "answered"
     action, error = None, None
     try:
-        action = task.parse(reply)
+        action = task.parse(completion)
     except ParseError as problem:
         stop, error = "parse_error", str(problem)
-    metrics = {name: value for name, value in task.metrics(example, action).items() if math.isfinite(value)}
     return Trace(
         key=example.key,
         task=task.name,
         policy=policy,
         messages=messages,
-        rewards=task.score(example, reply, action),
+        rewards=task.rewards(example, completion, action),
         stop=stop,
         action=None if action is None else task.action_name(action),
         error=error,
-        metrics=metrics,
+        metrics=task.trace_metrics(example, action),
         versions=versions,
     )
+
+
+# conversations ------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class MultiTurnTask(Protocol):
+    """What a :class:`~tradeschool.tasks.base.Task` has in addition where an example begins a conversation.
+
+    With metrics, and ``Task.episode_metrics``, it is evaluated by the stage ``evaluate`` too.
+    """
+
+    @property
+    def turn_discounts(self) -> Mapping[str, float] | None:
+        """For turn-level advantages: by component, how much the reward of a turn counts for the answer before it.
+
+        None where all answers of an episode share the episode's sum.
+        """
+
+    def chat_env(self, split: SplitName) -> ChatEnv:
+        """An environment for conversations about examples of a split."""
+
+    def episode_rewards(self, episodes: Sequence[Episode]) -> dict[str, Floats]:
+        """Rewards by component, [D turns, B episodes]; 0 or less where an episode had ended."""
+
+    def variant(self, example: Example, number: int) -> Example:
+        """The example with other draws of what is random in it; the example itself where nothing is."""
+
+
+def run_episodes(
+    chat: Chat,
+    envs: Sequence[ChatEnv],
+    examples: Sequence[Example],
+    *,
+    seeds: Sequence[int] | None = None,
+    max_turns: int | None = None,
+    on_turn: Callable[[int], None] = lambda count: None,
+) -> list[Episode]:
+    """Play B conversations side by side: for training, evaluation, demonstrations, remote servers and people.
+
+    Args:
+        chat: the policy's side.
+        envs: an environment for each conversation.
+        examples: what the environments are reset to.
+        seeds: of what the policy draws in each conversation.
+        max_turns: ends every conversation after this many answers.
+        on_turn: called with B after every turn.
+
+    Returns:
+        The episodes, in order. Where the policy has no room left for an answer, the environment is given "".
+    """
+    episodes = [Episode(example, env, list(env.reset(example))) for env, example in zip(envs, examples, strict=True)]
+    chat.start([episode.messages for episode in episodes], seeds)
+    next_B: list[list[Message]] = [[] for _ in episodes]
+    live_B = [True] * len(episodes)
+    turn = 0
+    while any(live_B):
+        for b, (episode, completion) in enumerate(zip(episodes, chat.answer(live_B), strict=True)):
+            if live_B[b]:
+                result = _step(episode, next_B[b], completion)
+                live_B[b] = not result.done
+                next_B[b] = result.messages if live_B[b] else []
+        on_turn(len(episodes))
+        turn += 1
+        if turn == max_turns:
+            break
+        if any(live_B):
+            chat.add_user_turn(next_B)
+    return episodes
+
+
+def rollout_episodes(
+    policy: Policy,
+    task: Task,
+    examples: Sequence[Example],
+    versions: dict[str, str],
+    *,
+    split: SplitName,
+    batch: int,
+    on_batch: Callable[[int], None] = lambda count: None,
+) -> list[Trace]:
+    """Let a policy play an episode of every example, ``batch`` of them side by side.
+
+    Returns:
+        One trace for each episode, in order, with the sums of its rewards by component.
+    """
+    assert isinstance(task, MultiTurnTask)
+    traces: list[Trace] = []
+    for first in range(0, len(examples), batch):
+        part = examples[first : first + batch]
+        episodes = run_episodes(policy.chat(), [task.chat_env(split) for _ in part], part)
+        rewards = {name: value_DB.sum(0).tolist() for name, value_DB in task.episode_rewards(episodes).items()}
+        traces += [
+            _score_episode(task, episode, {name: sums[b] for name, sums in rewards.items()}, policy.name, versions)
+            for b, episode in enumerate(episodes)
+        ]
+        on_batch(len(traces))
+    return traces
+
+
+def _score_episode(
+    task: Task, episode: Episode, rewards: dict[str, float | None], policy: str, versions: dict[str, str]
+) -> Trace:
+    """Its action is that of the last answer, None where any answer could not be read."""
+    infos = [turn.result.info for turn in episode.turns]
+    action = None if episode.unread or episode.out_of_room else infos[-1].get("action")
+    return Trace(
+        key=episode.example.key,
+        task=task.name,
+        policy=policy,
+        messages=episode.messages,
+        rewards=rewards,
+        stop=episode.stop,
+        action=None if action is None else task.action_name(action),
+        error=next((info["error"] for info in infos if info.get("error")), None),
+        metrics={name: value for name, value in task.episode_metrics(episode).items() if math.isfinite(value)},
+        versions=versions,
+    )
+
+
+def _step(episode: Episode, before: Sequence[Message], completion: str | None) -> StepResult:
+    """Give an answer to the environment; ``before`` are the messages that it answers."""
+    if completion is not None:
+        episode.messages += [*before, {"role": "assistant", "content": completion}]
+    result = episode.env.step(completion or "")
+    episode.turns.append(Turn(completion, result))
+    return result

@@ -1,4 +1,4 @@
-"""One finished episode, in and out of JSON lines."""
+"""Traces: questions with their answers and rewards, one JSON object a line."""
 
 import dataclasses
 import json
@@ -14,12 +14,20 @@ Stop = Literal["answered", "parse_error", "max_turns", "max_tokens", "bankrupt"]
 
 @dataclass(frozen=True)
 class Trace:
-    """What was asked, what was answered and what it was worth. A bad answer is data, not a crash.
+    """One question or episode with its answers and rewards. A bad answer is data, not an error.
 
-    ``rewards`` holds one value per named component, None where it was not scored. ``versions``
-    holds the task's version, the data hash and the package's version; of an episode of the trading environment what
-    episodes must have in common to be compared (:data:`tradeschool.env.versions.KEYS`), and ``agent_hash``: of the
-    settings, code and weights of who played it, as the leaderboard's row has them.
+    Attributes:
+        key: of the example.
+        task: the task's name.
+        policy: the policy's name.
+        messages: the conversation; the last message is an answer.
+        rewards: one value for each component, None where it was not scored.
+        stop: why it ended.
+        action: the class of the answer; None where it cannot be read.
+        error: why it cannot be read.
+        metrics: further figures, all finite.
+        versions: of the task, the data and the package; of a trading episode also what episodes must have in common to
+            be compared (:data:`tradeschool.env.config.KEYS`).
     """
 
     key: str
@@ -35,7 +43,7 @@ class Trace:
 
 
 def write_traces(path: Path, traces: Iterable[Trace]) -> int:
-    """Write one JSON object a line, replacing the file; return how many."""
+    """Write one JSON object a line, replacing the file. Returns the number of traces."""
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for trace in traces:
@@ -48,7 +56,7 @@ def read_traces(path: Path) -> Iterator[Trace]:
     """Read what :func:`write_traces` wrote.
 
     Raises:
-        RunError: a line is not a trace; the text names file and line.
+        RunError: a line is not a trace; the error names file and line.
     """
     names = {f.name for f in dataclasses.fields(Trace)}
     with path.open(encoding="utf-8") as file:

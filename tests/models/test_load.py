@@ -12,10 +12,8 @@ from chat_families import tokenizer_like
 from pydantic import ValidationError
 
 from tradeschool.errors import RecipeError
-from tradeschool.models.load import ModelConfig, base_source, load, peft_config
-from tradeschool.models.tiny import TinyConfig
+from tradeschool.models.load import ModelConfig, TinyConfig, base_source, load, peft_config
 from tradeschool.policies.language import LanguagePolicy
-from tradeschool.tasks.base import Prompt
 
 TINY = ModelConfig(tiny=TinyConfig(vocabulary=320, hidden_size=32, layers=2, heads=4, intermediate_size=64))
 IDS = torch.tensor([[10, 11, 12, 13]])
@@ -24,9 +22,9 @@ IDS = torch.tensor([[10, 11, 12, 13]])
 class TextTask:
     """All that the building of a tokenizer asks of a task."""
 
-    words = tiny_models.WORDS
+    special_tokens = tiny_models.WORDS
 
-    def texts(self, count: int, seed: int) -> list[str]:
+    def tokenizer_texts(self, count: int, seed: int) -> list[str]:
         return [text + "\n<think>Up.</think>[[[BUY]]]" for text in tiny_models.TEXTS]
 
 
@@ -38,9 +36,8 @@ def logits(model: Any) -> torch.Tensor:
         return model.eval()(input_ids=IDS).logits
 
 
-def prompts(*texts: str) -> list[Prompt]:
-    window: Any = None
-    return [Prompt(text, [{"role": "user", "content": text}], window) for text in texts]
+def prompts(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in texts]
 
 
 def test_the_tiny_model_is_built_once_and_loads_again_with_the_same_logits(tmp_path: Path) -> None:
@@ -58,9 +55,7 @@ def test_the_tiny_model_is_built_once_and_loads_again_with_the_same_logits(tmp_p
         assert (built.read_bytes() == first) is same
 
 
-def test_a_tiny_model_that_was_cut_off_half_written_is_built_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_incomplete_tiny_model_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import Qwen3ForCausalLM
 
     save = Qwen3ForCausalLM.save_pretrained
@@ -89,10 +84,10 @@ def test_a_folder_in_the_hubs_layout_loads_and_answers(family: str, tmp_path: Pa
     expected = tiny_models.model(family, vocabulary=model.config.vocab_size, eos_token_id=tokenizer.eos_token_id)
     torch.testing.assert_close(logits(model), logits(expected), atol=1e-6, rtol=1e-6)
     policy = LanguagePolicy(model, tokenizer, name="x", kind="untrained", max_new_tokens=5)
-    assert [len(reply) > 0 for reply in policy.reply(prompts("RSI 2", "Momentum up. RSI 3"))] == [True, True]
+    assert all(answer for (answer,) in policy.generate(prompts("RSI 2", "Momentum up. RSI 3")))
 
 
-def test_attention_and_type_of_the_weights_are_those_asked_for(tmp_path: Path) -> None:
+def test_attention_and_dtype_follow_the_recipe(tmp_path: Path) -> None:
     folder = str(tiny_models.folder(tmp_path / "model"))
     model, _ = load(folder, ModelConfig(base=folder, attention="sdpa", dtype="bfloat16"))
     assert model.config._attn_implementation == "sdpa"
@@ -108,7 +103,7 @@ def test_a_tokenizer_without_a_chat_template_gets_a_plain_one(tmp_path: Path) ->
     assert asked == "RSI 2\n"
     assert whole == f"RSI 2\nBUY\n{tokenizer.eos_token}"
     policy = LanguagePolicy(model, tokenizer, name="x", kind="untrained", max_new_tokens=3)
-    assert len(policy.reply(prompts("RSI 2", "RSI"))) == 2
+    assert len(policy.generate(prompts("RSI 2", "RSI"))) == 2
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_end_token_on_the_left(tmp_path: Path) -> None:
@@ -146,18 +141,16 @@ def damaged(kind: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     "kind", ["no such folder", "no such name", "no weights", "no config", "half the weights", "no model at all"]
 )
-def test_what_cannot_be_loaded_is_told_in_plain_words(kind: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_is_named(kind: str, tmp_path: Path) -> None:
     source = damaged(kind, tmp_path)
     with pytest.raises(RecipeError) as caught:
         load(source, ModelConfig(base=source))
     assert f"'{source}' cannot be loaded" in str(caught.value)
-    assert "Give a local folder" in str(caught.value)
 
 
-def test_a_misspelt_type_of_the_weights_is_named_with_the_right_ones(tmp_path: Path) -> None:
-    folder = str(tiny_models.folder(tmp_path / "model"))
-    with pytest.raises(RecipeError, match=r"'bfloat61' is no type for weights\. Did you mean 'bfloat16'\?"):
-        load(folder, ModelConfig(base=folder, dtype="bfloat61"))
+def test_an_unknown_dtype_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'bfloat16'"):
+        ModelConfig.model_validate({"dtype": "bfloat61"})
 
 
 # adapters ----------------------------------------------------------------------------------------
@@ -191,7 +184,7 @@ def test_adapters_are_a_small_trainable_share_on_all_linear_layers(tmp_path: Pat
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_a_folder_of_adapters_is_loaded_onto_its_base(trainable: bool, tmp_path: Path) -> None:
+def test_adapters_are_loaded_onto_their_base(trainable: bool, tmp_path: Path) -> None:
     model, folder, config = adapted(tmp_path)
     again, _ = load(str(folder), config, trainable=trainable)
     torch.testing.assert_close(logits(again), logits(model), atol=1e-6, rtol=1e-6)
@@ -211,7 +204,7 @@ def test_without_lora_all_weights_are_trained(tmp_path: Path) -> None:
     assert all(weight.requires_grad for weight in model.parameters())
 
 
-def test_adapters_whose_base_is_gone_are_told_in_plain_words(tmp_path: Path) -> None:
+def test_adapters_without_their_base_are_refused(tmp_path: Path) -> None:
     _, folder, config = adapted(tmp_path)
     shutil.rmtree(tmp_path / "base")
     with pytest.raises(RecipeError, match="cannot be loaded"):
@@ -230,7 +223,7 @@ def test_lora_takes_any_field_of_peft(tmp_path: Path) -> None:
 # variables of the chat template ------------------------------------------------------------------
 
 
-def test_variables_of_the_template_hold_for_all_who_render_it_and_go_with_the_weights(tmp_path: Path) -> None:
+def test_template_variables_are_saved_with_the_tokenizer(tmp_path: Path) -> None:
     made = tokenizer_like("qwen3")
     folder = str(tiny_models.folder(tmp_path / "model", made=made))
     question = [{"role": "user", "content": "RSI 2"}]
@@ -250,13 +243,13 @@ def test_variables_of_the_template_hold_for_all_who_render_it_and_go_with_the_we
         assert load(str(tmp_path / "trained"), config)[1].chat_template.count("set enable_thinking") == 1
 
 
-def test_a_variable_that_a_template_does_not_ask_for_is_refused(tmp_path: Path) -> None:
+def test_a_variable_that_a_template_does_not_use_is_refused(tmp_path: Path) -> None:
     folder = str(tiny_models.folder(tmp_path / "model"))
-    with pytest.raises(RecipeError, match=r"model\.template\.enable_thinking: the chat template does not ask for it"):
+    with pytest.raises(RecipeError, match=r"model\.template\.enable_thinking"):
         load(folder, ModelConfig(base=folder, template={"enable_thinking": False}))
 
 
 @pytest.mark.parametrize("name", ["enable-thinking", "a = 1", "", "1st"])
-def test_the_name_of_a_variable_is_a_name(name: str) -> None:
+def test_a_variable_must_have_a_valid_name(name: str) -> None:
     with pytest.raises(ValidationError, match="template"):
         ModelConfig(template={name: True})

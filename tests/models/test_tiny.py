@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tradeschool.models.tiny import TinyConfig, build_model, build_tokenizer
+from tradeschool.models.load import TinyConfig, build_model, build_tokenizer
 
 SMALL = TinyConfig(vocabulary=320, hidden_size=32, layers=2, heads=4, intermediate_size=64)
 TOKENIZER = tiny_models.tokenizer()
+
+
+def test_heads_that_do_not_divide_the_hidden_size_are_refused() -> None:
+    with pytest.raises(ValidationError, match="hidden_size is 100 and heads 3, but hidden_size must be a multiple"):
+        TinyConfig(hidden_size=100, heads=3)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60))
@@ -68,6 +73,6 @@ def test_the_defaults_make_about_a_million_parameters() -> None:
     assert 0.9e6 < count < 1.5e6
 
 
-def test_a_misspelt_dial_is_refused() -> None:
+def test_a_misspelt_setting_is_refused() -> None:
     with pytest.raises(ValidationError, match="hiden_size"):
         TinyConfig.model_validate({"hiden_size": 64})

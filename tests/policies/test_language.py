@@ -1,6 +1,8 @@
-"""A language model as a policy: answers in order, whatever the batches, with nothing of the prompt in them."""
+"""A language model as a policy: answers in order, whatever the batches; and conversations of several turns."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,15 @@ import torch
 from chat_families import FAMILIES, HOSTILE, THINKING, markers_in, tokenizer_like
 from transformers import GenerationConfig
 
+from tradeschool.chat import Episode
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.models.batched_chat import BatchedChat
+from tradeschool.models.chat_renderer import ChatRenderer
+from tradeschool.models.load import CHAT_TEMPLATE, ModelConfig, load
 from tradeschool.policies.language import LanguagePolicy
-from tradeschool.tasks.base import Prompt
-from tradeschool.text.grammar import parse_decision
+from tradeschool.rollout import run_episodes
+from tradeschool.tasks.base import Example
+from tradeschool.text.parse import parse_decision
 
 TOKENIZER = tiny_models.tokenizer()
 MODEL = tiny_models.model(
@@ -20,9 +28,12 @@ MODEL = tiny_models.model(
 QUESTIONS = ["RSI 28.4 (oversold). Momentum up.", "RSI 2", "Market trending. " * 4, "", "RSI 3.3 Momentum"]
 
 
-def prompts(texts: list[str] = QUESTIONS) -> list[Prompt]:
-    window: Any = None
-    return [Prompt(text, [{"role": "user", "content": text}], window) for text in texts]
+def prompts(texts: list[str] = QUESTIONS) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in texts]
+
+
+def answers(of: LanguagePolicy, conversations: list[list[dict[str, str]]] | None = None) -> list[str]:
+    return [answer for (answer,) in of.generate(prompts() if conversations is None else conversations)]
 
 
 def policy(**options: Any) -> LanguagePolicy:
@@ -43,28 +54,28 @@ def alone(text: str) -> str:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 256])
 def test_answers_come_in_order_and_do_not_depend_on_the_batch(batch_size: int) -> None:
-    replies = policy(batch_size=batch_size).reply(prompts())
-    assert replies == [alone(text) for text in QUESTIONS]
-    assert len(set(replies)) > 2
+    texts = answers(policy(batch_size=batch_size))
+    assert texts == [alone(text) for text in QUESTIONS]
+    assert len(set(texts)) > 2
 
 
-def test_special_tokens_are_no_part_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_tokens_are_not_part_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(input_ids: Any, **options: Any) -> Any:
         words = TOKENIZER("[[[BUY]]]<|end|><|pad|>", add_special_tokens=False, return_tensors="pt").input_ids
         return torch.cat([input_ids, words.expand(len(input_ids), -1)], dim=1)
 
     monkeypatch.setattr(MODEL, "generate", answer)
-    assert policy().reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+    assert answers(policy(), prompts(["RSI 2"])) == ["[[[BUY]]]"]
 
 
-def test_progress_is_told_batch_by_batch() -> None:
-    told: list[int] = []
-    policy(batch_size=2, on_batch=told.append).reply(prompts())
-    assert told == [2, 4, 5]
+def test_progress_is_counted_by_batch() -> None:
+    counts: list[int] = []
+    answers(policy(batch_size=2, on_batch=counts.append))
+    assert counts == [2, 4, 5]
 
 
-def test_no_questions_no_answers() -> None:
-    assert policy().reply([]) == []
+def test_no_questions_give_no_answers() -> None:
+    assert answers(policy(), []) == []
 
 
 @pytest.fixture
@@ -74,20 +85,20 @@ def training() -> Iterator[None]:
     MODEL.eval()
 
 
-def test_a_model_left_in_training_mode_answers_without_dropout(training: None) -> None:
-    policy().reply(prompts(["RSI 2"]))
+def test_a_model_in_training_mode_answers_without_dropout(training: None) -> None:
+    answers(policy(), prompts(["RSI 2"]))
     assert not MODEL.training
 
 
 @pytest.mark.parametrize(
     "setting", [{"repetition_penalty": 1.5}, {"min_new_tokens": 8}, {"suppress_tokens": [11, 12, 13]}]
 )
-def test_a_checkpoints_own_settings_of_generation_change_no_answer(
+def test_a_checkpoints_generation_settings_are_ignored(
     setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = GenerationConfig(**{**MODEL.generation_config.to_dict(), **setting})
     monkeypatch.setattr(MODEL, "generation_config", given)
-    assert policy().reply(prompts()) == [alone(text) for text in QUESTIONS]
+    assert answers(policy()) == [alone(text) for text in QUESTIONS]
     assert MODEL.generation_config is given
 
 
@@ -96,36 +107,44 @@ def test_at_a_temperature_every_token_can_be_drawn(setting: dict[str, Any], monk
     given = {**MODEL.generation_config.to_dict(), "do_sample": True, **setting}
     monkeypatch.setattr(MODEL, "generation_config", GenerationConfig(**given))
     torch.manual_seed(0)
-    replies = policy(temperature=50.0, max_new_tokens=1).reply(prompts(["RSI 2"] * 2_000))
-    assert len(set(replies)) > 150
+    texts = answers(policy(temperature=50.0, max_new_tokens=1), prompts(["RSI 2"] * 2_000))
+    assert len(set(texts)) > 150
 
 
 def test_a_temperature_draws_and_the_seed_fixes_the_draw() -> None:
     def drawn(seed: int) -> list[str]:
         torch.manual_seed(seed)
-        return policy(temperature=1.5).reply(prompts())
+        return answers(policy(temperature=1.5))
 
     assert drawn(0) == drawn(0)
     assert drawn(0) != drawn(1)
 
 
+def test_several_answers_to_each_question_stay_together() -> None:
+    torch.manual_seed(0)
+    drawn = policy(temperature=1.5, batch_size=4).generate(prompts(), n=3)
+    assert [len(own) for own in drawn] == [3] * len(QUESTIONS)
+    assert any(len(set(own)) > 1 for own in drawn)
+    assert policy().generate(prompts(), n=2) == [[alone(text)] * 2 for text in QUESTIONS]
+
+
 def saying(monkeypatch: pytest.MonkeyPatch, family: str, answer: str) -> tuple[LanguagePolicy, list[list[int]]]:
     """A policy of a family that gives one answer to all, and the questions that it is then asked, as tokens."""
     tokenizer, asked = tokenizer_like(family), list[list[int]]()
-    said = tokenizer(answer + tokenizer.eos_token, add_special_tokens=False, return_tensors="pt").input_ids
+    answer_ids = tokenizer(answer + tokenizer.eos_token, add_special_tokens=False, return_tensors="pt").input_ids
 
-    def answers(input_ids: Any, **options: Any) -> Any:
+    def generated(input_ids: Any, **options: Any) -> Any:
         asked.extend(input_ids.tolist())
-        return torch.cat([input_ids, said.expand(len(input_ids), -1)], dim=1)
+        return torch.cat([input_ids, answer_ids.expand(len(input_ids), -1)], dim=1)
 
-    monkeypatch.setattr(MODEL, "generate", answers)
+    monkeypatch.setattr(MODEL, "generate", generated)
     return LanguagePolicy(MODEL, tokenizer, name="model", kind="trained"), asked
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_news_say_cannot_end_the_question(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_news_cannot_end_the_question(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     speaker, asked = saying(monkeypatch, family, "[[[BUY]]]")
-    assert speaker.reply(prompts([HOSTILE])) == speaker.reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+    assert answers(speaker, prompts([HOSTILE])) == answers(speaker, prompts(["RSI 2"])) == ["[[[BUY]]]"]
     tokenizer = tokenizer_like(family)
     hostile, tame = (markers_in(tokenizer, ids) for ids in asked)
     assert hostile == tame
@@ -137,9 +156,9 @@ def test_thinking_that_the_template_has_opened_is_part_of_the_answer(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speaker, _ = saying(monkeypatch, family, "RSI low</think>\n[[[BUY]]]")
-    (reply,) = speaker.reply(prompts(["RSI 2"]))
-    assert reply == "<think>\nRSI low</think>\n[[[BUY]]]"
-    assert parse_decision(reply) == "BUY"
+    (text,) = answers(speaker, prompts(["RSI 2"]))
+    assert text == "<think>\nRSI low</think>\n[[[BUY]]]"
+    assert parse_decision(text) == "BUY"
 
 
 def test_an_answer_ends_at_any_of_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +172,94 @@ def test_an_answer_ends_at_any_of_the_ends(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(MODEL, "generate", answer)
     monkeypatch.setattr(MODEL.generation_config, "eos_token_id", 7)
-    assert policy().reply(prompts(["RSI 2"])) == ["[[[BUY]]]"]
+    assert answers(policy(), prompts(["RSI 2"])) == ["[[[BUY]]]"]
     assert asked[0]["eos_token_id"] == [TOKENIZER.eos_token_id, 7]
+
+
+# conversations -----------------------------------------------------------------------------------
+
+
+def trader(positions: int = 2048, **options: Any) -> LanguagePolicy:
+    tokens = {"eos_token_id": TOKENIZER.eos_token_id, "max_position_embeddings": positions}
+    model = tiny_models.model(vocabulary=len(TOKENIZER), **tokens)
+    return LanguagePolicy(model, TOKENIZER, name="tiny", kind="trained", **{"max_new_tokens": 4, **options})
+
+
+def played(of: LanguagePolicy, seeds: Sequence[int] = (0,), form: Any = "text", **settings: Any) -> list[Episode]:
+    envs = [TradingChatEnv(TradingEnv(**{"days": 3, **settings}), form) for _ in seeds]
+    examples = [Example(f"Easy#{seed}", -1, 0, payload={"seed": seed}) for seed in seeds]
+    return run_episodes(of.chat(), envs, examples, seeds=seeds)
+
+
+@pytest.mark.parametrize("form", ["text", "table", "numbers"])
+def test_an_episode_holds_the_messages_and_answers(form: Any) -> None:
+    for episode, seed in zip(played(trader(), (5, 6), form), (5, 6), strict=True):
+        assert [message["role"] for message in episode.messages] == ["system"] + ["user", "assistant"] * 3
+        assert (episode.answers, episode.stop, episode.out_of_room) == (3, "answered", False)
+        env = TradingChatEnv(TradingEnv(days=3), form)
+        sent = env.reset(Example("", -1, 0, payload={"seed": seed}))
+        for place, answer in enumerate(episode.messages[2::2]):
+            assert sent == episode.messages[:2] if place == 0 else sent == [episode.messages[1 + 2 * place]]
+            sent = env.step(answer["content"]).messages
+
+
+def test_without_room_an_episode_has_no_further_answers() -> None:
+    (episode,) = played(trader(positions=400), days=20)
+    assert episode.messages[-1]["role"] == "assistant"
+    assert episode.answers == len(episode.messages) // 2 < 20
+    assert (episode.out_of_room, episode.stop, len(episode.turns)) == (True, "max_tokens", 20)
+    assert all(turn.result.info["refused"] for turn in episode.turns if turn.completion is None)
+
+
+def test_unreadable_answers_are_counted() -> None:
+    # Random weights give no order.
+    assert [episode.unread for episode in played(trader(), (5, 6))] == [3, 3]
+
+
+def test_only_the_episodes_own_stocks_can_be_traded(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = TradingEnv(days=3, mask=False, tickers=2)
+    env.reset(seed=0)
+    other = next(ticker for ticker in env.data.panel.tickers if ticker not in env.names)
+    given = iter([f"BUY {env.names[0]} 0.5", f"BUY {other} 0.5", ""])
+    monkeypatch.setattr(BatchedChat, "answer", lambda self, live: [next(given)])
+    (episode,) = played(trader(), mask=False, tickers=2)
+    assert (episode.answers, episode.unread) == (3, 2)
+    assert "no stock" in episode.turns[1].result.info["error"]
+
+
+def test_bankruptcy_is_not_reported_as_out_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ChatRenderer, "decode", lambda self, ids: "BUY 1")
+    (episode,) = played(trader(), ruin=0.999, commission=0.05)
+    assert (episode.stop, episode.answers, episode.unread) == ("bankrupt", 1, 0)
+
+
+def conversations(seeds: Sequence[int], **options: Any) -> dict[int, Any]:
+    episodes = played(trader(temperature=1.0, **options), seeds)
+    return {seed: episode.messages for seed, episode in zip(seeds, episodes, strict=True)}
+
+
+def test_greedy_episodes_do_not_depend_on_the_batch() -> None:
+    assert played(trader(), (7,))[0].messages == played(trader(), (6, 7))[1].messages
+
+
+def test_sampled_episodes_depend_on_seeds_alone() -> None:
+    together = conversations((5, 6, 7))
+    torch.manual_seed(99)
+    assert conversations((5, 6, 7)) == together
+    assert conversations((6,)) == {6: together[6]}
+    other = conversations((5, 6, 7), seed=1)
+    assert [messages[1] for messages in other.values()] == [messages[1] for messages in together.values()]
+    assert all(other[seed][2] != together[seed][2] for seed in together)
+
+
+def test_thinking_opened_by_the_template_is_read_in_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = CHAT_TEMPLATE.replace("{{ '<|assistant|>' }}", "{{ '<|assistant|><think>\n' }}")
+    made = tiny_models.tokenizer(chat_template=template)
+    folder = tiny_models.folder(tmp_path / "thinking", made=made, max_position_embeddings=2048)
+    model, tokenizer = load(str(folder), ModelConfig())
+    answer_ids = [*tokenizer("RSI low</think>\nBUY 1", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    draws = itertools.cycle(answer_ids)
+    monkeypatch.setattr(torch.Tensor, "argmax", lambda self, axis: torch.tensor([next(draws)]))
+    (episode,) = played(LanguagePolicy(model, tokenizer, name="x", kind="trained", max_new_tokens=len(answer_ids)))
+    assert [message["content"] for message in episode.messages[2::2]] == ["<think>\nRSI low</think>\nBUY 1"] * 3
+    assert episode.unread == 0

@@ -1,18 +1,17 @@
-"""The naive rivals and the plain rules."""
+"""The baselines and the plain rules."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
 from markets import market, ragged, task_of
 
-from tradeschool.market.window import Window
+from tradeschool.market.snapshot import Snapshot
 from tradeschool.policies import rules
-from tradeschool.policies.base import Policy
-from tradeschool.tasks.base import Prompt
-from tradeschool.tasks.rating import RatingTask
+from tradeschool.policies.rules import Rule
+from tradeschool.tasks.base import Example
+from tradeschool.tasks.rating import RATING_VALUES, RatingTask
 
 
 @pytest.fixture(scope="module")
@@ -20,73 +19,74 @@ def task() -> RatingTask:
     return task_of(market())
 
 
-def prompt(values: Mapping[str, float]) -> Prompt:
-    window = Window("A@2020-01-01", "Stock 1", "day 7", values, np.full(20, 100.0), (), ())
-    return Prompt(window.key, [], window)
+def rating(policy: Rule, task: RatingTask, values: Mapping[str, float], monkeypatch: pytest.MonkeyPatch) -> int:
+    snapshot = Snapshot("A@2020-01-01", "Stock 1", "day 7", values, (), ())
+    monkeypatch.setattr(task, "snapshot", lambda example: snapshot)
+    return task.parse(policy.answer(task, [Example(snapshot.key, 0, 0)])[0])
 
 
-def rating(policy: Policy, task: RatingTask, values: Mapping[str, float]) -> int:
-    return task.parse(policy.reply([prompt(values)])[0])
+def answers(policy: Rule, task: RatingTask, examples: list[Example] | None = None) -> list[int]:
+    return [task.parse(text) for text in policy.answer(task, task.examples("test") if examples is None else examples)]
 
 
-def prompts(task: RatingTask) -> list[Prompt]:
-    return [task.prompt(example) for example in task.examples("test")]
-
-
-@pytest.mark.parametrize("constant", [-2, -1, 0, 1, 2])
+@pytest.mark.parametrize("constant", RATING_VALUES)
 def test_a_constant_never_changes(task: RatingTask, constant: int) -> None:
-    policy = rules.constant("always", task, constant)
+    policy = rules.constant("always", constant)
     assert (policy.name, policy.kind) == ("always", "naive")
-    assert {task.parse(text) for text in policy.reply(prompts(task))} == {constant}
+    assert set(answers(policy, task)) == {constant}
 
 
 @pytest.mark.parametrize(
     ("rsi", "expected"),
     [(5, 2), (19.9, 2), (20, 1), (29.9, 1), (30, 0), (50, 0), (70, 0), (70.1, -1), (80, -1), (80.1, -2), (math.nan, 0)],
 )
-def test_rsi_rules(task: RatingTask, rsi: float, expected: int) -> None:
-    assert rating(rules.rsi_rules(task), task, {"rsi_14": rsi}) == expected
+def test_rsi_rules(task: RatingTask, rsi: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rating(rules.rsi_rules(), task, {"rsi_14": rsi}, monkeypatch) == expected
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [(-9, -2), (-5, -2), (-4.9, -1), (-1, -1), (-0.9, 0), (0.9, 0), (1, 1), (4.9, 1), (5, 2), (math.nan, 0)],
 )
-def test_momentum(task: RatingTask, change: float, expected: int) -> None:
-    assert rating(rules.momentum(task), task, {"roc_10": change}) == expected
+def test_momentum(task: RatingTask, change: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rating(rules.momentum(), task, {"roc_10": change}, monkeypatch) == expected
 
 
 def test_random_is_even_over_the_ratings() -> None:
-    task = task_of(market(tickers=12, days=700))
-    answers = [task.parse(text) for text in rules.random(task, 0).reply(prompts(task))]
-    counts = Counter(answers)
-    assert set(counts) == {-2, -1, 0, 1, 2}
-    expected = len(answers) / 5
+    drawn = answers(rules.random(RATING_VALUES, 0), task_of(market(tickers=12, days=700)))
+    counts = Counter(drawn)
+    assert set(counts) == set(RATING_VALUES)
+    expected = len(drawn) / 5
     assert sum((count - expected) ** 2 / expected for count in counts.values()) < 18.5  # chi-square, p = .001
 
 
 def test_random_depends_on_seed_and_question_but_not_on_the_order(task: RatingTask) -> None:
-    asked = prompts(task)
-    answers = rules.random(task, 0).reply(asked)
-    assert rules.random(task, 0).reply(asked) == answers
-    assert rules.random(task, 0).reply(asked[::-1]) == answers[::-1]
-    assert rules.random(task, 0).reply(asked[5:6]) == answers[5:6]
-    assert rules.random(task, 1).reply(asked) != answers
+    asked = task.examples("test")
+    drawn = answers(rules.random(RATING_VALUES, 0), task)
+    assert answers(rules.random(RATING_VALUES, 0), task) == drawn
+    assert answers(rules.random(RATING_VALUES, 0), task, asked[::-1]) == drawn[::-1]
+    assert answers(rules.random(RATING_VALUES, 0), task, asked[5:6]) == drawn[5:6]
+    assert answers(rules.random(RATING_VALUES, 1), task) != drawn
 
 
-def test_random_can_pose_as_a_trained_model(task: RatingTask) -> None:
-    policy = rules.random(task, 0, name="trained", kind="trained")
+def test_random_can_stand_in_for_a_trained_model() -> None:
+    policy = rules.random(RATING_VALUES, 0, name="trained", kind="trained")
     assert (policy.name, policy.kind) == ("trained", "trained")
 
 
-@pytest.mark.parametrize("make", [rules.rsi_rules, rules.momentum, lambda task: rules.random(task, 0)])
-def test_rules_answer_every_window_readably(make: type[Policy]) -> None:
+@pytest.mark.parametrize("policy", [rules.rsi_rules(), rules.momentum(), rules.random(RATING_VALUES, 0)])
+def test_rules_answer_every_snapshot_readably(policy: Rule) -> None:
     """Warm-up, gaps and unlisted tickers included."""
     task = task_of(ragged())
-    asked = [task.prompt(task._example(t, n)) for t in range(0, 400, 9) for n in range(6)]
-    policy = make(task)  # type: ignore[call-arg]
-    assert {task.parse(text) for text in policy.reply(asked)} <= {-2, -1, 0, 1, 2}
+    asked = [task.example_at(t, n) for t in range(0, 400, 9) for n in range(6)]
+    assert set(answers(policy, task, asked)) <= set(RATING_VALUES)
 
 
 def test_rules_give_no_answer_to_no_question(task: RatingTask) -> None:
-    assert rules.momentum(task).reply([]) == []
+    assert rules.momentum().answer(task, []) == []
+
+
+def test_rules_do_not_read_text(task: RatingTask) -> None:
+    for policy in (rules.momentum(), rules.oracle(task)):
+        with pytest.raises(NotImplementedError, match="answer"):
+            policy.generate([task.messages(task.examples("test")[0])])

@@ -53,7 +53,7 @@ def test_the_bar_shows_how_far_training_is_and_the_chosen_figures(tmp_path: Path
         assert bar.tasks[0].fields["figures"] == "reward 0.123"
 
 
-def test_a_checkpoint_brings_an_entry_with_it(tmp_path: Path, console: Console) -> None:
+def test_figures_are_logged_at_every_checkpoint(tmp_path: Path, console: Console) -> None:
     with progress(console) as bar:
         callback = step_callback(bar, "sft", tmp_path / "metrics.jsonl", ())
         callback.on_train_begin(None, state(0), control())
@@ -64,7 +64,7 @@ def test_a_checkpoint_brings_an_entry_with_it(tmp_path: Path, console: Console) 
 
 
 @pytest.mark.parametrize(("resumed_at", "kept"), [(0, []), (2, [1, 2]), (5, [1, 2, 3])])
-def test_entries_behind_the_checkpoint_are_dropped(
+def test_entries_after_the_checkpoint_are_dropped(
     resumed_at: int, kept: list[int], tmp_path: Path, console: Console
 ) -> None:
     path = tmp_path / "metrics.jsonl"
@@ -85,5 +85,5 @@ def test_a_half_written_last_line_is_left_out_and_written_over(tmp_path: Path, c
     assert read_metrics(path) == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
 
 
-def test_no_file_no_entries(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_entries(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []

@@ -49,11 +49,11 @@ def test_a_stage_starts_from_the_stage_named_or_the_latest(
 
 
 def test_a_misspelt_stage_is_named_with_the_right_ones(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'stf' is no stage before this one\. Did you mean 'sft'\?.*: base, sft\."):
+    with pytest.raises(RecipeError, match=r"'stf' is not an earlier stage\. Did you mean 'sft'\?.*: base, sft\."):
         trainer.start("stf", context(tmp_path, sft=tmp_path))
 
 
-def test_fresh_adapters_do_not_depend_on_what_was_drawn_before(tmp_path: Path) -> None:
+def test_new_adapters_do_not_depend_on_earlier_draws(tmp_path: Path) -> None:
     import torch
 
     tiny_models.folder(tmp_path / "base")
@@ -87,13 +87,13 @@ def test_the_newest_checkpoint_by_number_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [None, "", WHOLE[:8]], ids=["none", "empty", "half"])
-def test_a_checkpoint_that_was_cut_off_is_removed_and_the_one_before_taken(state: str | None, tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_removed_and_the_previous_one_taken(state: str | None, tmp_path: Path) -> None:
     whole, cut_off = checkpoint(tmp_path, 3, WHOLE), checkpoint(tmp_path, 6, state)
     assert trainer._last_checkpoint(tmp_path) == str(whole)
     assert not cut_off.exists()
 
 
-def test_without_a_whole_checkpoint_the_stage_begins_anew(tmp_path: Path) -> None:
+def test_without_a_complete_checkpoint_the_stage_starts_again(tmp_path: Path) -> None:
     checkpoint(tmp_path, 3, None)
     assert trainer._last_checkpoint(tmp_path) is None
     assert trainer._last_checkpoint(tmp_path / "none") is None
@@ -119,7 +119,7 @@ def finished(folder: Path, *summary: str) -> Any:
     return trainer.finish(given, tiny_models.tokenizer(), context(folder), summary=summary)
 
 
-def test_weights_and_tokenizer_are_left_and_neither_checkpoints_nor_pickles(tmp_path: Path) -> None:
+def test_weights_and_tokenizer_are_saved_without_checkpoints_or_pickles(tmp_path: Path) -> None:
     checkpoint(tmp_path / "checkpoints", 3, WHOLE)
     result = finished(tmp_path)
     assert result.weights == tmp_path / "weights"
@@ -128,7 +128,7 @@ def test_weights_and_tokenizer_are_left_and_neither_checkpoints_nor_pickles(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["weights"]
 
 
-def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_whole(
+def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint(tmp_path / "checkpoints", 3, WHOLE)
@@ -138,7 +138,7 @@ def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_whole(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.shutil, "rmtree", cut_off)
+        patch.setattr("shutil.rmtree", cut_off)
         with pytest.raises(KeyboardInterrupt):
             finished(tmp_path)
     assert trainer._last_checkpoint(tmp_path / "checkpoints") is None

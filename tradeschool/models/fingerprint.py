@@ -1,61 +1,52 @@
-"""What tells one model's weights from another's: the content of a folder's files, the commit of a Hub name."""
+"""Identifies a model's weights: by the content of a folder's files, or by the commit of a Hub name."""
 
 import functools
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from tradeschool.errors import RecipeError
 
-NOT_LOADED = (
-    ".",
-    "checkpoint-",
-    "optimizer",
-    "readme",
-    "rng_state",
-    "scaler",
-    "scheduler",
-    "trainer_state",
-    "training_args",
-)
-"""What names of files begin with that lie beside a model's and that loading it does not read."""
-ADAPTERS = "adapter_config.json"
+NOT_LOADED = re.compile(r"[.]|checkpoint-|optimizer|readme|rng_state|scaler|scheduler|trainer_state|training_args")
+"""How files begin that lie beside a model and are not read when it is loaded."""
 
 
 def fingerprint(source: str) -> dict[str, Any]:
     """``{"sha256": ...}`` of a local folder, wherever it lies; ``{"source": ..., "commit": ...}`` of a Hub name.
 
-    Adapters have that of the model they are laid on under ``base``.
+    Adapters have the fingerprint of their base model under ``base``.
 
     Raises:
-        RecipeError: there is no such folder, and no such name on the Hub or in its cache.
+        RecipeError: ``source`` is neither a folder nor a model on the Hub or in its cache.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        found, adapters = {"sha256": folder_hash(folder)}, folder / ADAPTERS
-    else:
-        from transformers.utils.peft_utils import find_adapter_config_file
+    from transformers.utils.peft_utils import find_adapter_config_file
 
-        found, adapters = {"source": source, "commit": commit_of(source)}, None
-        if at := find_adapter_config_file(source, revision=found["commit"]):
-            adapters = Path(at)
-    base = _base(adapters) if adapters and adapters.is_file() else ""
+    local = Path(source).is_dir()
+    found = {"sha256": folder_hash(Path(source))} if local else {"source": source, "commit": commit_of(source)}
+    path = find_adapter_config_file(source, revision=found.get("commit"))
+    if path is None:
+        return found
+    try:
+        base = str(json.loads(Path(path).read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    except (ValueError, AttributeError) as error:
+        raise RecipeError(f"{path} is damaged ({error}). Restore it, or train the adapters again.") from error
     return {**found, "base": fingerprint(base)} if base else found
 
 
 def fingerprint_now(source: str) -> dict[str, Any]:
-    """The fingerprint, the Hub asked anew: the same before and after loading, it is that of what was loaded."""
+    """The fingerprint, with the Hub asked again: compare it before and after loading a model."""
     commit_of.cache_clear()
     return fingerprint(source)
 
 
 @functools.cache
 def commit_of(name: str) -> str:
-    """The commit that a Hub name stands for, found out once: as transformers does it, from the cache when offline.
+    """The commit of a Hub name, looked up once, as transformers does it: from the local cache when offline.
 
     Raises:
-        RecipeError: the Hub does not know the name, or cannot be reached and the cache does not have it.
+        RecipeError: the Hub does not know the name, or cannot be reached and the cache does not hold it.
     """
     from huggingface_hub import resolve_revision
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionResolutionError
@@ -65,17 +56,17 @@ def commit_of(name: str) -> str:
     except (HfHubHTTPError, HFValidationError, RevisionResolutionError, OSError) as error:
         why = str(error).strip().split("\n")[0][:200]
         raise RecipeError(
-            f"'{name}' is no folder here, and no model of the Hub that can be reached or is in its cache ({why}). "
+            f"'{name}' is not a local folder, and the Hub and its cache have no such model ({why}). "
             "Give a local folder with config.json, tokenizer.json and safetensors, or a Hub name."
         ) from error
 
 
 def folder_hash(folder: Path) -> str:
-    """Sixteen hex digits of the names and contents of all files that loading a model may read."""
+    """16 hex digits over the names and contents of all files that loading a model may read."""
     lines = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and not any(part.casefold().startswith(NOT_LOADED) for part in name.parts):
+        if path.is_file() and not any(NOT_LOADED.match(part.casefold()) for part in name.parts):
             stat = path.stat()
             lines.append(f"{name.as_posix()} {_file_hash(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
@@ -83,13 +74,6 @@ def folder_hash(folder: Path) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _file_hash(path: Path, inode: int, size: int, changed_at: int) -> str:
-    """A file's SHA-256, read once for as long as it stays what it is."""
+    """A file's SHA-256, read again only when the file has changed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _base(adapters: Path) -> str:
-    try:
-        return str(json.loads(adapters.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
-    except (ValueError, AttributeError) as error:
-        raise RecipeError(f"{adapters} is damaged ({error}). Put it back, or train the adapters again.") from error

@@ -1,22 +1,54 @@
-"""A model and its tokenizer by one path: the local tiny model, a folder, a Hub name, or adapters on any of them."""
+"""Loads a model and its tokenizer: a folder, a Hub name, adapters on these, or a tiny Qwen3 built here in seconds."""
 
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.models.template import Template, prepare
-from tradeschool.models.tiny import TinyConfig, build_model, build_tokenizer
-from tradeschool.tasks.base import Task
+from tradeschool.errors import RecipeError
+from tradeschool.models.chat_renderer import ChatRenderer, TemplateVariables, end_tokens, positions_of, prepare_template
+from tradeschool.tasks.base import Message, Task
 
 TOKENIZER_EXAMPLES = 2000
 BASE_FOLDER = "base"
+TRIED = 32
+"""Prompts that are tokenized to find the longest."""
+END, PAD, USER, SYSTEM, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|system|>", "<|assistant|>"
+
+# The same markers for every turn: appending one never changes the tokens before it.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+class TinyConfig(BaseModel):
+    """The shape of the tiny model. The defaults give about 1.1 million parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vocabulary: int = Field(default=640, ge=300)
+    hidden_size: int = Field(default=128, ge=16)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    intermediate_size: int = Field(default=512, ge=16)
+    positions: int = Field(default=1024, ge=64)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "TinyConfig":
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size is {self.hidden_size} and heads {self.heads}, but hidden_size must be a multiple of "
+                f"2 x heads, {2 * self.heads}. Change one of them"
+            )
+        return self
 
 
 class LoraConfig(BaseModel):
-    """Handed verbatim to peft's LoraConfig; defaults as seen to work for GRPO on 4B models."""
+    """Passed to peft's LoraConfig as it is. The defaults have worked for GRPO on models of 4B parameters."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -27,11 +59,12 @@ class LoraConfig(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """``base`` is "tiny", a local folder or a Hub name; ``lora`` trains adapters instead of all weights.
+    """The ``model`` section of a recipe.
 
-    ``attention`` is transformers' attn_implementation; "auto" takes eager on a CPU, where it is the faster one for
-    short prompts, and sdpa elsewhere. ``load_in_4bit`` needs the ``gpu`` extra. ``template`` are variables for the chat
-    template, as ``{enable_thinking: false}``: they become part of the tokenizer's, and so go with the weights.
+    ``base`` is "tiny", a local folder or a Hub name. ``lora`` trains adapters instead of all weights. ``attention`` is
+    transformers' attn_implementation; "auto" takes eager on a CPU, which is faster there for short prompts, and sdpa
+    elsewhere. ``load_in_4bit`` needs the ``gpu`` extra. ``template`` holds variables for the chat template, such as
+    ``{enable_thinking: false}``; they are saved with the tokenizer.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,19 +73,19 @@ class ModelConfig(BaseModel):
     tiny: TinyConfig = TinyConfig()
     lora: LoraConfig | None = None
     attention: str = "auto"
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     load_in_4bit: bool = False
-    template: Template = {}
+    template: TemplateVariables = {}
 
 
 def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) -> str:
-    """Where the untrained model is: a Hub name or folder, or for "tiny" a folder that is built now, once."""
+    """The Hub name or folder of the untrained model; the "tiny" model is built here on the first call."""
     if config.base != "tiny":
         return config.base
     folder = run_folder / BASE_FOLDER
     if not folder.exists():
-        tokenizer = build_tokenizer(task.texts(TOKENIZER_EXAMPLES, seed), task.words, config.tiny)
-        # Under its own name only once it is whole: a run may be killed while it writes.
+        tokenizer = build_tokenizer(task.tokenizer_texts(TOKENIZER_EXAMPLES, seed), task.special_tokens, config.tiny)
+        # Renamed once complete: a run may be killed while it writes.
         unfinished = run_folder / f"{BASE_FOLDER}.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         tokenizer.save_pretrained(unfinished)
@@ -62,25 +95,21 @@ def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) ->
 
 
 def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[Any, Any]:
-    """Model and tokenizer from a Hub name or folder; a folder of adapters is loaded onto its base.
+    """Model and tokenizer from a Hub name or folder. A folder of adapters is loaded onto its base.
+
+    Args:
+        source: the Hub name or folder.
+        config: how to load it; ``config.base`` is not read.
+        trainable: whether adapters will be trained further.
 
     Raises:
-        RecipeError: there is no such model, with what was tried.
+        RecipeError: the model cannot be loaded.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     adapters = (Path(source) / "adapter_config.json").exists()
-    options: dict[str, Any] = {"attn_implementation": _attention(config)}
-    if config.dtype != "auto":
-        options["dtype"] = _dtype(config.dtype)
-    if config.load_in_4bit:
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-        )
+    options = _options(config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         if adapters:
@@ -92,20 +121,91 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
             model = PeftModel.from_pretrained(model, source, is_trainable=trainable)
         else:
             model = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        why = str(error).strip().split("\n")[0][:200]
         raise RecipeError(
-            f"model.base: '{source}' cannot be loaded as a causal language model ({_first_line(error)}). "
+            f"model.base: '{source}' cannot be loaded as a causal language model ({why}). "
             "Give a local folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
         ) from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    prepare(tokenizer, config.template)
+    prepare_template(tokenizer, config.template)
     return model, tokenizer
 
 
+# before the weights are loaded --------------------------------------------------------------------
+
+
+def preview(config: ModelConfig, task: Task, texts: Iterable[str]) -> tuple[ChatRenderer, Any] | None:
+    """What writes the prompts of the untrained model, and an object with its ``config``, without the weights.
+
+    The tiny model's tokenizer is built when it is first needed, from many texts. One that is built for ``texts`` alone
+    needs fewer tokens for them, so a check with it refuses nothing that fits.
+
+    Returns:
+        None for a Hub name, or a folder that only :func:`load` can judge.
+    """
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    if config.base == "tiny":
+        tokenizer = build_tokenizer(texts, task.special_tokens, config.tiny)
+        model = SimpleNamespace(config=_tiny_config(tokenizer, config.tiny), generation_config=GenerationConfig())
+        return ChatRenderer.of(tokenizer, end_tokens(model, tokenizer)), model
+    folder = Path(config.base)
+    if not (folder / "config.json").is_file():
+        return None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        known = (folder / "generation_config.json").exists()
+        model = SimpleNamespace(
+            config=AutoConfig.from_pretrained(folder),
+            generation_config=GenerationConfig.from_pretrained(folder) if known else GenerationConfig(),
+        )
+    except (OSError, ValueError, ImportError):
+        return None
+    prepare_template(tokenizer, config.template)
+    return ChatRenderer.of(tokenizer, end_tokens(model, tokenizer)), model
+
+
+def refuse_too_long(key: str, config: ModelConfig, task: Task, prompts: Sequence[list[Message]], answer: int) -> None:
+    """Refuse, before the model is loaded, prompts that leave no room for an answer of ``answer`` tokens.
+
+    Args:
+        key: the recipe key that sets ``answer``, such as ``stages.evaluate.max_new_tokens``.
+        config: the model.
+        task: the task.
+        prompts: some of its prompts.
+        answer: the longest answer, in tokens.
+
+    Raises:
+        RecipeError: this is the case.
+    """
+    found = preview(config, task, [message["content"] for messages in prompts for message in messages])
+    if found is not None:
+        check_room(key, prompts, found[0], answer, positions_of(found[1]))
+
+
+def check_room(
+    key: str, prompts: Sequence[Sequence[Message]], renderer: ChatRenderer, answer: int, positions: int | None
+) -> None:
+    """As :func:`refuse_too_long`, with the tokenizer at hand and the model's ``positions``.
+
+    Raises:
+        RecipeError: the prompts leave no room.
+    """
+    by_length = sorted(prompts, key=lambda messages: -sum(len(message["content"]) for message in messages))
+    longest = max((len(renderer.prompt(messages)) for messages in by_length[:TRIED]), default=0)
+    if positions is not None and longest + answer > positions:
+        raise RecipeError(
+            f"{key} is {answer:,}, and a prompt has {longest:,} tokens before the first answer, but the model has "
+            f"{positions:,} positions. Lower {key.rpartition('.')[2]}, use fewer stocks, facts or sections, or a model "
+            "with more positions (model.tiny.positions)."
+        )
+
+
 def peft_config(config: ModelConfig, model: Any) -> Any | None:
-    """peft's LoraConfig for a model without adapters yet; None where none is wanted or it has them."""
+    """peft's LoraConfig for a model without adapters; None where none are wanted or the model has them."""
     if config.lora is None or hasattr(model, "peft_config"):
         return None
     from peft import LoraConfig as PeftLoraConfig
@@ -113,24 +213,83 @@ def peft_config(config: ModelConfig, model: Any) -> Any | None:
     return PeftLoraConfig(task_type="CAUSAL_LM", **config.lora.model_dump())
 
 
-def _attention(config: ModelConfig) -> str:
+def _options(config: ModelConfig) -> dict[str, Any]:
+    """Arguments of ``from_pretrained``."""
     import torch
 
-    if config.attention != "auto":
-        return config.attention
-    return "sdpa" if torch.cuda.is_available() else "eager"
+    automatic = "sdpa" if torch.cuda.is_available() else "eager"
+    options: dict[str, Any] = {"attn_implementation": automatic if config.attention == "auto" else config.attention}
+    if config.dtype != "auto":
+        options["dtype"] = getattr(torch, config.dtype)
+    if config.load_in_4bit:
+        from transformers import BitsAndBytesConfig
 
-
-def _dtype(name: str) -> Any:
-    import torch
-
-    names = ("float32", "bfloat16", "float16")
-    if name not in names:
-        raise RecipeError(
-            f"model.dtype: '{name}' is no type for weights.{did_you_mean(name, names)} Choose from {names}."
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
-    return getattr(torch, name)
+    return options
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+# the tiny model -----------------------------------------------------------------------------------
+
+
+def build_tokenizer(texts: Iterable[str], special_tokens: Sequence[str], config: TinyConfig) -> Any:
+    """Train a byte-level BPE tokenizer. The same texts give the same tokenizer.
+
+    Args:
+        texts: what to train on. Any other text can be encoded too, byte by byte where needed. Digits are single tokens.
+        special_tokens: become single tokens.
+        config: the size of the vocabulary.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocabulary - len(special_tokens),
+        special_tokens=[END, PAD, USER, SYSTEM, ASSISTANT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in special_tokens])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_model(tokenizer: Any, config: TinyConfig, seed: int) -> Any:
+    """A Qwen3 with the tokenizer's vocabulary and random weights, which ``seed`` fixes."""
+    from transformers import Qwen3ForCausalLM, set_seed
+
+    set_seed(seed)
+    return Qwen3ForCausalLM(_tiny_config(tokenizer, config))
+
+
+def _tiny_config(tokenizer: Any, config: TinyConfig) -> Any:
+    from transformers import Qwen3Config
+
+    return Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        head_dim=config.hidden_size // config.heads,
+        intermediate_size=config.intermediate_size,
+        max_position_embeddings=config.positions,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )

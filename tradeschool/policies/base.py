@@ -1,20 +1,49 @@
-"""Whoever answers: a rule, a language model, a person."""
+"""The interface of every policy: a rule, a language model, a remote server, a person."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-from tradeschool.tasks.base import Prompt
+from tradeschool.chat import Chat, Message
 
-Kind = Literal["naive", "rule", "untrained", "trained", "best"]
+Kind = Literal["naive", "rule", "untrained", "trained", "decisions", "best"]
 
 
 class Policy(ABC):
-    """Answers prompts in batches, as text. ``kind`` says how a report treats its row."""
+    """Answers conversations in batches, as text. ``kind`` says how a report treats its row."""
 
     name: str
     kind: Kind
 
     @abstractmethod
-    def reply(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One answer per prompt, in order."""
+    def generate(self, conversations: Sequence[Sequence[Message]], n: int = 1) -> list[list[str]]:
+        """``n`` answers to each conversation, in order. A policy that does not sample gives ``n`` equal ones."""
+
+    def chat(self) -> Chat:
+        """Conversations of several turns. By default every turn generates from the whole history."""
+        return HistoryChat(self)
+
+
+class HistoryChat:
+    """Conversations with a policy that keeps no state between turns, such as a server."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
+        """Begin with the messages up to the first answer. ``seeds`` are not used."""
+        self._history_B = [list(messages) for messages in conversations]
+
+    def answer(self, live: Sequence[bool]) -> list[str | None]:
+        """The next answer of each conversation that is live; None in the others."""
+        answer_B: list[str | None] = [None] * len(self._history_B)
+        asked = [b for b, is_live in enumerate(live) if is_live]
+        for b, answers in zip(asked, self._policy.generate([self._history_B[b] for b in asked]), strict=True):
+            answer_B[b] = answers[0]
+            self._history_B[b].append({"role": "assistant", "content": answers[0]})
+        return answer_B
+
+    def add_user_turn(self, turns: Sequence[Sequence[Message]]) -> None:
+        """Add the messages that follow each answer."""
+        for history, messages in zip(self._history_B, turns, strict=True):
+            history += messages

@@ -1,21 +1,33 @@
-"""The network that trades on numeric observations: figures brought to one scale, one small network for all stocks."""
+"""Agents on numeric observations: the network, one small one for all stocks, and how agents are saved and loaded."""
 
+import json
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import Tensor, nn
 
-from tradeschool.env.conversation import FACTS
-from tradeschool.env.facts import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M
-from tradeschool.errors import did_you_mean
+from tradeschool.env.config import EnvConfig
+from tradeschool.env.features import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M, action_space, observation_space
+from tradeschool.env.render import FACTS
+from tradeschool.env.strategies import State
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.errors import TradeschoolError, did_you_mean
 
-# The place that a figure of a usual stock lies around, and how far it usually strays from it. The bounds of
-# env/facts.py are no scales: they reach to 9999, and usual figures would all be 0.
-USUAL: dict[str, tuple[float, float]] = {
+# A typical value of each fact, and its typical deviation. The bounds of env/features.py are unsuitable as scales:
+# they reach to 9999, and typical values would all be 0.
+TYPICAL: dict[str, tuple[float, float]] = {
     "traded": (0.0, 1.0),
     "change_1": (0.0, 2.0),
     "change_5": (0.0, 4.0),
@@ -32,17 +44,60 @@ USUAL: dict[str, tuple[float, float]] = {
     "days_left": (10.0, 10.0),
     "refused": (0.0, 1.0),
 }
-FARTHEST = 5.0
-"""Scaled figures are cut off here: one wild figure must not drown the others."""
+MAX_SCALED = 5.0
+"""Scaled values are clipped here, so that one outlier does not drown the others."""
 LAYERS = (32, 32)
 """Hidden units of actor and critic."""
+AGENT_FILE = "ppo.safetensors"
+"""The agent in the weights folder of a ``ppo`` stage."""
+TEXT_OBSERVED = "needs numeric observations, but got text. Set observation='numeric'."
+Shape = tuple[int, ...]
+
+
+class AgentError(TradeschoolError):
+    """A saved agent that cannot be loaded, or that does not fit the episodes."""
+
+
+@dataclass(frozen=True)
+class NumericAgent:
+    """Plays with a Stable-Baselines3 policy or algorithm. Takes the mode of its action distribution."""
+
+    policy: Any
+    name: str = "ppo"
+
+    def act(self, observations: NDArray[np.float32], state: State) -> NDArray[np.float32]:
+        """The orders [B, N] for observations [B, F].
+
+        Raises:
+            AgentError: the observations or orders do not have the shape that the policy was trained on.
+        """
+        if not isinstance(observations, np.ndarray):
+            raise AgentError(f"{self.name} {TEXT_OBSERVED}")
+        self._check(observations.shape[1:], (state.config.tickers,))
+        actions_BN: NDArray[np.float32] = self.policy.predict(observations, deterministic=True)[0]
+        return actions_BN
+
+    def check_env(self, env: TradingEnv) -> None:
+        """Raise AgentError where the agent cannot play in ``env``."""
+        if env.config.observation != "numeric":
+            raise AgentError(f"{self.name} {TEXT_OBSERVED}")
+        self._check(_shape(env.observation_space), _shape(env.action_space))
+
+    def _check(self, observed: Shape, orders: Shape) -> None:
+        own = _shape(self.policy.observation_space), _shape(self.policy.action_space)
+        if (observed, orders) != own:
+            raise AgentError(
+                f"{self.name} was trained on observations of shape {own[0]} and orders of shape {own[1]}, but these "
+                f"episodes have {observed} and {orders} ({(observed[0] - G) // PER_STOCK} stocks). Train an agent on "
+                "episodes with this number of stocks."
+            )
 
 
 def known_facts(names: Sequence[str]) -> list[str]:
-    """The market's facts of these names, in the order of the vector.
+    """The market facts with these names, in the order of the observation.
 
     Raises:
-        ValueError: there is no such fact.
+        ValueError: a fact is unknown.
     """
     for name in names:
         if name not in FACTS:
@@ -51,27 +106,26 @@ def known_facts(names: Sequence[str]) -> list[str]:
 
 
 class StockFeatures(BaseFeaturesExtractor):
-    """Numeric observations [B, F] as features [B, N * width], each stock's side by side.
+    """Turns numeric observations [B, F] into features [B, N * width], each stock's side by side.
 
-    Of the market's ``facts`` those that are named are read, all by default; whether a stock is traded, its holding and
-    the account always are. Features of a stock: its facts, flags of those that are unknown, the means of the market's
-    facts over all stocks, the account.
+    It reads the market ``facts`` that are named, all by default, and always the account, the holdings and whether a
+    stock is traded. Features of a stock: its facts, flags for unknown ones, the means of the market facts over all
+    stocks, the account.
 
-    Figures are scaled by constants, not by running means: the means would have to travel beside the weights in a
-    pickle of their own (``VecNormalize``), and a policy without them would answer nonsense. These are in the network.
-    An unknown figure is 0, a usual one, and has its flag set.
+    Facts are scaled by constants, not by running means. Those would need a file of their own (``VecNormalize``), and
+    a policy without it would give nonsense. An unknown fact is 0, the typical value, and has its flag set.
     """
 
     def __init__(self, observation_space: spaces.Box, facts: Sequence[str] = FACTS) -> None:
-        """Raises ValueError where there is no such fact."""
+        """Raises ValueError where a fact is unknown."""
         read = known_facts(facts)
         self.stocks = (observation_space.shape[0] - G) // PER_STOCK
         self.market = [m for m, fact in enumerate(MARKET) if fact.name in read or fact.name not in FACTS]
-        self.unknowable = [m for m in self.market if MARKET[m].low == UNKNOWN]
+        self.nullable = [m for m in self.market if MARKET[m].low == UNKNOWN]
         self.own = [*self.market, *range(M, PER_STOCK)]
-        width = len(self.own) + len(self.unknowable) + len(self.market) + G
+        width = len(self.own) + len(self.nullable) + len(self.market) + G
         super().__init__(observation_space, self.stocks * width)
-        stock, account = ([USUAL[fact.name] for fact in facts] for facts in ((*MARKET, *HOLDING), ACCOUNT))
+        stock, account = ([TYPICAL[fact.name] for fact in facts] for facts in ((*MARKET, *HOLDING), ACCOUNT))
         for name, values in (("stock", stock), ("account", account)):
             self.register_buffer(f"{name}_place", torch.tensor([place for place, _ in values]))
             self.register_buffer(f"{name}_scale", torch.tensor([scale for _, scale in values]))
@@ -84,16 +138,16 @@ class StockFeatures(BaseFeaturesExtractor):
         facts_BNK = self._scaled(stocks_BNK, "stock").masked_fill(unknown_BNK, 0.0)
         mean_BNM = facts_BNK[..., self.market].mean(dim=1, keepdim=True).expand(-1, self.stocks, -1)
         account_BNG = self._scaled(observations[:, -G:], "account")[:, None].expand(-1, self.stocks, -1)
-        flags_BNU = unknown_BNK[..., self.unknowable].to(facts_BNK.dtype)
+        flags_BNU = unknown_BNK[..., self.nullable].to(facts_BNK.dtype)
         return torch.cat([facts_BNK[..., self.own], flags_BNU, mean_BNM, account_BNG], dim=2).flatten(1)
 
     def _scaled(self, values: Tensor, name: str) -> Tensor:
         scaled = (values - getattr(self, f"{name}_place")) / getattr(self, f"{name}_scale")
-        return scaled.clamp(-FARTHEST, FARTHEST)
+        return scaled.clamp(-MAX_SCALED, MAX_SCALED)
 
 
-class _Each(nn.Module):
-    """One network for every stock: its value network answers with the mean over them."""
+class _PerStock(nn.Module):
+    """Applies one network to every stock. The value is the mean over stocks."""
 
     def __init__(self, network: MlpExtractor, stocks: int) -> None:
         super().__init__()
@@ -114,17 +168,17 @@ class _Each(nn.Module):
 
 
 class StockPolicy(ActorCriticPolicy):
-    """Actor and critic that treat all stocks alike: their order in the observation is drawn at random and says nothing.
+    """Actor and critic that treat all stocks alike, since their order in the observation is random.
 
-    Each stock's number comes out of the same network, which is given that stock's features; a network over all of
-    them would have to learn the same thing once for every place.
+    Each stock's order comes from the same network, applied to that stock's features. A network over all of them would
+    have to learn the same thing once per position.
     """
 
     def _build_mlp_extractor(self) -> None:
         stocks = self.action_space.shape[0]
         width = self.features_dim // stocks
         network = MlpExtractor(width, self.net_arch, self.activation_fn, device=self.device)
-        self.mlp_extractor = _Each(network, stocks)
+        self.mlp_extractor = _PerStock(network, stocks)
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
@@ -137,18 +191,101 @@ class StockPolicy(ActorCriticPolicy):
 
 
 def network_options(given: dict[str, Any], facts: Sequence[str] | None = None) -> dict[str, Any]:
-    """``policy_kwargs`` with our scaling of the figures under them, and what is given on top.
+    """``policy_kwargs`` of Stable-Baselines3: our features and layers, overridden by ``given``.
 
-    ``facts`` are those that :class:`StockFeatures` is to read.
+    Args:
+        given: the recipe's ``policy_kwargs``.
+        facts: those that :class:`StockFeatures` reads; all by default.
 
     Raises:
-        ValueError: there is no such fact, or ``given`` names others.
+        ValueError: a fact is unknown, or both arguments name facts.
     """
     ours: dict[str, Any] = {"features_extractor_class": StockFeatures, "net_arch": list(LAYERS)}
     if facts is None:
         return {**ours, **given}
     if given.keys() & {"features_extractor_class", "features_extractor_kwargs"}:
-        raise ValueError(
-            "are given, and sb3.policy_kwargs says itself what is read out of an observation. Remove one of the two"
-        )
+        raise ValueError("are set, and sb3.policy_kwargs sets the features too. Remove one of the two")
     return {**ours, **given, "features_extractor_kwargs": {"facts": known_facts(facts)}}
+
+
+def save_agent(model: Any, path: Path) -> None:
+    """Write the weights of a trained PPO and what rebuilds its network as one safetensors file.
+
+    The file is replaced in one step. Equal agents give equal bytes.
+    """
+    network = {key: value for key, value in model.policy_kwargs.items() if key != "features_extractor_class"}
+    settings = {"stocks": model.action_space.shape[0], "use_sde": model.use_sde, "policy_kwargs": network}
+    # Copies, as safetensors refuses tensors that share memory.
+    weights = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    # One entry: safetensors does not write several in a fixed order.
+    content = save(weights, {"agent": json.dumps(settings, sort_keys=True)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None, name: str = "ppo") -> NumericAgent:
+    """Load an agent of a ``ppo`` stage or of Stable-Baselines3.
+
+    Args:
+        path: the weights folder of a ``ppo`` stage, its ``ppo.safetensors``, or a zip written by ``model.save()``.
+        trust: load a zip. It holds pickles, and loading one runs any code in it.
+        env: the environment that the agent will play; checked now if given.
+        name: the agent's name in tables.
+
+    Raises:
+        AgentError: the file is missing, damaged or not trusted, or does not fit ``env``.
+    """
+    path = path / AGENT_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise AgentError(
+            f"There is no file {path}. Give a zip of Stable-Baselines3 or the weights folder of a ppo stage."
+        )
+    if path.suffix == ".safetensors":
+        agent = NumericAgent(_read_agent(path), name)
+    elif trust:
+        agent = NumericAgent(_read_zip(path), name)
+    else:
+        raise AgentError(
+            f"{path} is a zip of Stable-Baselines3. Such a zip holds pickles, and loading one runs any code in it with "
+            "your rights. If you trust its author, pass trust=True (in a leaderboard recipe: trust: true)."
+        )
+    if env is not None:
+        agent.check_env(env)
+    return agent
+
+
+def _read_agent(path: Path) -> StockPolicy:
+    """What :func:`save_agent` wrote. Reading it runs no code from the file."""
+    try:
+        with safe_open(path, "pt") as file:
+            settings = json.loads(file.metadata()["agent"])
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        config = EnvConfig(tickers=settings["stocks"], observation="numeric")
+        policy = StockPolicy(
+            observation_space(config, ()),
+            action_space(config),
+            lambda progress: 0.0,
+            use_sde=settings["use_sde"],
+            **network_options(settings["policy_kwargs"]),
+        )
+        policy.load_state_dict(weights)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise AgentError(f"{path} is damaged or not an agent of a ppo stage ({error}). Train it again.") from error
+    policy.set_training_mode(False)
+    return policy
+
+
+def _read_zip(path: Path) -> PPO:
+    """What Stable-Baselines3 wrote. Reading it runs any code in the file."""
+    try:
+        model = PPO.load(path, device="cpu")
+    except Exception as error:  # unpickling can raise anything
+        raise AgentError(f"{path}: Stable-Baselines3 cannot load it: {type(error).__name__}: {error}") from error
+    model.policy.set_training_mode(False)
+    return model
+
+
+def _shape(space: Any) -> Shape:
+    return tuple(space.shape or ())

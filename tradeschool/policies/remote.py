@@ -1,26 +1,348 @@
-"""A model behind an OpenAI-compatible chat server: as a policy of one turn, and as a trader of episodes."""
+"""Models behind an OpenAI-compatible chat server, through the openai client."""
 
-from collections.abc import Sequence
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tradeschool.env.conversation import FACTS, Form, opening, turn
-from tradeschool.env.harness import State
+from tradeschool.errors import did_you_mean
 from tradeschool.policies.base import Kind, Policy
-from tradeschool.policies.chat.client import ChatClient
-from tradeschool.policies.chat.config import RemoteError
-from tradeschool.tasks.base import Message, Prompt
+from tradeschool.policies.remote_config import (
+    BASE_URL,
+    EXAMPLE_URL,
+    MODEL,
+    OPENAI_HOST,
+    OPENAI_KEY,
+    OWN_KEY,
+    AnswerFile,
+    RemoteError,
+    ServerConfig,
+    endpoint,
+)
+from tradeschool.tasks.base import Message
+
+if TYPE_CHECKING:
+    import httpx2
+    from openai import APIStatusError, AsyncOpenAI
+
+MAX_FAILURES_IN_A_ROW = 10
+"""Failed requests without an answer in between, after which no more are sent."""
+HEADERS = frozenset(
+    {"host", "accept", "accept-encoding", "connection", "user-agent", "content-type", "content-length"}
+    | {"x-stainless-raw-response"}
+)
+"""All that is sent besides the API key. The openai client would add keys that it finds in the environment."""
+REQUEST_ERRORS = (400, 413, 414, 422)
+"""Statuses that refuse one request, for example because its conversation is too long, and perhaps not the next."""
+TRANSIENT = (408, 409, 429)
+"""Statuses below 500 after which the openai client retries."""
+OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
+MAX_QUOTE = 300
+KEY_CURE = (
+    f"Check the key in {OWN_KEY}, or {OPENAI_KEY} for {OPENAI_HOST}. {OWN_KEY} is sent only to the server in "
+    f"{BASE_URL}: set that as well if you trust this server."
+)
+
+
+class SpendingLimit(RemoteError):
+    """The next request could exceed the limit."""
+
+
+class _RequestFailed(Exception):
+    """One request has failed, another may not. The text is the reason."""
+
+
+@dataclass
+class Usage:
+    """What was sent through a client, and what it cost.
+
+    Attributes:
+        seconds: latency of each answered request.
+        prompt_tokens, completion_tokens: in all; None where the server reports none.
+        truncated: answers cut off at max_tokens.
+        failures: requests without an answer after all retries, by reason.
+        retries: requests that were repeated.
+        reused: answers taken from the file of an earlier run; they are not among the requests.
+        cost: of all answers whose tokens are known; None without prices. Failed requests may have cost more.
+        highest_cost: of a single answer so far.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    truncated: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    reused: int = 0
+    cost: float | None = None
+    highest_cost: float = 0.0
+
+    def summary(self) -> dict[str, float | int | None]:
+        """The totals by name, for the leaderboard's results; None where one is unknown."""
+        answered = len(self.seconds)
+        return {
+            "requests": answered + self.failures.total(),
+            "failed": self.failures.total(),
+            "retries": self.retries,
+            "reused": self.reused,
+            "truncated": self.truncated,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cost": self.cost,
+            "cost_per_request": None if self.cost is None else self.cost / answered,
+            "latency_median": float(np.quantile(self.seconds, 0.5)) if answered else None,
+            "latency_p95": float(np.quantile(self.seconds, 0.95)) if answered else None,
+        }
+
+
+class ChatClient:
+    """One model on one chat server. ``usage`` counts everything that was sent through it.
+
+    Args:
+        config: the server and the limits.
+        environ: where the API key comes from, and the address and the model where ``config`` leaves them out.
+
+    Raises:
+        RemoteError: no server or model is named, the key is malformed, or the file of answers cannot be used.
+    """
+
+    def __init__(self, config: ServerConfig, environ: Mapping[str, str] = os.environ) -> None:
+        self.config = config
+        self.endpoint = endpoint(config, environ)
+        self.usage = Usage()
+        self._saved = AnswerFile(config.answers) if config.answers else None
+        self._failures_in_a_row = 0
+        self._open_requests = 0
+        self._next_start = 0.0
+
+    def __repr__(self) -> str:
+        return f"ChatClient({self.endpoint.model} at {self.endpoint.url})"
+
+    def complete(self, conversations: Sequence[Sequence[Mapping[str, str]]]) -> list[str | None]:
+        """One answer per conversation, in order; None where a request failed after its retries.
+
+        Raises:
+            SpendingLimit: another request could exceed the limit.
+            RemoteError: every request will be refused, or none was answered. The text says why and what to do.
+        """
+        from anyio.from_thread import start_blocking_portal
+
+        sent = [[dict(message) for message in messages] for messages in conversations]
+        body = {**self.config.body, "model": self.endpoint.model}
+        keys = [
+            self._saved.next_key(self.endpoint.url, {**body, "messages": messages}) if self._saved else ""
+            for messages in sent
+        ]
+        answers = [self._saved.answers.get(key) if self._saved else None for key in keys]
+        self.usage.reused += len(answers) - answers.count(None)
+        if None in answers:
+            # An event loop in a thread of its own also works in a notebook, which runs one already.
+            with start_blocking_portal() as portal:
+                portal.call(self._fill_in, answers, sent, keys)
+        return answers
+
+    async def _fill_in(self, answers: list[str | None], sent: list[list[Message]], keys: list[str]) -> None:
+        """Get the missing answers."""
+        import anyio
+
+        slots = anyio.Semaphore(self.config.concurrency)
+        fatal: list[RemoteError] = []
+        async with self._connect() as api, anyio.create_task_group() as group:
+
+            async def get(n: int) -> None:
+                async with slots:
+                    if fatal:
+                        return
+                    try:
+                        answers[n] = await self._answer(api, sent[n], keys[n])
+                    except RemoteError as error:
+                        fatal.append(error)
+                        # Requests that are open when the limit is reached are paid for, so their answers are awaited.
+                        if not isinstance(error, SpendingLimit):
+                            group.cancel_scope.cancel()
+
+            for n, answer in enumerate(answers):
+                if answer is None:
+                    group.start_soon(get, n)
+        if not fatal and not self.usage.seconds and not self.usage.reused:
+            fatal.append(self._no_answers(""))
+        if fatal:
+            raise fatal[0]
+
+    def _connect(self) -> "AsyncOpenAI":
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        http = DefaultAsyncHttpxClient(
+            follow_redirects=False,  # the key stays with this server
+            trust_env=not self.endpoint.is_local,
+            # Plain http needs no certificates, and loading them takes longer than a short answer.
+            verify=self.endpoint.url.startswith("https"),
+            event_hooks={"request": [self._before_request]},
+        )
+        # The key is set in _before_request. Without one here, the openai client would look for one itself.
+        return AsyncOpenAI(
+            base_url=self.endpoint.url,
+            api_key="unused",
+            timeout=self.config.timeout,
+            max_retries=self.config.retries,
+            http_client=http,
+        )
+
+    async def _before_request(self, request: "httpx2.Request") -> None:
+        """Wait for the rate limit, count retries, and send no headers but our own."""
+        import anyio
+
+        self.usage.retries += request.headers.get("x-stainless-retry-count", "0") != "0"
+        for name in set(request.headers) - HEADERS:
+            del request.headers[name]
+        if key := self.endpoint.key:
+            request.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+        if self.config.requests_per_minute:
+            now = time.monotonic()
+            start = max(now, self._next_start)
+            self._next_start = start + 60.0 / self.config.requests_per_minute
+            await anyio.sleep(start - now)
+
+    async def _answer(self, api: "AsyncOpenAI", messages: list[Message], key: str) -> str | None:
+        """One answer, counted and saved; None where the request failed."""
+        self._check_spending()
+        self._open_requests += 1
+        try:
+            answer = await self._send(api, messages)
+        except _RequestFailed as failure:
+            self.usage.failures[str(failure)] += 1
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                raise self._no_answers("the last ") from failure
+            return None
+        finally:
+            self._open_requests -= 1
+        self._failures_in_a_row = 0
+        if self._saved is not None:
+            self._saved.add(key, answer)
+        return answer
+
+    async def _send(self, api: "AsyncOpenAI", messages: list[Message]) -> str:
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        try:
+            response = await api.chat.completions.with_raw_response.create(
+                model=self.endpoint.model, messages=cast(Any, messages), extra_body=self.config.body
+            )
+        except APITimeoutError as error:
+            raise _RequestFailed(f"no answer within {self.config.timeout:g} s") from error
+        except APIConnectionError as error:
+            raise _RequestFailed(f"no connection: {self._quote(str(error.__cause__))}") from error
+        except APIStatusError as error:
+            # Not "from error": its text may repeat the key.
+            raise await self._refused(api, error) from None
+        try:
+            completion = response.parse()
+            choice = completion.choices[0]
+            # None where a model only reasoned or refused. JSON may hold half of a surrogate pair.
+            text: str = (choice.message.content or "").encode("utf-8", "replace").decode("utf-8")
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise _RequestFailed("an answer that is not a chat completion") from error
+        self.usage.seconds.append(response.elapsed.total_seconds())
+        self.usage.truncated += choice.finish_reason == "length"
+        self._count_tokens(completion.usage)
+        return text
+
+    def _count_tokens(self, tokens: Any) -> None:
+        """Add the tokens of an answer, and their price, to the usage."""
+        usage, config = self.usage, self.config
+        if tokens is None and config.spending_limit is not None:
+            raise RemoteError(
+                f"{self.endpoint.url} does not report token counts, so spending_limit cannot be enforced. Remove "
+                "spending_limit, or set a limit with the provider."
+            )
+        if tokens is None:
+            return
+        usage.prompt_tokens = (usage.prompt_tokens or 0) + tokens.prompt_tokens
+        usage.completion_tokens = (usage.completion_tokens or 0) + tokens.completion_tokens
+        if config.price_input is not None or config.price_output is not None:
+            cost = tokens.prompt_tokens * (config.price_input or 0.0) / 1e6
+            cost += tokens.completion_tokens * (config.price_output or 0.0) / 1e6
+            usage.cost = (usage.cost or 0.0) + cost
+            usage.highest_cost = max(usage.highest_cost, cost)
+
+    def _check_spending(self) -> None:
+        """Raise SpendingLimit where open requests and the next one could exceed it, at the highest cost so far."""
+        limit, spent = self.config.spending_limit, self.usage.cost or 0.0
+        if limit is None or spent + (self._open_requests + 1) * self.usage.highest_cost <= limit:
+            return
+        raise SpendingLimit(
+            f"The spending limit of {limit:g} is reached: {len(self.usage.seconds):,} answers cost {spent:.4f}, and "
+            "the next could exceed it. Raise spending_limit and run again. With answers: FILE no answer is paid twice."
+        )
+
+    async def _refused(self, api: "AsyncOpenAI", error: "APIStatusError") -> Exception:
+        """What a status above 299 means: a failed request, or an error for all of them."""
+        url, status, body = self.endpoint.url, error.status_code, error.body
+        message = body.get("message", body) if isinstance(body, dict) else body or error.response.text
+        quote = self._quote(str(message))
+        reason = f"status {status}" + (f": {quote}" if quote else "")
+        if status == 429 and any(code in error.response.text for code in OUT_OF_CREDIT):
+            return RemoteError(f"{url} has run out of credit ({reason}). Check the account's plan and limits.")
+        if status == 404 or (status in REQUEST_ERRORS and self.endpoint.model in quote):
+            return await self._unknown_model(api, reason) or _RequestFailed(reason)
+        if status in (*TRANSIENT, *REQUEST_ERRORS) or status >= 500:
+            return _RequestFailed(reason)
+        cure = {401: KEY_CURE, 403: KEY_CURE, 402: "Check the account's balance."}.get(status, "Check base_url.")
+        if status < 400:
+            target = self._quote(error.response.headers.get("location", "?"))
+            cure = f"It redirects to {target}, which was not followed. If that is the server, set base_url to it."
+        return RemoteError(f"{url} refuses ({reason}). {cure}")
+
+    async def _unknown_model(self, api: "AsyncOpenAI", reason: str) -> RemoteError | None:
+        """The error where the server does not list the model; None where it does."""
+        from openai import OpenAIError
+
+        where = self.endpoint
+        try:
+            models = [model.id async for model in api.with_options(timeout=10.0, max_retries=0).models.list()]
+        except (OpenAIError, AttributeError, TypeError, ValueError):
+            models = []
+        if where.model in models:
+            return None
+        hint = "" if where.url.endswith("/v1") else f" Did you mean {where.url}/v1?"
+        if models:
+            hint = self._quote(f"{did_you_mean(where.model, models)} It has: {', '.join(models)}.")
+        return RemoteError(
+            f"{where.url} has no model '{where.model}', or no chat completions ({reason}). {hint.strip()} "
+            f"Check base_url and model, or {BASE_URL} and {MODEL}."
+        )
+
+    def _quote(self, text: str) -> str:
+        """Text of a server in one line of at most 300 characters, without the API key and control characters."""
+        # The key is hidden before the text is cut, which could leave half of it.
+        plain = "".join(letter if letter.isprintable() else " " for letter in text.encode("utf-8", "replace").decode())
+        line = self.endpoint.hide_key(" ".join(plain.split()))
+        return line if len(line) <= MAX_QUOTE else line[:MAX_QUOTE] + "..."
+
+    def _no_answers(self, which: str) -> RemoteError:
+        count = self._failures_in_a_row
+        reasons = ", ".join(f"{n} x {reason}" for reason, n in self.usage.failures.most_common(3))
+        return RemoteError(
+            f"{self.endpoint.url} answered none of {which}{count} request{'s' * (count > 1)} "
+            f"({self.config.retries} retries each): {reasons}. Check that the server runs at base_url (like "
+            f"{EXAMPLE_URL}) and accepts the fields of request; lower concurrency after time-outs and status 429."
+        )
 
 
 class RemotePolicy(Policy):
-    """Answers prompts through a chat server.
+    """A model behind a chat server.
 
-    A request that came to nothing after its retries is an empty answer, which a task cannot read; ``client.meter``
-    counts it with its reason.
+    A request that failed after its retries gives an empty answer, which a task cannot read; ``client.usage`` counts
+    it with its reason.
 
     Args:
         client: the server.
-        name: as tables call it; the model's where it is left out.
+        name: as tables show it; the model's name by default.
         kind: how a report treats its row.
     """
 
@@ -28,70 +350,28 @@ class RemotePolicy(Policy):
         self.client = client
         self.name, self.kind = name or client.endpoint.model, kind
 
-    def reply(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One answer per prompt, in order.
+    def generate(self, conversations: Sequence[Sequence[Message]], n: int = 1) -> list[list[str]]:
+        """``n`` answers to each conversation, in order.
 
         Raises:
-            RemoteError: the server will not answer, or the spending limit is reached.
+            RemoteError: the server refuses, or the spending limit is reached.
         """
-        return [whole(answer or "") for answer in self.client.answers([prompt.messages for prompt in prompts])]
+        sent = [_without_empty_answers(messages) for messages in conversations for _ in range(n)]
+        answers = [_with_opened_thinking(answer or "") for answer in self.client.complete(sent)]
+        return [answers[i : i + n] for i in range(0, len(answers), n)]
 
 
-class RemoteTrader:
-    """Trades text episodes: an ``Agent`` that keeps a conversation per episode and only ever appends to it.
+def _with_opened_thinking(answer: str) -> str:
+    """An answer with the ``<think>`` that the server's chat template opened and that the server did not send.
 
-    The conversations stand in ``state.memory["messages"]``, and by seed in ``conversations``: system, user,
-    assistant, user, and so on. Each day the episodes that are not over are asked side by side. A request that came
-    to nothing is an empty answer, which the environment refuses and counts; ``client.meter`` counts it with its reason.
-
-    Args:
-        client: the server.
-        name: as tables call it; the model's where it is left out.
-        form, facts: how a day is told, and what of it; see ``env/conversation.py``.
-    """
-
-    def __init__(
-        self, client: ChatClient, *, name: str = "", form: Form = "text", facts: Sequence[str] = FACTS
-    ) -> None:
-        self.client, self.name = client, name or client.endpoint.model
-        self.conversations: dict[int, list[Message]] = {}
-        self._form, self._facts = form, facts
-
-    def act(self, observations: Sequence[str], state: State) -> list[str]:
-        """The day's orders in every episode; an empty text where it is over.
-
-        Raises:
-            RemoteError: the observations are numbers, the server will not answer, or the spending limit is reached.
-        """
-        if state.config.observation != "text":
-            raise RemoteError(f"{self.name} reads texts. Play it with observation: text.")
-        if state.day == 0:
-            system = {"role": "system", "content": opening(state.config, self._form, self._facts)}
-            state.memory["messages"] = [[system] for _ in observations]
-            self.conversations.update(zip(state.seeds, state.memory["messages"], strict=True))
-        conversations: list[list[Message]] = state.memory["messages"]
-        live = np.flatnonzero(state.live_B).tolist()
-        for b in live:
-            conversations[b].append({"role": "user", "content": turn(observations[b], self._form, self._facts)})
-        answers = self.client.answers([sendable(conversations[b]) for b in live])
-        said = [""] * len(observations)
-        for b, answer in zip(live, answers, strict=True):
-            said[b] = whole(answer or "")
-            conversations[b].append({"role": "assistant", "content": said[b]})
-        return said
-
-
-def whole(answer: str) -> str:
-    """An answer with the ``<think>`` that its server's template opened for the model, and did not send with it.
-
-    A server without a parser of reasoning sends what came after the prompt alone. The model did begin by thinking, so
-    a conversation holds the opening too; templates leave out the thinking of earlier days by both its ends.
+    A server without a reasoning parser sends only what came after the prompt. The model did begin by thinking, so the
+    conversation has to contain the opening tag: templates remove the thinking of earlier turns by both tags.
     """
     return f"<think>\n{answer}" if "</think>" in answer and "<think>" not in answer else answer
 
 
-def sendable(messages: Sequence[Message]) -> list[Message]:
-    """A conversation without its empty answers, which some servers refuse; the days around one become one message."""
+def _without_empty_answers(messages: Sequence[Message]) -> list[Message]:
+    """A conversation without empty answers, which some servers refuse; the user turns around one are merged."""
     found: list[Message] = []
     for message in messages:
         if message["role"] == "assistant" and not message["content"].strip():

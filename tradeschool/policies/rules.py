@@ -1,64 +1,78 @@
-"""The naive rivals: what a model has to beat before anyone may speak of skill."""
+"""Rules as policies: the baselines that a model must beat before its result counts as skill."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from tradeschool.market.window import Window
+from tradeschool.market.snapshot import Snapshot
 from tradeschool.policies.base import Kind, Policy
-from tradeschool.tasks.base import Prompt, Task
+from tradeschool.tasks.base import Example, Message, Task
+
+Decide = Callable[[Example, Snapshot | None], tuple[Any, str]]
+"""An action and its reasoning, from a question and its snapshot."""
 
 
 class Rule(Policy):
-    """Answers with a function of the Window, in the task's own words.
+    """Decides from the question's snapshot, so it knows no more than a model does, and answers in the task's format."""
 
-    ``decide`` gives an action and a word of reasoning; it sees the Window alone, so it knows no more
-    than a model does.
-    """
+    def __init__(self, name: str, kind: Kind, decide: Decide) -> None:
+        self.name, self.kind, self._decide = name, kind, decide
 
-    def __init__(self, name: str, kind: Kind, task: Task, decide: Callable[[Window], tuple[int, str]]) -> None:
-        self.name, self.kind = name, kind
-        self._task, self._decide = task, decide
+    def answer(self, task: Task, examples: Sequence[Example]) -> list[str]:
+        """One answer per example."""
+        return [task.format_answer(*self._decide(example, task.snapshot(example))) for example in examples]
 
-    def reply(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One composed answer per prompt."""
-        return [self._task.compose(*self._decide(prompt.window)) for prompt in prompts]
-
-
-def constant(name: str, task: Task, rating: int) -> Rule:
-    """The same rating every day: HOLD does nothing, STRONG_BUY buys and holds."""
-    return Rule(name, "naive", task, lambda window: (rating, "Always the same."))
+    def generate(self, conversations: Sequence[Sequence[Message]], n: int = 1) -> list[list[str]]:
+        """Not possible: a rule reads numbers, not text."""
+        raise NotImplementedError(f"{self.name} decides from a snapshot: call answer(task, examples)")
 
 
-def random(task: Task, seed: int, name: str = "random", kind: Kind = "naive") -> Rule:
-    """A rating drawn evenly for every question, fixed by ``seed`` and the question's key."""
+def oracle(task: Task) -> Rule:
+    """The action with the highest expected score. Only tasks on synthetic markets know it."""
+    return Rule("best possible", "best", lambda example, snapshot: (task.oracle_action(example), "Knows the forecast."))
 
-    def decide(window: Window) -> tuple[int, str]:
+
+def constant(name: str, action: Any) -> Rule:
+    """The same action on every question."""
+    return Rule(name, "naive", lambda example, snapshot: (action, "Always the same."))
+
+
+def random(actions: Sequence[Any], seed: int, name: str = "random", kind: Kind = "naive") -> Rule:
+    """An action drawn evenly for every question. It depends only on ``seed`` and the question's key."""
+
+    def decide(example: Example, snapshot: Snapshot | None) -> tuple[Any, str]:
         # Drawn from the key, so that the answer does not depend on the order of the questions.
-        rng = np.random.default_rng([seed, *window.key.encode()])
-        return int(rng.integers(-2, 3)), "Drawn at random."
+        rng = np.random.default_rng([seed, *example.key.encode()])
+        return actions[int(rng.integers(0, len(actions)))], "Drawn at random."
 
-    return Rule(name, kind, task, decide)
+    return Rule(name, kind, decide)
 
 
-def rsi_rules(task: Task) -> Rule:
-    """Wilder's reading of RSI(14): below 30 oversold, buy; above 70 overbought, sell; extremes strongly."""
+def rsi_rules() -> Rule:
+    """Ratings by RSI(14) after Wilder: buy below 30, sell above 70, strongly below 20 and above 80."""
 
-    def decide(window: Window) -> tuple[int, str]:
-        rsi = window.values["rsi_14"]
+    def decide(example: Example, snapshot: Snapshot | None) -> tuple[int, str]:
+        rsi = _value(snapshot, "rsi_14")
         # A comparison with NaN is false, so an unknown RSI holds.
         rating = 2 * (rsi < 20) + (20 <= rsi < 30) - (70 < rsi <= 80) - 2 * (rsi > 80)
         return int(rating), f"RSI {rsi:.1f}."
 
-    return Rule("rsi rules", "rule", task, decide)
+    return Rule("rsi rules", "rule", decide)
 
 
-def momentum(task: Task) -> Rule:
-    """Follow the ten-day return: strongly beyond 5 %, not at all within 1 %."""
+def momentum() -> Rule:
+    """Ratings by the ten-day return: strong beyond 5 %, HOLD within 1 %."""
 
-    def decide(window: Window) -> tuple[int, str]:
-        change = window.values["roc_10"]
+    def decide(example: Example, snapshot: Snapshot | None) -> tuple[int, str]:
+        change = _value(snapshot, "roc_10")
         rating = 2 * (change >= 5) + (1 <= change < 5) - (-5 < change <= -1) - 2 * (change <= -5)
         return int(rating), f"Momentum {change:+.1f}%."
 
-    return Rule("momentum", "rule", task, decide)
+    return Rule("momentum", "rule", decide)
+
+
+def _value(snapshot: Snapshot | None, name: str) -> float:
+    if snapshot is None:
+        raise TypeError(f"a rule that reads {name} needs a task whose snapshot() returns one")
+    return snapshot.values[name]

@@ -1,157 +1,301 @@
-"""The question a model is asked: one object owns prompt, parsing, reward and expert."""
+"""The task: one object with the question, its answers, its rewards and its evaluation.
 
+Array names end in their dimensions: T dates, N tickers, Q questions of one date (the tickers, where a task asks about
+tickers).
+"""
+
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tradeschool.chat import Episode
+from tradeschool.chat import Message as Message
+from tradeschool.policies.base import Policy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SplitName = Literal["train", "validation", "test"]
-Message = dict[str, str]
 Rewards = dict[str, float | None]
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
-"""Of reward components, as a recipe gives them: a negative one would train for what the component is against."""
+"""Weights of reward components, as a recipe gives them. A negative one would reward what its component penalises."""
+Aggregate = Literal[
+    "mean", "root_mean", "correlation", "rank_correlation", "sign_agreement", "share_of_oracle", "backtest"
+]
+POSITION = "position"
+"""The key under which a trace records the position that an answer implies."""
+CORRECT = "correct"
+"""The metric value by which the report marks an answer as right (1) or wrong (0), where a task has one."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One question: ticker column ``n`` of the panel, asked after the close of date row ``t``.
+    """One question, asked after the close of date row ``t`` of the panel.
 
-    ``variant`` tells several prompts about the same ticker and date apart; the key holds it too.
+    Attributes:
+        key: unique among the task's questions.
+        t: date row of the panel.
+        n: ticker column of the panel; a task without tickers numbers the questions of a date.
+        variant: number of the prompt, where there are several about the same date and ticker; part of the key too.
+        payload: anything that the task's rewards need.
     """
 
     key: str
     t: int
     n: int
     variant: int = 0
+    payload: Any = None
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What a policy is given: chat messages for a language model; for rules the Window, where there is one."""
-
-    key: str
-    messages: list[Message]
-    window: Any = None
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """A conversation to imitate; ``learned`` says of each answer, in order, whether it bears loss."""
+class Demonstration:
+    """A conversation to imitate. ``learned`` says for each answer, in order, whether it counts in the loss."""
 
     messages: list[Message]
     learned: list[bool]
 
 
-class Task(ABC):
-    """A question with its reward. ``Action`` is whatever ``parse`` returns.
+@dataclass(frozen=True)
+class Metric:
+    """One column of the evaluation: how answers become a figure, and how the figure is printed.
 
-    ``weights`` names every reward component and what it counts for in training; a component of
-    weight 0 is measured and reported but not trained on. ``version`` changes whenever prompts,
-    parsing or scores change.
+    Every figure is computed from all questions of all dates and gets its interval by resampling dates.
+
+    Attributes:
+        key: name in ``comparison.json``.
+        label: heading of the column.
+        meaning: what it is, in one line.
+        digits: decimals that are printed.
+        scale: factor for printing, 100 for percentages.
+        unit: printed in charts, such as ``%``.
+        better: ``higher`` or ``lower``; verdicts and sentences follow it.
+        primary: the verdict is about the first metric that is primary.
+        aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``correlation``,
+            ``rank_correlation`` or ``sign_agreement`` of two inputs, pooled over all questions; ``share_of_oracle``,
+            the sum of the input over that of the best possible answers. ``backtest`` is for the evaluation's own
+            metrics.
+        inputs: names of values in ``Trace.metrics`` or of reward components; the metric's own key when empty.
+        terminal: whether it is a column of the terminal's table, and with its interval; the report has every metric.
+            The primary metric comes first, with its interval.
+    """
+
+    key: str
+    label: str
+    meaning: str
+    digits: int = 3
+    scale: float = 1.0
+    unit: str = ""
+    better: Literal["higher", "lower"] = "higher"
+    primary: bool = False
+    aggregate: Aggregate = "mean"
+    inputs: tuple[str, ...] = ()
+    terminal: Literal["no", "figure", "interval"] = "figure"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of the values that it is computed from."""
+        return self.inputs or (self.key,)
+
+
+Values = Mapping[str, NDArray[np.float64]]
+"""Values of one policy's answers by name, each [T, Q], NaN where undefined."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot of the task for the report.
+
+    Attributes:
+        caption: printed above it.
+        paint: draws on matplotlib axes, given the values of every policy by the policy's name.
+    """
+
+    caption: str
+    paint: Callable[["Axes", Mapping[str, Values]], None]
+
+
+class Task(ABC):
+    """A question with its rewards and its evaluation. An action is whatever ``parse`` returns.
+
+    Attributes:
+        name, version: the version changes whenever prompts, parsing or rewards change.
+        weights: of every reward component in training. A component of weight 0 is recorded but not trained on.
+        special_tokens: markers of an answer that a tokenizer made for this task keeps whole.
+        action_names: the classes of answers; empty where answers have no classes.
+        episodic: True where a question begins an episode of several answers that are rewarded together.
+        per_ticker: False where questions are about a date only, so that ``Example.n`` is not a ticker.
+        horizon: days that outcomes look ahead; intervals allow for outcomes that overlap.
     """
 
     name: str
     version: str
     weights: Mapping[str, float]
-    words: Sequence[str] = ()
-    """Markers of an answer that a tokenizer made for this task keeps whole."""
+    special_tokens: Sequence[str] = ()
     action_names: Sequence[str] = ()
-    """The classes of answers whose distribution is watched; empty where actions are no classes."""
     episodic: bool = False
-    """True where a question begins an episode of several answers, which are scored together (``tasks/trade.py``)."""
+    per_ticker: bool = True
+    horizon: int = 1
+
+    # the question --------------------------------------------------------------------------------
 
     @abstractmethod
     def examples(self, split: SplitName) -> list[Example]:
-        """Every question of a split, in time order."""
+        """All questions of a split, in time order."""
 
     def stream(self, split: SplitName) -> Iterator[Example]:
-        """The same questions one after the other, for who must not hold them all."""
+        """The same questions one by one, for splits too large for memory."""
         yield from self.examples(split)
-
-    @abstractmethod
-    def prompt(self, example: Example) -> Prompt:
-        """The question as a policy sees it: nothing later than the close of ``example.t``."""
-
-    @abstractmethod
-    def parse(self, text: str) -> Any:
-        """The action an answer states.
-
-        Raises:
-            ParseError: the answer states none, or more than one can be read out of it.
-        """
-
-    @abstractmethod
-    def compose(self, action: Any, reasoning: str) -> str:
-        """The answer that states ``action``: ``parse(compose(a, r)) == a``."""
 
     @abstractmethod
     def rows(self, split: SplitName) -> NDArray[np.int64]:
         """The date rows of a split, consecutive."""
 
-    def score(self, example: Example, text: str, action: Any | None) -> Rewards:
+    def example_at(self, t: int, n: int) -> Example:
+        """The question about ticker column ``n`` after the close of row ``t``, whether or not its outcome is known."""
+        return Example(f"{t}/{n}", t, n)
+
+    @abstractmethod
+    def messages(self, example: Example) -> list[Message]:
+        """The question as a language model sees it: nothing later than the close of ``example.t``."""
+
+    def snapshot(self, example: Example) -> Any:
+        """The same facts as numbers, for rules (a ``Snapshot``); None for a task without them."""
+        return None
+
+    # the answer ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def parse(self, completion: str) -> Any:
+        """The action that an answer states.
+
+        Raises:
+            ParseError: the answer states none, or more than one.
+        """
+
+    @abstractmethod
+    def format_answer(self, action: Any, reasoning: str) -> str:
+        """The answer that states ``action``: ``parse(format_answer(a, r)) == a``."""
+
+    def action_name(self, action: Any) -> str:
+        """The class of an action for counting: one of ``action_names`` where those exist."""
+        return str(action)
+
+    # training ------------------------------------------------------------------------------------
+
+    def rewards(self, example: Example, completion: str, action: Any | None) -> Rewards:
         """The value of each component for an answer; ``action`` is None where it could not be parsed.
 
-        Nothing where answers are not scored one by one.
+        Empty where answers are not rewarded one by one. A component is None where its outcome is not known.
         """
         return {}
 
-    def measured(self, example: Example, action: Any | None) -> float | None:
-        """The score that policies are compared by; None where the future needed for it is not in the data."""
-        return None
+    def total(self, rewards: Rewards) -> float:
+        """The weighted sum that training maximises; a component that is None counts 0."""
+        return sum(self.weights.get(name, 0.0) * value for name, value in rewards.items() if value is not None)
 
-    def targets(
+    def sft_examples(
         self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
     ) -> Sequence[tuple[Example, str]]:
-        """``count`` (example, answer) pairs to imitate, balanced over classes; none where answers come in episodes.
+        """``count`` pairs of example and answer to imitate, balanced over classes.
 
-        ``pool`` are the examples to draw from: a slice of the split's, all of them where it is None.
+        ``pool`` are the examples to draw from, by default all of the split. Empty for episodic tasks.
         """
         return []
 
-    def conversations(
+    def demonstrations(
         self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
-    ) -> list[Conversation]:
-        """Training episodes to imitate with ``count`` answers that bear loss, balanced over classes.
+    ) -> list[Demonstration]:
+        """Training episodes to imitate with ``count`` learned answers, balanced over classes.
 
-        ``turns`` ends each after so many answers.
+        ``turns`` ends each episode after that many answers.
         """
         return []
 
-    def texts(self, count: int, seed: int) -> list[str]:
-        """Prompts and answers of the training part, as a tokenizer made for this task is trained on."""
+    def tokenizer_texts(self, count: int, seed: int) -> list[str]:
+        """Prompts and answers of the training split, on which a tokenizer for this task is trained."""
         return [
-            self.prompt(example).messages[-1]["content"] + "\n" + target
-            for example, target in self.targets("train", count, seed)
+            self.messages(example)[-1]["content"] + "\n" + answer
+            for example, answer in self.sft_examples("train", count, seed)
         ]
 
-    def target(self, example: Example) -> str | None:
-        """The answer that hindsight would give, as a model would write it; None where nobody knows."""
+    def hindsight_answer(self, example: Example) -> str | None:
+        """The answer that is right given the outcome, as a model would write it; None where that is not known."""
         return None
 
     def expert_answer(self, example: Example) -> str | None:
-        """The answer of the task's expert, who knows what the prompt says and no more; None where there is none."""
+        """The answer of the task's expert, which knows only the prompt; None without an expert."""
         return None
 
     def label(self, example: Example) -> str | None:
-        """The class of an example by hindsight, for balancing and for counting; None where it has none."""
+        """The class of an example by its outcome, for balancing and counting; None where it has none."""
         return None
 
-    def best(self, example: Example) -> Any | None:
-        """The action with the highest expected score; None where nobody knows, as in every real market."""
+    def decisions(self, example: Example) -> Sequence[Any] | None:
+        """All actions, where there are few and one outcome reveals the rewards of each; None otherwise."""
         return None
 
-    def metrics(self, example: Example, action: Any | None) -> dict[str, float]:
-        """Figures of an answer beside its rewards; NaN where one is not defined."""
+    def oracle_action(self, example: Example) -> Any | None:
+        """The action with the highest expected score; None where it is not known, as in every real market."""
+        return None
+
+    # evaluation ----------------------------------------------------------------------------------
+
+    def metrics(self) -> Sequence[Metric]:
+        """The columns of the evaluation; the first primary one is what verdicts are about.
+
+        A task without metrics cannot be evaluated by the stage ``evaluate``. An episodic task is evaluated if it is
+        also a :class:`~tradeschool.rollout.MultiTurnTask`, by one value for each episode.
+        """
+        return ()
+
+    def metric_values(self, example: Example, action: Any | None) -> dict[str, float]:
+        """Values of one answer by name, from which ``metrics`` are computed; NaN where undefined.
+
+        ``action`` is None for an answer that could not be parsed. Where the primary metric then has no value, the
+        answer gets the worst value of any policy on that question, so that leaving questions unanswered never pays.
+        """
         return {}
 
-    def action_name(self, action: Any) -> str:
-        """The class of an action for counting: a name in ``action_names`` where those exist."""
-        return str(action)
+    def episode_metrics(self, episode: Episode) -> dict[str, float]:
+        """The same for a finished episode, where the task is episodic."""
+        return {}
 
-    def total(self, rewards: Rewards) -> float:
-        """The weighted sum that training maximises; a component that was not scored counts 0."""
-        return sum(self.weights.get(name, 0.0) * value for name, value in rewards.items() if value is not None)
+    def positions(self, example: Example, action: Any | None) -> float | None:
+        """The position in [-1, 1] that an answer implies, as a share of the ticker's capital.
+
+        None for an answer that could not be parsed, and for every answer of a task that implies no positions. A task
+        with positions gets the backtest and its metrics.
+        """
+        return None
+
+    def eval_score(self, example: Example, action: Any | None) -> float | None:
+        """The value of the primary metric for one answer; None where its outcome is not known."""
+        primary = next((metric for metric in self.metrics() if metric.primary), None)
+        value = self.metric_values(example, action).get(primary.values[0], math.nan) if primary else math.nan
+        return value if math.isfinite(value) else None
+
+    def score_definition(self) -> str:
+        """All that the primary metric depends on; evaluations that differ in it are not compared."""
+        primary = next((metric.label for metric in self.metrics() if metric.primary), "none")
+        return f"{primary}, task {self.name} {self.version}"
+
+    def baselines(self, seed: int = 0) -> Sequence[Policy]:
+        """The policies that a model must beat, and the oracle (kind ``best``) where one is known."""
+        return ()
+
+    def figures(self) -> Sequence[Figure]:
+        """Plots for the report, beside those that every evaluation has."""
+        return ()
+
+    def trace_metrics(self, example: Example, action: Any | None) -> dict[str, float]:
+        """What a trace records of an answer: its metric values, and its position where it implies one."""
+        values = dict(self.metric_values(example, action))
+        if (position := self.positions(example, action)) is not None:
+            values[POSITION] = position
+        return {name: value for name, value in values.items() if math.isfinite(value)}

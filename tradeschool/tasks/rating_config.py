@@ -1,4 +1,4 @@
-"""What a recipe's ``task:`` of ratings may hold."""
+"""The settings of the rating task: the section ``task:`` of a recipe."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,18 +14,24 @@ COMPONENTS = ("profit", "risk", "decision", "outcome", "format")
 
 
 class RatingConfig(BaseModel):
-    """What is shown, what is rewarded and what is imitated.
+    """Prompts, rewards, SFT answers and the score of the evaluation.
 
-    ``horizons`` are the days over which the rewards see the market (the mean over them, see
-    ``outcomes.excess_TN``: signals that last make several horizons less noisy than one); the score
-    that policies are compared by is measured over the first one alone.
-    ``risk_aversion`` is lambda in profit - lambda / 2 * position^2; ``hindsight`` is the share of
-    SFT targets whose decision is the label of hindsight instead of the expert's. ``measure`` names the
-    components whose sum is the score that policies are compared by; ``weights`` what training maximises.
-
-    ``sections`` follow the facts, in their order (``text/sections.py``: tables, news by age, rows). ``variants`` is
-    how many prompts a ticker and date of the training part gives, each with the sections in another order and
-    another sample of them, drawn under ``variant_seed``; Trading-R1 has 20. Other parts have one, with all in order.
+    Attributes:
+        facts: lines of the prompt, in order.
+        sections: follow the facts (``text/sections.py``: tables, news by age, rows).
+        variants: prompts per ticker and date of the training split, each with the sections in another order and
+            another sample of them. Trading-R1 has 20. Other splits have one prompt with all sections in order.
+        variant_seed: of these samples.
+        mask: hides tickers, names and dates.
+        instructions: adds a system prompt that explains the answer's format.
+        horizons: days over which rewards measure the return (the mean over them, which is less noisy than one horizon
+            where signals last). The score that policies are compared by uses the first one only.
+        risk_aversion: lambda in profit - lambda / 2 * position^2.
+        label_mode: see ``labels.rating_labels``.
+        hindsight_share: share of SFT answers whose decision is the label instead of the expert's.
+        eval_score: components whose sum is the score that policies are compared by.
+        weights: of the components in training.
+        outcome: settings of the component ``outcome``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -40,8 +46,8 @@ class RatingConfig(BaseModel):
     horizons: list[Annotated[int, Field(ge=1)]] = Field(default=[1], min_length=1)
     risk_aversion: float = Field(default=0.2, ge=0)
     label_mode: Literal["forward", "paper"] = "forward"
-    hindsight: float = Field(default=0.5, ge=0, le=1)
-    measure: list[str] = Field(default=["profit", "risk"], min_length=1)
+    hindsight_share: float = Field(default=0.5, ge=0, le=1)
+    eval_score: list[str] = Field(default=["profit", "risk"], min_length=1)
     weights: Weights = {"profit": 1.0, "risk": 1.0, "format": 0.01}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
 
@@ -60,23 +66,25 @@ class RatingConfig(BaseModel):
     @model_validator(mode="after")
     def _something_to_vary(self) -> "RatingConfig":
         if self.variants > 1 and not self.sections:
-            raise ValueError("has variants but no sections: all would be alike. Name sections, or set variants to 1")
+            raise ValueError(
+                "has variants but no sections: all prompts would be equal. Name sections, or set variants to 1"
+            )
         return self
 
-    @field_validator("weights", "measure")
+    @field_validator("weights", "eval_score")
     @classmethod
     def _known_components(cls, named: Any) -> Any:
         for name in named:
             if name not in COMPONENTS:
                 raise RecipeError(
-                    f"'{name}' is no reward component.{did_you_mean(name, COMPONENTS)} "
+                    f"'{name}' is not a reward component.{did_you_mean(name, COMPONENTS)} "
                     f"Choose from: {', '.join(COMPONENTS)}."
                 )
         return named
 
-    @field_validator("measure")
+    @field_validator("eval_score")
     @classmethod
     def _skill_only(cls, names: list[str]) -> list[str]:
         if "format" in names:
-            raise ValueError("has format, but policies are compared by what their ratings are worth. Remove it")
+            raise ValueError("has format, but policies are compared by the value of their ratings. Remove format")
         return names

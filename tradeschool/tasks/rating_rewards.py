@@ -43,14 +43,14 @@ class OutcomeConfig(BaseModel):
         return self
 
 
-def profit(rating: int | None, excess: float) -> float | None:
+def profit(rating: float | None, excess: float) -> float | None:
     """Position (rating / 2) times the excess return in volatilities; None when the return is not known."""
     if not math.isfinite(excess):
         return None
     return INVALID_PROFIT if rating is None else rating / 2 * excess
 
 
-def risk(rating: int | None, aversion: float) -> float:
+def risk(rating: float | None, aversion: float) -> float:
     """The variance charge of a mean-variance investor (Markowitz 1952): - aversion / 2 * position^2."""
     return 0.0 if rating is None else -aversion / 2 * (rating / 2) ** 2
 

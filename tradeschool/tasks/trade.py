@@ -1,6 +1,6 @@
-"""The trade task: a whole episode of the trading environment, as a conversation of one answer a day."""
+"""The trade task: an episode of the trading environment, as a conversation with one answer a day."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -8,36 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
-from tradeschool.env.conversation import first_messages, turn
-from tradeschool.env.data import MarketData
-from tradeschool.env.trading import TradingEnv
-from tradeschool.market.panel import Panel
+from tradeschool.env.grading import WEIGHTS, grade_paths, market_portfolios, whole_path
+from tradeschool.env.market_data import MarketData
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
-from tradeschool.tasks.base import Conversation, Example, Message, Prompt, SplitName, Task
+from tradeschool.tasks.base import Demonstration, Example, Message, SplitName, Task
+from tradeschool.tasks.demonstrations import demonstrate
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
-from tradeschool.tasks.trajectories import expert_conversations
-from tradeschool.tasks.versions import TRADE_VERSION
-from tradeschool.text.orders import Order, compose_orders, parse_orders
+from tradeschool.text.parse import Order, format_orders, parse_orders
 
-SEEDS_APART = 1_000_003
-"""Prime, so that seeds of the draws of different rows do not meet."""
+OF_THE_EPISODE = ("grade", "activity")
+"""Components on the last day that count for all days alike."""
+LEAST_EQUITY = 1e-6
+"""Of the start: what a smaller equity counts as, as in the environment's own reward."""
 
 
 @dataclass
 class TradeTask(Task):
-    """Trade a stretch of the market, a conversation of one answer a day.
+    """Trade a stretch of the market, with one answer a day.
 
-    An :class:`Example` is a beginning: row ``t``, with stocks drawn under ``variant``. Prompt: the rules and the first
-    day. Answer: orders (``text/orders.py``), after a ``<think>`` block. Scored is the episode (``trade_rewards.py``).
+    An :class:`Example` is a start: row ``t``, with stocks drawn under ``variant``. The first messages are the rules and
+    the first day. An answer is orders (``text/parse.py``), after an optional ``<think>`` block.
     """
 
     config: TradeConfig
     panel: Panel
     split: Split
     name: str = "trade"
-    version: str = TRADE_VERSION
-    words: Sequence[str] = ("<think>", "</think>", "BUY", "SELL", "HOLD")
+    version: str = "1.0.0"
+    special_tokens: Sequence[str] = ("<think>", "</think>", "BUY", "SELL", "HOLD")
     action_names: Sequence[str] = ("BUY", "SELL", "HOLD")
     episodic: bool = True
     data: MarketData = field(init=False, repr=False)
@@ -48,78 +50,138 @@ class TradeTask(Task):
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **self.config.weights}
         self.data = MarketData(self.panel)
 
+    # episodes
+
     def rows(self, split: SplitName) -> NDArray[np.int64]:
-        """Date rows of a split."""
+        """The date rows of a split."""
         return self.split.rows(split)
 
-    def env(self, split: SplitName, observation: str = "text") -> TradingEnv:
-        """The environment on the rows of a split.
-
-        Raises:
-            EnvError: the split has no row that an episode fits behind.
-        """
-        settings = self.config.environment(observation=observation).model_dump()
-        return TradingEnv(self.data, rows=self.split.ends(split), **settings)
-
     def examples(self, split: SplitName) -> list[Example]:
-        """Every row of a split at which an episode can begin and end within it."""
+        """Every row of a split at which an episode can start and still end within the split."""
         starts = self.data.start_rows(self.config.environment(), self.split.ends(split))
         return [self.example(t) for t in starts.tolist()]
 
     def example(self, t: int, variant: int = 0) -> Example:
-        """A beginning at row ``t`` with the stocks of draw ``variant``."""
+        """A start at row ``t`` with the stocks of draw ``variant``."""
         date = self.panel.dates_T[t].astype("datetime64[D]")
         return Example(f"{date}#{variant}" if variant else str(date), t, 0, variant)
 
-    def reset(self, env: TradingEnv, example: Example) -> str:
-        """Begin the episode of an example; the first observation."""
-        observation: str = env.reset(seed=example.variant * SEEDS_APART + example.t, options={"start": example.t})[0]
-        return observation
+    def variant(self, example: Example, number: int) -> Example:
+        """The same start with another draw of stocks."""
+        return self.example(example.t, number)
 
-    def prompt(self, example: Example) -> Prompt:
+    def env(self, split: SplitName | None, observation: str = "text") -> TradingEnv:
+        """The environment on the rows of a split; on all rows where ``split`` is None.
+
+        Raises:
+            EnvError: the split has no row with a whole episode after it.
+        """
+        settings = self.config.environment(observation=observation).model_dump()
+        return TradingEnv(self.data, rows=None if split is None else self.split.ends(split), **settings)
+
+    def chat_env(self, split: SplitName | None) -> TradingChatEnv:
+        """The environment on the rows of a split, as a conversation."""
+        return TradingChatEnv(self.env(split), self.config.form, self.config.facts)
+
+    def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
-        env = TradingEnv(self.data, **self.config.environment().model_dump())
-        return Prompt(example.key, self.first_messages(env, self.reset(env, example)))
+        return self.chat_env(None).reset(example)
 
-    def first_messages(self, env: TradingEnv, observation: str) -> list[Message]:
-        """What the conversation about an episode begins with."""
-        return first_messages(env.config, observation, self.config.form, self.config.facts)
+    # answers
 
-    def heard(self, observation: str) -> str:
-        """A day's message."""
-        return turn(observation, self.config.form, self.config.facts)
-
-    def parse(self, text: str, names: Sequence[str] | None = None) -> list[Order]:
+    def parse(self, completion: str, names: Sequence[str] | None = None) -> list[Order]:
         """The orders of an answer.
 
         Args:
-            text: the answer.
-            names: the stocks as the episode calls them (``TradingEnv.names``); may be left out where they are masked.
+            completion: the answer.
+            names: the stocks as the episode calls them (``TradingEnv.names``). Not needed where they are masked.
 
         Raises:
             ParseError: an order cannot be read.
-            EnvError: stocks are not masked, and which of them the episode has was not said.
+            EnvError: stocks are not masked, and ``names`` is missing.
         """
         settings = self.config.environment()
         if names is None and not settings.mask:
-            raise EnvError("which stocks an answer may name is its episode's affair: give parse() its names.")
-        return parse_orders(text, names or [f"S{n}" for n in range(1, settings.tickers + 1)])
+            raise EnvError("stocks are not masked, so what an answer may name depends on its episode: give names.")
+        return parse_orders(completion, names or [f"S{n}" for n in range(1, settings.tickers + 1)])
 
-    def compose(self, action: Sequence[Order], reasoning: str) -> str:
-        """The answer that gives orders."""
-        return compose_orders(action, reasoning)
+    def format_answer(self, action: Sequence[Order], reasoning: str) -> str:
+        """The answer that states orders."""
+        return format_orders(action, reasoning)
 
     def action_name(self, action: Any) -> str:
         """BUY where anything is bought, else SELL where anything is sold, else HOLD."""
         sides = {order.side for order in action}
         return next((side for side in ("BUY", "SELL") if side in sides), "HOLD")
 
-    def conversations(
-        self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
-    ) -> list[Conversation]:
-        """The experts' episodes; see ``trajectories.py``."""
-        return expert_conversations(self, count, seed, self.examples("train") if pool is None else pool, turns)
+    # training
 
-    def texts(self, count: int, seed: int) -> list[str]:
-        """All messages of episodes of the expert's."""
-        return [message["content"] for talk in self.conversations(count, seed) for message in talk.messages]
+    @property
+    def turn_discounts(self) -> Mapping[str, float] | None:
+        """By component: 1 for those of the whole episode, else the recipe's ``discount``; None by episode."""
+        if self.config.advantage == "episode":
+            return None
+        return {name: 1.0 if name in OF_THE_EPISODE else self.config.discount for name in self.weights}
+
+    def episode_rewards(self, episodes: Sequence[Episode]) -> dict[str, Floats]:
+        """[D, B] of each component; see :func:`day_rewards`."""
+        envs: list[TradingEnv] = []
+        refused_DB = np.ones((self.config.environment().days, len(episodes)))
+        for b, episode in enumerate(episodes):
+            assert isinstance(episode.env, TradingChatEnv)
+            envs.append(episode.env.env)
+            refused_DB[: len(episode.turns), b] = [turn.result.info["refused"] for turn in episode.turns]
+        return day_rewards(envs, refused_DB)
+
+    def demonstrations(
+        self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
+    ) -> list[Demonstration]:
+        """Episodes of the demonstrators; see ``demonstrations.py``."""
+        pool = self.examples("train") if pool is None else pool
+        starts = [self.example(example.t) for example in pool]
+        return demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
+
+    def tokenizer_texts(self, count: int, seed: int) -> list[str]:
+        """All messages of demonstrations with ``count`` answers that bear loss."""
+        return [message["content"] for one in self.demonstrations(count, seed) for message in one.messages]
+
+
+def day_rewards(envs: Sequence[TradingEnv], refused_DB: Floats) -> dict[str, Floats]:
+    """Rewards by component of B finished episodes of D days.
+
+    Args:
+        envs: the environments, each at the end of its episode.
+        refused_DB: [D, B] refused orders; not 0 on days after a bankruptcy.
+
+    Returns:
+        [D, B] of each component:
+
+        - ``profit``: log return less the market's (buy and hold at the same costs), in daily volatilities of the
+          market.
+        - ``risk``: minus half the square of the log return in the same units: the price of variance.
+        - ``grade``: the episode's grade (``env/grading.py``) on its last day, 0 before.
+        - ``activity``: on the last day, the part of the grade for capital at work. It has the least luck in it, and
+          separates earning nothing in cash from earning nothing in the market.
+        - ``valid_order``: 1 on a day without a refused order, else 0.
+    """
+    days, cash = envs[0].config.days, envs[0].config.cash
+    found = market_portfolios([env.episode for env in envs])
+    scale_B = np.array([market.volatility for market in found])
+    equity_DB = np.stack([whole_path(env.equities, days) for env in envs], axis=1)
+    over_DB = np.arange(days)[:, None] >= np.array([len(env.equities) - 1 for env in envs])
+    market_DB = np.stack([market.equity_D for market in found], axis=1)
+    traded_B = np.array([sum(env.turnovers) / cash for env in envs])
+    change_DB = np.diff(np.log(np.maximum(equity_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
+    market_change_DB = np.diff(np.log(np.maximum(market_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
+    parts_4B = grade_paths(equity_DB, found, traded_B)
+    grade_DB, activity_DB = np.zeros_like(change_DB), np.zeros_like(change_DB)
+    grade_DB[-1] = list(WEIGHTS.values()) @ parts_4B
+    activity_DB[-1] = parts_4B[list(WEIGHTS).index("activity")]
+    return {
+        # A bankruptcy is charged on its day: it earns nothing when the market falls afterwards.
+        "profit": np.where(over_DB, 0.0, change_DB - market_change_DB),
+        "risk": -0.5 * change_DB**2,
+        "grade": grade_DB,
+        "activity": activity_DB,
+        "valid_order": (refused_DB == 0).astype(float),
+    }

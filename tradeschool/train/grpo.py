@@ -1,111 +1,149 @@
-"""Group relative policy optimisation by TRL's GRPOTrainer, with the prompt computed once per group."""
+"""Group relative policy optimisation (GRPO) by TRL's GRPOTrainer, with the prompt computed once for each group."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+import numpy as np
+from pydantic import Field
 
 from tradeschool.errors import RecipeError
-from tradeschool.market.slices import SliceConfig, sliced
-from tradeschool.models.turn import Turn, end_tokens
+from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
+from tradeschool.models.load import TRIED, check_room, refuse_too_long
+from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
-from tradeschool.train.sft import teller
-from tradeschool.train.stage import Context, Result, StageConfig
-from tradeschool.train.trl_arguments import arguments, configured, refuse_unread
+from tradeschool.train.curriculum import CurriculumConfig, select_examples
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
-UNREAD = {"cache_implementation": None, "generation_kwargs": None, "repetition_penalty": 1.0, "use_vllm": False}
-"""Fields of TRL's that only its own generation reads, and what they are where nobody sets them."""
-COUNTS = (
-    "gradient_accumulation_steps",
-    "generation_batch_size",
-    "per_device_train_batch_size",
-    "steps_per_generation",
-    "num_iterations",
-)
-"""Fields of TRL's that say how many steps a batch of completions serves."""
+MAKES = "language"
+ONLY_IN_TRL_GENERATION = {
+    "cache_implementation": None,
+    "generation_kwargs": None,
+    "repetition_penalty": 1.0,
+    "use_vllm": False,
+}
+"""Fields that only TRL's own generation reads, and their defaults."""
+FIRST_VARIANT = 1_000
+"""GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
 
 
-class Config(SliceConfig, StageConfig):
-    """``questions``: how many training questions to draw from; ``model``: the stage to start from.
+class Config(CurriculumConfig, StageConfig):
+    """The ``grpo`` stage.
 
-    ``by_date`` keeps the questions of a date together, dates in random order: in a batch of whole
-    dates what moves all stocks alike cancels, and cannot push all answers to one side. Otherwise
-    questions are shuffled one by one.
-    A question of a task of episodes begins one; all its answers are the completion (``train/episodes.py``), which
-    ``share_prefix`` does not touch. Their order is random either way.
-    ``share_prefix`` computes what the answers of a group share once (``train/prefix.py``); switch it
-    off for a model that takes no 4-D attention mask, or to generate with vLLM; TRL then writes the prompts itself, and
-    in those a marker of the chat template that stands in the news is one.
+    ``questions``: how many training questions to draw from. ``model``: the stage whose weights to start from.
+    ``by_date`` keeps the questions of a date together, dates in random order. In a batch of whole dates what moves all
+    stocks alike cancels, and cannot push all answers to one side. Otherwise questions are shuffled one by one.
+
+    In a task of episodes a question starts an episode; all its answers are the completion
+    (``train/grpo_trainers.py``), their order is random, and ``share_prefix`` has no effect. Otherwise ``share_prefix``
+    computes what the answers of a group share once (``train/prefix_tree.py``). Set it to false for a model that does
+    not support 4-D attention masks, or to generate with vLLM; TRL then renders the prompts itself, and text in the news
+    that spells a marker of the chat template becomes that marker.
     """
 
-    questions: int = Field(default=20_000, ge=1)
+    questions: int = Field(default=20_000, ge=1, le=10_000_000)
     by_date: bool = True
     share_prefix: bool = True
     model: str | None = None
 
-    @field_validator("trl")
-    @classmethod
-    def _resumable(cls, trl: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint holds no completions, so it must fall where new ones are generated."""
-        for key in COUNTS:
-            if not isinstance(trl.get(key), int | None):
-                raise ValueError(f"has {key}: {trl[key]!r}, but must have a whole number there")
-        every, save, strategy = _steps_per_draw(trl), trl.get("save_steps", 500), trl.get("save_strategy", "steps")
-        if every == 1 or strategy == "no":
-            return trl
-        if strategy != "steps" or not isinstance(save, int) or save % every:
-            said = f"save_steps: {save}" if strategy == "steps" else f"save_strategy: {strategy}"
-            raise ValueError(
-                f"must have a save_steps that {every} divides, for completions serve {every} steps "
-                f"(steps_per_generation, num_iterations), and has {said}. A run resumed between would end otherwise"
-            )
-        return trl
 
-
-def _steps_per_draw(trl: dict[str, Any]) -> int:
-    """How many optimizer steps one batch of completions serves, with TRL's own defaults."""
-    accumulated = trl.get("gradient_accumulation_steps") or 1
-    together = trl.get("generation_batch_size") or 0
-    steps = trl.get("steps_per_generation") or together // (trl.get("per_device_train_batch_size") or 8) or accumulated
-    served = steps * (trl.get("num_iterations") or 1)
-    return int(served // math.gcd(served, accumulated))
-
-
-def check_task(config: Config, task: Task) -> None:
-    """Refuse keys of ``trl`` that would change nothing.
+def check(config: Config, context: CheckContext) -> None:
+    """Refuse a task without rewards, and values that would fail during training or have no effect.
 
     Raises:
-        RecipeError: one is set.
+        RecipeError: one of these is the case.
     """
-    refuse_unread(config)
-    where = f"stages.{config.name}.trl"
-    if config.trl.get("chat_template_kwargs"):
+    task, name = context.task, config.name
+    if not any(task.weights.values()):
         raise RecipeError(
-            f"{where}.chat_template_kwargs: SFT and the exam would not see them. Write them as model.template, which "
-            "all do."
+            f"stages.{name}: the task '{task.name}' has no reward with a weight above 0, so nothing would be learned."
+        )
+    if task.episodic and not isinstance(task, MultiTurnTask):
+        raise RecipeError(f"stages.{name}: the task '{task.name}' has episodes but no chat_env() to play them in.")
+    _check_generation(config, task, context.model)
+    args = trl_arguments(config, task, Path("unused"), context.seed)
+    batch = args.per_device_train_batch_size * args.steps_per_generation
+    if (task.episodic or config.share_prefix) and batch % args.num_generations:
+        raise RecipeError(
+            f"stages.{name}.trl: per_device_train_batch_size x steps_per_generation is {batch}, which is not a "
+            f"multiple of num_generations {args.num_generations}. Change one of them."
+        )
+    _check_resumable(f"stages.{name}.trl", args)
+    examples = task.examples("train")
+    prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
+    key = f"stages.{name}.trl.max_completion_length"
+    refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
+
+
+def _check_generation(config: Config, task: Task, model: Any) -> None:
+    """Refuse keys that our own generation does not read."""
+    where, trl = f"stages.{config.name}.trl", config.trl
+    if task.episodic and trl.get("loss_type") == "dr_grpo":
+        raise RecipeError(
+            f"{where}.loss_type: dr_grpo divides by max_completion_length, which is that of one answer here and not "
+            "of the episode. Remove it, or use dapo or grpo."
         )
     ours = config.share_prefix or task.episodic
-    for key, usual in UNREAD.items():
-        if ours and config.trl.get(key, usual) not in (usual, None):
-            cure = "Remove it." if task.episodic else "Remove it, or switch the shared prefix off: share_prefix: false."
-            raise RecipeError(f"{where}.{key}: the sampling of answers here does not read it. {cure}")
+    for key, default in ONLY_IN_TRL_GENERATION.items():
+        if ours and trl.get(key, default) not in (default, None):
+            cure = "Remove it." if task.episodic else "Remove it, or set share_prefix: false."
+            raise RecipeError(f"{where}.{key} has no effect on how answers are sampled here. {cure}")
+    attention = getattr(model, "attention", "auto")
+    if config.share_prefix and not task.episodic and attention not in ("auto", "eager", "sdpa"):
+        raise RecipeError(
+            f"stages.{config.name}.share_prefix needs 4-D attention masks, which model.attention '{attention}' does "
+            "not support. Use eager or sdpa, or set share_prefix: false."
+        )
+
+
+def _check_resumable(where: str, args: Any) -> None:
+    """A checkpoint holds no completions, so it must fall on a step that generates new ones."""
+    completions = args.steps_per_generation * args.num_iterations
+    steps = completions // math.gcd(completions, args.gradient_accumulation_steps)
+    if steps == 1 or args.save_strategy == "no":
+        return
+    by_steps = args.save_strategy == "steps"
+    if not by_steps or args.save_steps % steps:
+        given = f"save_steps {args.save_steps:g}" if by_steps else f"save_strategy {args.save_strategy.value}"
+        raise RecipeError(
+            f"{where}: save_steps must be a multiple of {steps}, because completions serve {steps} steps "
+            f"(steps_per_generation, num_iterations), but the recipe has {given}. A run resumed in between would end "
+            "differently."
+        )
+
+
+def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
+    """TRL's GRPOConfig."""
+    from trl import GRPOConfig
+
+    from tradeschool.train.trainer import trl_config
+
+    fixed = {"remove_unused_columns": False, "reward_weights": list(task.weights.values())}
+    defaults = {"shuffle_dataset": not config.by_date}
+    return trl_config(GRPOConfig, config, folder, seed, defaults=defaults, fixed=fixed)
 
 
 def run(config: Config, context: Context) -> Result:
-    """Train on the task's rewards; weights go to ``weights/`` in the stage's folder."""
-    from trl import GRPOConfig
+    """Train on the task's rewards. Weights go to ``weights/`` in the stage's folder."""
+    from datasets import Dataset
 
     from tradeschool.train.trainer import finish, start, train
 
     model, tokenizer, peft = start(config.model, context)
-    args = configured(GRPOConfig, config.name, _arguments(config, context))
-    turn = Turn.of(tokenizer, end_tokens(model, tokenizer))
-    trainer = _trainer(config, context, args.num_generations, turn)(
+    args = trl_arguments(config, context.task, context.folder, context.seed)
+    renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
+    with context.console.status("Writing questions"):
+        examples = training_examples(config, context)
+        rows = dataset_rows(context.task, examples, renderer)
+    key = f"stages.{config.name}.trl.max_completion_length"
+    check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
+    trainer = _trainer(config, context.task, examples, args.num_generations, renderer)(
         model=model,
         args=args,
-        train_dataset=_questions(config, context, turn),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=peft,
     )
@@ -113,60 +151,45 @@ def run(config: Config, context: Context) -> Result:
     return finish(trainer, tokenizer, context, summary=("reward", "entropy", "kl", "parse_errors"))
 
 
-def _trainer(config: Config, context: Context, group: int, turn: Turn) -> Any:
-    """The trainer of the task's kind, which wants what all have in common."""
-    task: Any = context.task
-    if task.episodic:
-        from tradeschool.train.episodes import EpisodeTrainer
-
-        return partial(EpisodeTrainer, task=task)
+def _trainer(config: Config, task: Task, examples: list[Example], group: int, renderer: ChatRenderer) -> Any:
+    """The trainer of the task's kind, which takes the arguments that all have in common."""
+    from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.rewards import reward_functions
-    from tradeschool.train.shared import ResumableTrainer, SharedPrefixTrainer
 
+    if task.episodic:
+        return partial(MultiTurnTrainer, task=task, examples=examples)
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
-    return partial(trainer, reward_funcs=reward_functions(task, group, turn.decode))
+    return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))
 
 
-def _arguments(config: Config, context: Context) -> dict[str, Any]:
-    given = arguments(config, context.folder, context.seed)
-    names = list(context.task.weights)
-    given.setdefault("shuffle_dataset", not config.by_date)
-    return {**given, "remove_unused_columns": False, "reward_weights": [context.task.weights[name] for name in names]}
+# questions ----------------------------------------------------------------------------------------
 
 
-def _questions(config: Config, context: Context, turn: Turn | None = None) -> Any:
-    """A seeded draw from the training split: the prompt, and which example it came from."""
-    from datasets import Dataset
-
-    with context.console.status("Writing questions"):
-        tell = teller(context)
-        pool = sliced(context.task, config, context.panel, count=config.questions, seed=context.seed, tell=tell)
-        task: Any = context.task
-        if task.episodic:
-            from tradeschool.train.episodes import questions
-
-            return Dataset.from_list(questions(task, pool, config.questions, context.seed))
-        folded = turn.folded if turn else list
-        return Dataset.from_list(
-            [
-                {
-                    "prompt": folded(context.task.prompt(example).messages),
-                    "key": example.key,
-                    "t": example.t,
-                    "n": example.n,
-                }
-                for example in draw(pool, config, context.seed)
-            ]
-        )
+def training_examples(config: Config, context: Context) -> list[Example]:
+    """A seeded draw from the training split, in the order of training."""
+    task, count, seed = context.task, config.questions, context.seed
+    pool = select_examples(task, config, context.panel, count=count, seed=seed, log=context.log)
+    return draw_episodes(task, pool, count, seed) if isinstance(task, MultiTurnTask) else draw(pool, config, seed)
 
 
 def draw(pool: list[Example], config: Config, seed: int) -> list[Example]:
-    """``questions`` of the pool in the order of training: shuffled, or by dates in random order."""
-    import numpy as np
-
+    """``questions`` of the pool, shuffled one by one or by date."""
     rng = np.random.default_rng([seed, 13])
     shuffled = [pool[i] for i in rng.permutation(len(pool))]
     if config.by_date:
-        turn = {t: place for place, t in enumerate(rng.permutation(sorted({example.t for example in pool})).tolist())}
-        shuffled.sort(key=lambda example: turn[example.t])
+        place = {t: place for place, t in enumerate(rng.permutation(sorted({example.t for example in pool})).tolist())}
+        shuffled.sort(key=lambda example: place[example.t])
     return shuffled[: config.questions]
+
+
+def draw_episodes(task: MultiTurnTask, pool: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """``count`` examples in random order: every example of the pool once before any comes again."""
+    rng = np.random.default_rng([seed, 29])
+    order = np.concatenate([rng.permutation(len(pool)) for _ in range(-(-count // len(pool)))])
+    return [task.variant(pool[i], FIRST_VARIANT + place // len(pool)) for place, i in enumerate(order[:count].tolist())]
+
+
+def dataset_rows(task: Task, examples: list[Example], renderer: ChatRenderer) -> list[dict[str, Any]]:
+    """Rows for TRL: ``prompt``, and in ``example`` the index of the example, so that any payload survives."""
+    supported = list if task.episodic else renderer.supported
+    return [{"prompt": supported(task.messages(example)), "example": i} for i, example in enumerate(examples)]

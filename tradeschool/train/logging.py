@@ -1,4 +1,4 @@
-"""What a TRL trainer reports, as a progress bar for a person and JSON lines for the report."""
+"""Training figures: a progress bar for people, JSON lines for the report."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ METRICS = "metrics.jsonl"
 
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
-    """A progress display in the house's columns."""
+    """A progress display with our columns."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,9 +28,15 @@ def progress(console: Console) -> Iterator[Progress]:
 
 
 def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...]) -> Any:
-    """A transformers callback: moves the bar at every step, writes every log entry to ``path``.
+    """A transformers callback that moves the bar at every step and writes every log entry to a file.
 
-    After a resume, entries behind the checkpoint's step are dropped: they will come again.
+    After a resume, entries after the checkpoint's step are dropped: they will come again.
+
+    Args:
+        bar: the display.
+        title: of its row.
+        path: the file.
+        shown: figures beside the bar.
     """
     from transformers import TrainerCallback
 
@@ -42,7 +48,7 @@ def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.update(self.bar, completed=state.global_step)
-            # Figures since the last entry are in no checkpoint: without this a resume would lose them.
+            # A checkpoint does not hold the figures since the last entry: without this a resume would lose them.
             control.should_log = control.should_log or control.should_save
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -57,7 +63,7 @@ def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...])
 
 
 def _number(value: Any) -> Any:
-    """TRL logs numbers as formatted strings in places; JSON knows no NaN."""
+    """TRL logs some numbers as formatted strings; JSON has no NaN."""
     try:
         number = float(value)
     except ValueError:
@@ -66,7 +72,7 @@ def _number(value: Any) -> Any:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All entries of a metrics file; none where there is no file. A half-written last line is left out."""
+    """All entries of a metrics file, none where there is no file. A half-written last line is left out."""
     if not path.exists():
         return []
     rows = []

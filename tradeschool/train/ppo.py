@@ -1,39 +1,46 @@
-"""Proximal policy optimisation by Stable-Baselines3, on the numbers of an environment instead of its text."""
+"""Proximal policy optimization with Stable-Baselines3, on an environment's numeric observations."""
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from rich.progress import Progress, TaskID
 
-from tradeschool.env.conversation import Facts
+from tradeschool.config.check import faults
+from tradeschool.env.render import Facts
 from tradeschool.errors import RecipeError
 from tradeschool.tasks.base import Task
 from tradeschool.train.logging import METRICS, progress, read_metrics, write_rows
-from tradeschool.train.stage import Context, Result, StageConfig
+from tradeschool.train.stage import CheckContext, Context, Kind, Result, StageConfig
 
 if TYPE_CHECKING:
-    from tradeschool.env.harness import Agent
-    from tradeschool.env.trading import TradingEnv
+    from tradeschool.env.strategies import Agent
+    from tradeschool.env.trading_env import TradingEnv
 
+MAKES: Kind = "numeric"
 SB3 = "stable_baselines3:PPO"
 ENVS = 100
-"""Episodes side by side: more are stepped faster, and leave fewer updates to the same number of steps."""
-SHOWN = ("episode_return", "entropy")
+"""Parallel episodes. More of them step faster, but leave fewer updates for the same number of steps."""
+IGNORED = {
+    "seed": "episodes would not follow it. Set the seed of the recipe, or of the leaderboard's agent.",
+    "tensorboard_log": "nothing would be written there. The metrics are in metrics.jsonl. Remove it.",
+}
+"""Arguments of PPO without the effect that a user expects, and what to do instead."""
+PROGRESS_METRICS = ("episode_return", "entropy")
 SUMMARY = ("step", "episode_return", "entropy", "steps_per_second")
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 
 class Config(StageConfig):
-    """``steps``: decisions to learn from, rounded up to whole rounds; ``envs``: episodes played side by side.
+    """Settings of the ``ppo`` stage.
 
-    ``facts`` are those of the market that the network reads, by default those that the task tells a language model; the
-    account and the holdings are always read. ``sb3`` goes verbatim to Stable-Baselines3's PPO, over what the house sets
-    (``train/ppo_learner.py``).
+    Attributes:
+        steps: decisions to learn from, rounded up to whole rollouts.
+        envs: parallel episodes.
+        facts: the market facts that the network reads; by default those that the task shows a language model. The
+            network always reads the account and the holdings.
+        sb3: passed unchanged to Stable-Baselines3's PPO; overrides our defaults (``train/ppo_learner.py``).
     """
 
     steps: int = Field(default=20_000, ge=1)
@@ -42,31 +49,39 @@ class Config(StageConfig):
     sb3: dict[str, Any] = Field(default={})
 
 
-def check_task(config: Config, task: Task) -> None:
-    """Refuse a task without an environment, and values that PPO cannot learn with, before any stage has run.
+def check(config: Config, context: CheckContext) -> None:
+    """Refuse, before any stage runs, a task without an environment and values that PPO cannot train with.
 
     Raises:
-        RecipeError: the task has none, or PPO fails with what ``sb3`` holds.
+        RecipeError: the task has no environment, or PPO fails with the values in ``sb3``.
         EnvError: no episode fits into the training rows.
     """
-    _check_env(config, task)
-    if not config.sb3:  # what the house sets is known to do
+    env = _training_env(config, context.task)
+    if not config.sb3:  # our defaults are known to work
         return
-    from tradeschool.train.ppo_learner import try_out
+    from tradeschool.train.ppo_learner import dry_run
 
-    playable: Any = task
     try:
-        env = playable.env("train", observation="numeric")
-        try_out(env, envs=config.envs, sb3=config.sb3, facts=_facts(config, task))
+        _check_keys(config.sb3)
+        dry_run(env, envs=config.envs, sb3=config.sb3, facts=_facts(config, context.task))
     except RecipeError as error:
         raise RecipeError(f"stages.{config.name}.{error}") from error
 
 
-def _check_env(config: Config, task: Task) -> None:
-    if not hasattr(task, "env"):
-        raise RecipeError(
-            f"stages.{config.name}: the task '{task.name}' has no environment to play. Take task: {{name: trade}}."
-        )
+def unusable(sb3: Mapping[str, Any], target: Any = SB3) -> Iterator[tuple[str, str]]:
+    """The keys of ``sb3`` that PPO does not accept or that would have no effect, each with the reason.
+
+    Args:
+        sb3: arguments of PPO.
+        target: the class that receives them, or its import path.
+    """
+    yield from faults(sb3, target)
+    yield from ((key, reason) for key, reason in IGNORED.items() if sb3.get(key) is not None)
+
+
+def _check_keys(sb3: Mapping[str, Any]) -> None:
+    for key, fault in unusable(sb3):
+        raise RecipeError(f"sb3.{key}: {fault}")
 
 
 def train_ppo(
@@ -77,85 +92,84 @@ def train_ppo(
     sb3: dict[str, Any] | None = None,
     envs: int = ENVS,
     facts: Sequence[str] | None = None,
-    progress: Callable[[Figures], None] = lambda figures: None,
+    progress: Callable[[Metrics], None] = lambda metrics: None,
 ) -> "Agent":
-    """An agent that has learned from ``steps`` decisions in an environment with numeric observations.
+    """Train an agent on an environment with numeric observations.
 
     Args:
-        env: market, rows and rules; it is neither reset nor stepped.
-        steps: of all episodes together, rounded up to whole rounds.
-        seed: of weights, episodes and exploration; the same seed gives the same agent.
-        sb3: arguments of Stable-Baselines3's PPO, over the house's.
-        envs: episodes side by side.
-        facts: of the market's (``env/conversation.py``), those that the network reads; all where they are not given.
-        progress: given every round's figures, ``step`` among them.
+        env: market, rows and rules. It is neither reset nor stepped.
+        steps: decisions over all episodes, rounded up to whole rollouts.
+        seed: for weights, episodes and exploration. The same seed gives the same agent.
+        sb3: arguments of Stable-Baselines3's PPO; they override our defaults.
+        envs: parallel episodes.
+        facts: the market facts (``env/render.py``) that the network reads; all by default.
+        progress: called with the metrics of every rollout, ``step`` among them.
+
+    Returns:
+        The agent. It takes the mode of its action distribution.
 
     Raises:
-        RecipeError: PPO refuses an argument or fails with it, there is no such fact, or the training has diverged.
+        RecipeError: PPO fails with an argument, a fact is unknown, or the training has diverged.
     """
-    from tradeschool.policies.sb3 import Sb3Agent
-    from tradeschool.train.ppo_learner import learn
+    from tradeschool.policies.numeric import NumericAgent
+    from tradeschool.train.ppo_learner import dry_run, learn
 
-    return Sb3Agent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, facts=facts, tell=progress).policy)
+    if sb3:
+        _check_keys(sb3)
+        dry_run(env, envs=envs, sb3=sb3, facts=facts)
+    return NumericAgent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, facts=facts, on_rollout=progress).policy)
 
 
 def run(config: Config, context: Context) -> Result:
-    """Train on the training rows; ``weights/ppo.zip`` is the agent, as Stable-Baselines3 saves it."""
-    from tradeschool.policies.sb3 import save_agent
+    """Train on the training rows and save the agent in ``weights/``."""
+    from tradeschool.policies.numeric import AGENT_FILE, save_agent
     from tradeschool.train.ppo_learner import learn
 
-    _check_env(config, context.task)
-    task: Any = context.task
-    checkpoint = context.folder / "checkpoints" / "ppo.zip"
-    try:
-        with progress(context.console) as bar:
-            row = bar.add_task(config.name, total=config.steps, figures="")
-            model = learn(
-                task.env("train", observation="numeric"),
-                steps=config.steps,
-                seed=context.seed,
-                envs=config.envs,
-                sb3=config.sb3,
-                facts=_facts(config, task),
-                tell=_Diary(context.folder / METRICS, bar, row, config.steps),
-                checkpoint=checkpoint,
-            )
-    except RecipeError as error:
-        raise RecipeError(f"stages.{config.name}.{error}") from error
+    env, path = _training_env(config, context.task), context.folder / METRICS
+    checkpoint = context.folder / "checkpoints" / "ppo.pt"
+    interrupted = read_metrics(path)
+    with progress(context.console) as bar:
+        row = bar.add_task(config.name, total=config.steps, figures="")
+
+        def report(metrics: Metrics) -> None:
+            if interrupted:
+                # Rows that the interrupted run wrote after its checkpoint come again.
+                write_rows(path, [old for old in interrupted if old["step"] < metrics["step"]])
+                interrupted.clear()
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
+            shown = " ".join(f"{key} {metrics[key]:.4f}" for key in PROGRESS_METRICS if key in metrics)
+            bar.update(row, completed=min(metrics["step"], config.steps), figures=shown)
+
+        given: dict[str, Any] = {"steps": config.steps, "seed": context.seed, "envs": config.envs, "sb3": config.sb3}
+        try:
+            model = learn(env, **given, facts=_facts(config, context.task), on_rollout=report, checkpoint=checkpoint)
+        except RecipeError as error:
+            raise RecipeError(f"stages.{config.name}.{error}") from error
     weights = context.folder / "weights"
-    save_agent(model, weights)
+    save_agent(model, weights / AGENT_FILE)
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
-    last = read_metrics(context.folder / METRICS)[-1]
+    last = read_metrics(path)[-1]
     return Result(weights=weights, kind="numeric", summary={key: last[key] for key in SUMMARY if key in last})
 
 
-def _facts(config: Config, task: Any) -> Sequence[str] | None:
-    """What the network is to read; None for all, where neither stage nor task says it or ``sb3`` does."""
+def _training_env(config: Config, task: Task) -> "TradingEnv":
+    """The task's environment on the training rows; RecipeError where it has none."""
+    make = getattr(task, "env", None)
+    if make is None:
+        raise RecipeError(
+            f"stages.{config.name}: the task '{task.name}' has no trading environment. Use task: {{name: trade}}."
+        )
+    env: TradingEnv = make("train", observation="numeric")
+    return env
+
+
+def _facts(config: Config, task: Task) -> Sequence[str] | None:
+    """The facts that the network reads: the stage's, those in ``sb3``, the task's, or None for all."""
     if config.facts is not None:
         return config.facts
     network = config.sb3.get("policy_kwargs")
     if isinstance(network, dict) and "features_extractor_kwargs" in network:
         return None
-    told: Sequence[str] | None = getattr(getattr(task, "config", None), "facts", None)
-    return told
-
-
-@dataclass
-class _Diary:
-    """Writes every round's figures to ``path`` and moves the bar's ``row``."""
-
-    path: Path
-    bar: Progress
-    row: TaskID
-    steps: int
-    begun: bool = False
-
-    def __call__(self, figures: Figures) -> None:
-        if not self.begun:
-            # What a cut-off attempt wrote behind its checkpoint comes again.
-            write_rows(self.path, [one for one in read_metrics(self.path) if one["step"] < figures["step"]])
-            self.begun = True
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
-        shown = " ".join(f"{key} {figures[key]:.4f}" for key in SHOWN if key in figures)
-        self.bar.update(self.row, completed=min(figures["step"], self.steps), figures=shown)
+    shown: Sequence[str] | None = getattr(getattr(task, "config", None), "facts", None)
+    return shown

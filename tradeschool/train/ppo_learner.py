@@ -1,7 +1,7 @@
-"""Stable-Baselines3's PPO on a batch of trading episodes: what the house sets, and rounds that a cut cannot change."""
+"""The PPO training loop: our default arguments, exact resume, and a dry run that finds wrong arguments."""
 
-import io
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,33 +17,19 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import safe_mean, set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
-from tradeschool.env.trading import TradingEnv
-from tradeschool.env.vec import VecTradingEnv
-from tradeschool.errors import RecipeError
+from tradeschool.env.sb3_env import SB3TradingEnv
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.errors import RecipeError, TradeschoolError
 from tradeschool.policies.numeric import StockPolicy, network_options
-from tradeschool.policies.sb3 import DATA, read_parts, write_bytes
-from tradeschool.train.ppo_faults import diverged, plain_fault, refused, unusable
 
-UNIT = 0.01
-"""Of the rewards that are learned from: the daily volatility of a usual stock. As log returns they are so small that
-the value network's first guesses, of about 1, would drown them."""
-LONGEST_ROUND = 64
-"""Days of a round; a round is a whole episode where that is shorter, so that every day is seen equally often."""
-LARGEST_BATCH, SMALLEST_BATCH = 256, 64
+REWARD_UNIT = 0.01
+"""Rewards are divided by this, the daily volatility of a typical stock. Log returns themselves are so small that the
+value network's first guesses, of about 1, would drown them."""
+MAX_ROLLOUT_DAYS = 64
+"""Days of a rollout. Where an episode is shorter, a rollout is one episode, so that every day is seen equally often."""
+MIN_BATCH, MAX_BATCH = 64, 256
 CHECKPOINT_SECONDS = 20.0
-_REFUSALS = (
-    ValueError,
-    TypeError,
-    AssertionError,
-    RuntimeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-)
-"""What building a PPO ends in where a value is wrong."""
-
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 
 def learn(
@@ -54,41 +40,36 @@ def learn(
     envs: int,
     sb3: dict[str, Any] | None = None,
     facts: Sequence[str] | None = None,
-    tell: Callable[[Figures], None] = lambda figures: None,
+    on_rollout: Callable[[Metrics], None] = lambda metrics: None,
     checkpoint: Path | None = None,
 ) -> PPO:
-    """Train on ``steps`` decisions, rounded up to whole rounds, in ``envs`` episodes side by side.
+    """Train a PPO with the arguments of :func:`tradeschool.train.ppo.train_ppo`.
 
-    The same arguments give the same weights, whether or not the training was cut off and goes on from ``checkpoint``.
+    The same arguments give the same weights, whether or not the training was interrupted and resumed.
 
     Args:
-        env: market, rows and rules; numeric observations.
-        steps: of all episodes together.
-        seed: of weights, episodes and exploration.
-        envs: episodes side by side.
-        sb3: arguments of PPO, over the house's.
-        facts: of the market's, those that the network reads; all where they are not given.
-        tell: given the figures of every round.
-        checkpoint: where to keep one; what lies there is gone on from.
+        checkpoint: where to keep one. If the file exists, training resumes from it.
 
     Raises:
-        RecipeError: PPO refuses an argument or fails with it, or the training has diverged.
+        RecipeError: the observations are text, a fact is unknown, or the training has diverged.
     """
     sb3 = sb3 or {}
     with _one_thread():
         model = new_model(env, seed, envs, sb3, facts)
-        rounds = Rounds(env.config.days, seed, tell, checkpoint)
+        callback = RolloutCallback(env.config.days, seed, on_rollout, checkpoint)
         if checkpoint is not None and checkpoint.exists():
-            _go_on(model, checkpoint)
+            _load_checkpoint(model, checkpoint)
         if model.num_timesteps < steps:
-            _fit(model, steps - model.num_timesteps, rounds, sb3)
+            _fit(model, steps - model.num_timesteps, callback)
     if not all(bool(torch.isfinite(weights).all()) for weights in model.policy.parameters()):
-        raise diverged(model.learning_rate)
+        raise _diverged(model)
     return model
 
 
-def try_out(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> None:
-    """Find out in a moment whether PPO can learn with ``sb3``: it is built as it will be, and learns from four days.
+def dry_run(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> None:
+    """Check in a moment whether PPO can train with ``sb3``: build the model as it will be, and train on four days.
+
+    Stable-Baselines3 checks few values, so a wrong one can end in any error.
 
     Raises:
         RecipeError: it cannot.
@@ -96,32 +77,29 @@ def try_out(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[
     epochs = sb3.get("n_epochs", 1)
     small = {**sb3, "n_steps": 2, "n_epochs": min(epochs, 1) if isinstance(epochs, int) else epochs}
     with _one_thread(), warnings.catch_warnings():
-        new_model(env, 0, envs, sb3, facts)
-        warnings.simplefilter("ignore")  # of a minibatch larger than these four
-        model = new_model(env, 0, 2, small, facts)
-        _fit(model, 1, Rounds(env.config.days, 0, lambda figures: None, None), sb3)
-
-
-def _fit(model: PPO, steps: int, rounds: "Rounds", sb3: dict[str, Any]) -> None:
-    try:
-        model.learn(steps, rounds, log_interval=None, reset_num_timesteps=False)
-    except Exception as error:
-        told = plain_fault(error, sb3, model.learning_rate)
-        if told is None:
+        try:
+            new_model(env, 0, envs, sb3, facts)
+            warnings.simplefilter("ignore")  # about a minibatch larger than these four days
+            model = new_model(env, 0, 2, small, facts)
+            _fit(model, 1, RolloutCallback(env.config.days, 0, lambda metrics: None, None))
+        except TradeschoolError:
             raise
-        raise told from error
+        except Exception as error:
+            given = ", ".join(f"{key}: {value!r}" for key, value in sb3.items())
+            raise RecipeError(
+                f"sb3: PPO cannot train with {given} ({type(error).__name__}: {error}). "
+                "Correct the values in the recipe."
+            ) from error
 
 
 def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts: Sequence[str] | None = None) -> PPO:
     """An untrained PPO.
 
     Raises:
-        RecipeError: PPO refuses an argument, or there is no such fact.
+        RecipeError: the observations are text, or a fact is unknown.
     """
-    for key, fault in unusable(sb3, PPO):
-        raise RecipeError(f"sb3.{key}: {fault}")
     if env.config.observation != "numeric":
-        raise RecipeError("PPO sees numbers, and this environment tells texts. Make it with observation='numeric'.")
+        raise RecipeError("PPO needs numeric observations, but this environment gives text. Set observation='numeric'.")
     wanted = sb3.get("policy_kwargs") or {}
     if not isinstance(wanted, dict):
         raise RecipeError(f"sb3.policy_kwargs: is {wanted!r}, but must be a mapping of keys and values.")
@@ -129,84 +107,77 @@ def new_model(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any], facts:
         network = network_options(wanted, facts)
     except ValueError as error:
         raise RecipeError(f"facts {error}") from error
-    given = {**house(env, seed, envs, sb3), **sb3, "policy_kwargs": network}
-    played = VecMonitor(VecTradingEnv(env, envs, UNIT))
-    try:
-        model = PPO(StockPolicy, played, **given)
-    except _REFUSALS as error:
-        raise refused(error, sb3) from error
+    arguments = {**default_arguments(env, seed, envs, sb3), **sb3, "policy_kwargs": network}
+    model = PPO(StockPolicy, VecMonitor(SB3TradingEnv(env, envs, REWARD_UNIT)), **arguments)
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
 
 
-def house(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any]) -> dict[str, Any]:
-    """What the house sets, chosen on validation rows of the practice market; ``sb3`` has the last word."""
-    days = sb3.get("n_steps", min(env.config.days, LONGEST_ROUND))
+def default_arguments(env: TradingEnv, seed: int, envs: int, sb3: dict[str, Any]) -> dict[str, Any]:
+    """Our defaults, chosen on validation rows of the synthetic market; ``sb3`` overrides them."""
+    days = sb3.get("n_steps", min(env.config.days, MAX_ROLLOUT_DAYS))
     decisions = days * envs if isinstance(days, int) else 0
-    fitting = [size for size in range(SMALLEST_BATCH, LARGEST_BATCH + 1) if decisions % size == 0]
+    divisors = [size for size in range(MIN_BATCH, MAX_BATCH + 1) if decisions % size == 0]
     return {
         "n_steps": days,
-        "batch_size": fitting[-1] if fitting else min(LARGEST_BATCH, max(decisions, 2)),
+        "batch_size": divisors[-1] if divisors else min(MAX_BATCH, max(decisions, 2)),
         "n_epochs": 5,
         "learning_rate": 1e-3,
         "gamma": 0.9,
         "gae_lambda": 0.9,
         "stats_window_size": envs,
         "seed": seed,
-        # The networks are so small that a GPU only waits for them.
+        # The networks are too small to gain from a GPU.
         "device": "cpu",
     }
 
 
-class Rounds(BaseCallback):
-    """Tells the figures of every round, and makes what follows a checkpoint the same whether or not it was loaded.
+class RolloutCallback(BaseCallback):
+    """Reports the metrics of every rollout, and makes training after a checkpoint the same as without one.
 
-    Whenever the episodes of a round end together, chance and episodes begin anew from the seed and the number of
-    steps so far: nothing but weights, optimizer and that number has to be kept. Only there a checkpoint is written.
+    Whenever the episodes of a rollout end together, random state and episodes restart from the seed and the number of
+    steps so far, so a checkpoint needs only weights, optimizer and that number. Checkpoints are written only there.
     """
 
-    def __init__(self, days: int, seed: int, tell: Callable[[Figures], None], checkpoint: Path | None) -> None:
+    def __init__(self, days: int, seed: int, on_rollout: Callable[[Metrics], None], checkpoint: Path | None) -> None:
         super().__init__()
-        self._days, self._seed, self._tell, self._checkpoint = days, seed, tell, checkpoint
-        self._told = -1
+        self._days, self._seed, self._on_rollout, self._checkpoint = days, seed, on_rollout, checkpoint
+        self._reported = -1
 
     def _on_training_start(self) -> None:
-        self._told = self.model.num_timesteps
+        self._reported = self.model.num_timesteps
         self._saved = self._since = time.monotonic()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        self._tell_round()
+        self._report()
         length = self.model.n_steps
-        rounds = self.model.num_timesteps // (length * self.model.n_envs)
-        if rounds % (math.lcm(length, self._days) // length) == 0:
-            self._keep()
-            self._begin_anew()
+        rollouts = self.model.num_timesteps // (length * self.model.n_envs)
+        if rollouts % (math.lcm(length, self._days) // length) == 0:
+            self._save()
+            self._reseed()
 
     def _on_training_end(self) -> None:
-        self._tell_round()
+        self._report()
 
-    def _tell_round(self) -> None:
+    def _report(self) -> None:
         model = self.model
-        if model.num_timesteps == self._told:
+        if model.num_timesteps == self._reported:
             return
         now = time.monotonic()
-        speed = (model.num_timesteps - self._told) / max(now - self._since, 1e-9)
-        figures = _figures(model) | {"steps_per_second": round(speed, 1)}
-        self._told, self._since = model.num_timesteps, now
-        self._tell(figures)
+        speed = (model.num_timesteps - self._reported) / max(now - self._since, 1e-9)
+        metrics = _metrics(model) | {"steps_per_second": round(speed, 1)}
+        self._reported, self._since = model.num_timesteps, now
+        self._on_rollout(metrics)
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         if self._checkpoint is not None and time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
-            content = io.BytesIO()
-            self.model.save(content)
-            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self._checkpoint, content.getvalue())
+            _save_checkpoint(self.model, self._checkpoint)
             self._saved = time.monotonic()
 
-    def _begin_anew(self) -> None:
+    def _reseed(self) -> None:
         model = self.model
         seed = int(np.random.SeedSequence([self._seed, model.num_timesteps]).generate_state(1)[0])
         set_random_seed(seed)
@@ -218,13 +189,13 @@ class Rounds(BaseCallback):
             model.policy.reset_noise(model.n_envs)
 
 
-def _figures(model: PPO) -> Figures:
-    """A round's figures as Stable-Baselines3 names them, without the folder before the name."""
+def _metrics(model: PPO) -> Metrics:
+    """A rollout's metrics under Stable-Baselines3's names, without the prefix before the slash."""
     found = {name.rpartition("/")[2]: float(value) for name, value in model.logger.name_to_value.items()}
     model.logger.dump(model.num_timesteps)
     episodes = model.ep_info_buffer or ()
     if episodes:
-        found["episode_return"] = float(safe_mean([one["r"] for one in episodes])) * UNIT
+        found["episode_return"] = float(safe_mean([one["r"] for one in episodes])) * REWARD_UNIT
         found["episode_days"] = float(safe_mean([one["l"] for one in episodes]))
     if "entropy_loss" in found:
         found["entropy"] = -found.pop("entropy_loss")
@@ -232,17 +203,38 @@ def _figures(model: PPO) -> Figures:
     return {"step": model.num_timesteps, **finite}
 
 
-def _go_on(model: PPO, checkpoint: Path) -> None:
-    """Weights, optimizer and counts of a checkpoint; nothing in it is unpickled."""
-    content = checkpoint.read_bytes()
-    data = read_parts(content, checkpoint)[DATA]
-    model.set_parameters(io.BytesIO(content), device="cpu")
-    model.num_timesteps, model._n_updates = int(data["num_timesteps"]), int(data["_n_updates"])
+def _save_checkpoint(model: PPO, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    state = {"steps": model.num_timesteps, "updates": model._n_updates, "parameters": model.get_parameters()}
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _load_checkpoint(model: PPO, path: Path) -> None:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.set_parameters(state["parameters"], device="cpu")
+    model.num_timesteps, model._n_updates = state["steps"], state["updates"]
+
+
+def _fit(model: PPO, steps: int, callback: RolloutCallback) -> None:
+    try:
+        model.learn(steps, callback, log_interval=None, reset_num_timesteps=False)
+    except ValueError as error:
+        if "Expected parameter" in str(error):  # torch: a parameter is NaN
+            raise _diverged(model) from error
+        raise
+
+
+def _diverged(model: PPO) -> RecipeError:
+    return RecipeError(
+        f"sb3: the training has diverged, so its weights are useless. Lower learning_rate ({model.learning_rate})."
+    )
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """For such small networks a second thread costs more than it gives, and sums depend on how many there are."""
+    """For such small networks a second thread costs more than it gives, and sums depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,48 +1,124 @@
-"""Supervised fine-tuning on answers worth imitating, by TRL's SFTTrainer (loss on the answer alone)."""
+"""Supervised fine-tuning by TRL's SFTTrainer, with loss on the answers alone."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from tradeschool.errors import RecipeError
-from tradeschool.market.slices import SliceConfig, sliced
-from tradeschool.models.turn import Turn, end_tokens
-from tradeschool.models.turns import Turns, transcribe
-from tradeschool.tasks.base import Example, Task
-from tradeschool.train.stage import Context, Result, StageConfig
-from tradeschool.train.trl_arguments import arguments, configured, refuse_unread
+from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of, transcribe
+from tradeschool.models.load import preview
+from tradeschool.tasks.base import Example, Message, Task
+from tradeschool.train.curriculum import CurriculumConfig, select_examples
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
 TRL = "trl:SFTConfig"
+MAKES = "language"
+TRIED = 24
+"""Answers to imitate whose lengths are checked before the first stage."""
+Row = dict[str, list[int]]
+"""``input_ids``, and a mask of the tokens that bear loss."""
 
 
-class Config(SliceConfig, StageConfig):
-    """``examples``: how many answers to imitate; ``model``: the stage whose weights to start from.
+class Config(CurriculumConfig, StageConfig):
+    """The ``sft`` stage.
 
-    By default the stage starts from the stage before it, or from the untrained model. ``slice`` says
-    which questions the answers are drawn for; which answers there are to them is the task's affair. Of a task of
-    episodes whole conversations are imitated, until ``examples`` answers in them bear loss; ``turns`` ends each after
-    so many answers, which is cheap and teaches how to read a day before long conversations teach the rest.
+    ``examples``: how many answers to imitate. ``model``: the stage whose weights to start from; by default the last
+    stage that trained a language model, or the untrained model. ``curriculum`` sets which questions the answers are
+    written for; the task decides which answers. ``data`` names an earlier stage whose data set is imitated instead, its
+    first ``examples`` rows. In a task of episodes whole conversations are imitated, until ``examples`` answers in them
+    bear loss; ``turns`` ends each after that many answers, which is cheap and teaches how to read a day before long
+    conversations teach the rest.
     """
 
-    examples: int = Field(default=12_000, ge=1)
+    examples: int = Field(default=12_000, ge=1, le=10_000_000)
     turns: int | None = Field(default=None, ge=1)
+    data: str | None = None
     model: str | None = None
 
 
+def check(config: Config, context: CheckContext) -> None:
+    """Refuse a task without answers to imitate, and values that would fail during training or have no effect.
+
+    Raises:
+        RecipeError: one of these is the case.
+    """
+    task = context.task
+    _check_source(config, task, [stage.name for stage in context.stages])
+    where, trl = f"stages.{config.name}.trl", config.trl
+    if task.episodic and trl.get("completion_only_loss") is False:
+        raise RecipeError(f"{where}.completion_only_loss: in episodes only the answers bear loss. Remove it.")
+    if trl.get("packing") and not trl.get("max_length"):
+        raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
+    args = trl_arguments(config, task, Path("unused"), context.seed)
+    if config.data is None:
+        _check_some_lengths(config, context, args.max_length)
+
+
+def _check_some_lengths(config: Config, context: CheckContext, max_length: int | None) -> None:
+    """:func:`check_lengths` of some answers, without the model."""
+    task, count = context.task, min(config.examples, TRIED)
+    conversations = [
+        [*task.messages(example), {"role": "assistant", "content": text}]
+        for example, text in task.sft_examples("train", count, context.seed)
+    ]
+    if task.episodic:
+        conversations = [one.messages for one in task.demonstrations(count, context.seed, None, config.turns)]
+    found = preview(context.model, task, [message["content"] for one in conversations for message in one])
+    if found is not None:
+        renderer, model = found
+        rows: list[Row] = [
+            {"input_ids": transcribe(renderer, one).ids}
+            if task.episodic
+            else _row(renderer, one[:-1], one[-1]["content"], "completion_mask")
+            for one in conversations
+        ]
+        check_lengths(config, rows, max_length, model)
+
+
+def _check_source(config: Config, task: Task, stages: Sequence[str]) -> None:
+    earlier = stages[: stages.index(config.name)] if config.name in stages else stages
+    if config.data is not None:
+        if stages and config.data not in earlier:
+            raise RecipeError(
+                f"stages.{config.name}.data: '{config.data}' is not an earlier stage."
+                f"{did_you_mean(config.data, earlier)} Choose from: {', '.join(earlier) or 'there is none'}."
+            )
+        return
+    method = "demonstrations" if task.episodic else "sft_examples"
+    if getattr(type(task), method, None) is getattr(Task, method):
+        raise RecipeError(
+            f"stages.{config.name}: the task '{task.name}' has no answers to imitate. Give it a method {method}(), "
+            "name a data set with data, or remove the stage."
+        )
+
+
+def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
+    """TRL's SFTConfig."""
+    from trl import SFTConfig
+
+    from tradeschool.train.trainer import trl_config
+
+    # TRL cuts at 1,024 tokens by default: the end of an answer, the later days of an episode.
+    ours = {"max_length": None} | ({} if task.episodic else {"completion_only_loss": True})
+    return trl_config(SFTConfig, config, folder, seed, defaults=ours)
+
+
 def run(config: Config, context: Context) -> Result:
-    """Train on the task's targets; weights go to ``weights/`` in the stage's folder."""
+    """Train on answers to imitate. Weights go to ``weights/`` in the stage's folder."""
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     from tradeschool.train.trainer import finish, start, train
 
     model, tokenizer, peft = start(config.model, context)
+    renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
     with context.console.status("Writing answers to imitate"):
-        write = _episodes if context.task.episodic else _rows
-        rows = write(config, context, tokenizer, end_tokens(model, tokenizer))
-    args = configured(SFTConfig, config.name, _arguments(config, context))
-    _check_lengths(config, rows, args.max_length, model)
+        rows = training_rows(config, context, renderer)
+    args = trl_arguments(config, context.task, context.folder, context.seed)
+    check_lengths(config, rows, args.max_length, model)
     trainer = SFTTrainer(
         model=model,
         args=args,
@@ -54,82 +130,87 @@ def run(config: Config, context: Context) -> Result:
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
 
 
-def check_task(config: Config, task: Task) -> None:
-    """Refuse what TRL cannot do with answers that are tokens already, or would do to the tokenizer after that.
+def check_lengths(config: Config, rows: Sequence[Row], max_length: int | None, model: Any) -> None:
+    """Refuse rows that would be cut off: TRL drops the end of a row silently.
 
     Raises:
-        RecipeError: ``trl`` names one of them.
+        RecipeError: the longest row exceeds ``max_length`` or the model's context.
     """
-    refuse_unread(config)
-    where, trl = f"stages.{config.name}.trl", config.trl
-    if trl.get("assistant_only_loss"):
-        raise RecipeError(f"{where}.assistant_only_loss: the loss is on the answers alone as it is. Remove it.")
-    if task.episodic and trl.get("completion_only_loss") is False:
-        raise RecipeError(f"{where}.completion_only_loss: in episodes the answers alone bear loss. Remove it.")
-    if trl.get("packing") and not trl.get("max_length"):
-        raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
-    for key in ("chat_template_path", "eos_token"):
-        if trl.get(key) is not None:
-            raise RecipeError(
-                f"{where}.{key}: answers are written with the tokenizer's own template and end before "
-                "TRL would change them. Change the tokenizer, save it beside the weights and name the folder in "
-                "model.base."
-            )
-
-
-def _arguments(config: Config, context: Context) -> dict[str, Any]:
-    # TRL cuts at 1,024 tokens by default: the end of an answer, the later days of an episode.
-    ours = {"max_length": None} | ({} if context.task.episodic else {"completion_only_loss": True})
-    return {**ours, **arguments(config, context.folder, context.seed)}
-
-
-def _check_lengths(config: Config, rows: Sequence[dict[str, Any]], most: int | None, model: Any) -> None:
-    """Refuse answers that would be cut off: TRL drops the end of a row, and in silence."""
     longest = max((len(row["input_ids"]) for row in rows), default=0)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    begin = f"stages.{config.name}: with its question the longest answer to imitate has {longest:,} tokens, and "
-    if most is not None and longest > most:
-        raise RecipeError(f"{begin}trl.max_length cuts it at {most:,}. Raise that, leave it out, or tell less.")
+    positions = positions_of(model)
+    begin = f"stages.{config.name}: the longest answer to imitate has {longest:,} tokens with its prompt, and"
+    if max_length is not None and longest > max_length:
+        raise RecipeError(
+            f"{begin} trl.max_length cuts it at {max_length:,}. Raise max_length, remove it, or shorten the prompt."
+        )
     if positions is not None and longest > positions:
         raise RecipeError(
-            f"{begin}the model has {positions:,} positions. Use fewer facts, sections or stocks, fewer turns of an "
+            f"{begin} the model has {positions:,} positions. Use fewer facts, sections or stocks, fewer turns of an "
             "episode, or a model with more positions (model.tiny.positions)."
         )
 
 
-def _rows(config: Config, context: Context, tokenizer: Any, ends: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Questions and answers as tokens, with 1 in ``completion_mask`` where a token is the answer's.
+def training_rows(config: Config, context: Context, renderer: ChatRenderer) -> list[Row]:
+    """Prompts and answers as tokens.
 
-    TRL would have the template write the answer too, and some templates leave out what it thinks.
+    They are written here because TRL would have the template write the answer too, and some templates leave out its
+    thinking.
+
+    Raises:
+        RecipeError: the data set named by ``data`` is missing or empty.
     """
-    turn = Turn.of(tokenizer, ends)
-    rows = []
-    for example, text in _answers(config, context):
-        asked, said = turn.opening(context.task.prompt(example).messages), turn.answer(text)
-        rows.append({"input_ids": asked + said, "completion_mask": [0] * len(asked) + [1] * len(said)})
-    return rows
+    if config.data is not None:
+        return list(_data_rows(config, context, renderer))
+    if context.task.episodic:
+        return list(_demonstration_rows(config, context, renderer))
+    pairs = answers_to_imitate(config, context)
+    return [_row(renderer, context.task.messages(example), text, "completion_mask") for example, text in pairs]
 
 
-def _answers(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
-    return context.task.targets("train", config.examples, context.seed, _pool(config, context))
+def _row(renderer: ChatRenderer, messages: Sequence[Message], text: str, mask: str) -> Row:
+    prompt, answer = renderer.prompt(messages), renderer.answer(text)
+    return {"input_ids": prompt + answer, mask: [0] * len(prompt) + [1] * len(answer)}
+
+
+def answers_to_imitate(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
+    """Examples of the training split with the task's answers to them."""
+    return context.task.sft_examples("train", config.examples, context.seed, _pool(config, context))
 
 
 def _pool(config: Config, context: Context) -> list[Example]:
-    return sliced(context.task, config, context.panel, seed=context.seed, tell=teller(context))
+    return select_examples(context.task, config, context.panel, seed=context.seed, log=context.log)
 
 
-def _episodes(config: Config, context: Context, tokenizer: Any, ends: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Conversations as tokens, with 1 in ``assistant_masks`` where a token bears loss."""
-    turns = Turns.of(tokenizer, ends)
-    rows = []
-    for talk in context.task.conversations(config.examples, context.seed, _pool(config, context), config.turns):
-        script = transcribe(turns, talk.messages)
-        learned = [int(turn >= 0 and talk.learned[turn]) for turn in script.turns]
+def _demonstration_rows(config: Config, context: Context, renderer: ChatRenderer) -> Iterator[Row]:
+    pool = _pool(config, context)
+    for one in context.task.demonstrations(config.examples, context.seed, pool, config.turns):
+        script = transcribe(renderer, one.messages)
+        learned = [int(turn >= 0 and one.learned[turn]) for turn in script.turns]
         if any(learned):
-            rows.append({"input_ids": script.ids, "assistant_masks": learned})
-    return rows
+            yield {"input_ids": script.ids, "assistant_masks": learned}
 
 
-def teller(context: Context) -> Callable[[str], None]:
-    """Prints a sentence about the stage as it is."""
-    return lambda text: context.console.print(text, markup=False, highlight=False)
+def _data_rows(config: Config, context: Context, renderer: ChatRenderer) -> Iterator[Row]:
+    """Rows of the data set; the loss is on each row's ``completion``."""
+    path = context.datasets.get(config.data or "")
+    rows = read_dataset(path)[: config.examples] if path else []
+    if not rows:
+        reason = "is empty" if path else "was not written"
+        raise RecipeError(f"stages.{config.name}.data: the data set of stage '{config.data}' {reason}.")
+    mask = "assistant_masks" if context.task.episodic else "completion_mask"
+    for row in rows:
+        if any(message["role"] == "assistant" for message in row["messages"]):
+            script = transcribe(renderer, [*row["messages"], {"role": "assistant", "content": row["completion"]}])
+            yield {"input_ids": script.ids, mask: [int(turn == max(script.turns)) for turn in script.turns]}
+        else:
+            yield _row(renderer, row["messages"], row["completion"], mask)
+
+
+def read_dataset(path: Path) -> list[dict[str, Any]]:
+    """The rows of a data set: ``messages`` and ``completion``, as :func:`write_dataset` wrote them."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_dataset(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of ``messages`` and ``completion`` as JSON lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

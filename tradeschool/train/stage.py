@@ -1,6 +1,5 @@
 """What every stage is given, and what it hands on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,13 +8,14 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from tradeschool.market.panel import Panel
+from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Task
 
 
 class StageConfig(BaseModel):
     """Fields common to all stages. Unknown keys are refused by the recipe with a did-you-mean.
 
-    ``trl`` goes verbatim to TRL's own configuration class.
+    ``trl`` is passed to TRL's own configuration class as it is.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -25,14 +25,44 @@ class StageConfig(BaseModel):
     trl: dict[str, Any] = {}
 
 
+Kind = Literal["language", "numeric"]
+"""Of weights: a language model, or an agent that acts on numeric observations (``policies/numeric.py``)."""
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a stage can check before the first stage starts.
+
+    ``stages`` are the configs of all stages, in order. ``models`` and ``agents`` name the earlier stages that train a
+    language model, or an agent on numeric observations. ``model`` is the recipe's ``model`` section.
+    """
+
+    task: Task
+    panel: Panel
+    split: Split
+    model: Any
+    seed: int
+    stages: tuple[StageConfig, ...] = ()
+    models: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Context:
-    """All that a stage may use.
+    """What a running stage may use.
 
-    ``models`` maps the name of each finished stage that trained a language model to its weights folder, in order;
-    ``agents`` does so for stages that trained an agent on numbers. ``model`` is the recipe's checked ``model:``
-    mapping. ``folder`` is the stage's own, and may hold checkpoints of an interrupted attempt, from which the stage
-    continues.
+    Attributes:
+        folder: the stage's own folder. It may hold checkpoints of an interrupted attempt, from which the stage resumes.
+        run_folder: the folder of the whole run.
+        panel: the market.
+        task: the recipe's task.
+        model: the recipe's checked ``model`` section.
+        models: name of each finished stage that trained a language model -> its weights folder, in order.
+        seed: of the run.
+        console: for progress and messages.
+        versions: recorded in every trace.
+        agents: as ``models``, for agents on numeric observations.
+        datasets: name -> data set that an earlier stage wrote, as JSON lines with ``messages`` and ``completion``.
     """
 
     folder: Path
@@ -45,19 +75,25 @@ class Context:
     console: Console
     versions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, Path] = field(default_factory=dict)
+    datasets: dict[str, Path] = field(default_factory=dict)
 
-
-Kind = Literal["language", "numeric"]
-"""What weights are of: a language model, or an agent that acts on numeric observations (``policies/sb3.py``)."""
+    def log(self, text: str) -> None:
+        """Print a line of plain text."""
+        self.console.print(text, markup=False, highlight=False)
 
 
 @dataclass(frozen=True)
 class Result:
-    """``weights`` is the folder of the model that the stage made, of ``kind``; None for a stage that makes none."""
+    """What a stage hands on.
+
+    Attributes:
+        weights: the folder of the model that the stage made; None for a stage that makes none.
+        summary: figures for the manifest and the terminal.
+        kind: of the weights.
+        datasets: name -> JSON lines with ``messages`` and ``completion``. By convention the name is the stage's own.
+    """
 
     weights: Path | None = None
     summary: dict[str, float] = field(default_factory=dict)
     kind: Kind = "language"
-
-
-StageRun = Callable[[Any, Context], Result]
+    datasets: dict[str, Path] = field(default_factory=dict)

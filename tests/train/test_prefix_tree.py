@@ -14,8 +14,8 @@ from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogit
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from tradeschool.train import prefix
-from tradeschool.train.prefix import log_probs, pack, sample
+from tradeschool.train import prefix_tree
+from tradeschool.train.prefix_tree import log_probs, pack, sample
 
 PROMPTS = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [5, 6, 7, 8]]
 # Per prompt: a shared start, a completion twice, one that is another's beginning, one of one token.
@@ -69,7 +69,7 @@ def test_packed_log_probs_and_gradients_are_those_of_separate_rows(family: str, 
     found, found_entropy = log_probs(model, pack(ids, mask, length))
     torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found_entropy[real], expected_entropy[real], atol=1e-5, rtol=1e-5)
-    # The rows differ from each other: equality above is no accident of equal numbers.
+    # The rows differ from each other: the equality above is not due to equal numbers.
     assert expected[real].std() > 0.1
 
     wanted = gradients(model, (expected * weight).sum())
@@ -154,7 +154,7 @@ def plain_path(model: Any, prompt: list[int], forced: dict[int, int], steps: int
     return path
 
 
-def test_completions_that_part_ways_follow_their_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_completions_attend_to_their_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
     model, end, steps = tiny_models.model(), 39, 7
     # [prompt][completion] -> step -> token: some part at once, some later, some meet in a token after parting,
     # one ends early.
@@ -163,7 +163,7 @@ def test_completions_that_part_ways_follow_their_own_past(monkeypatch: pytest.Mo
         [{0: 30, 4: 31}, {0: 30, 4: 32}, {0: 30, 4: 31, 5: 33}, {0: 30, 3: 34}, {0: 30, 3: 34}],
         [{}, {3: 20}, {3: 20, 4: end}, {2: 21, 3: 20}, {0: end}],
     ]
-    draw, step = prefix._draw, iter(range(steps))
+    draw, step = prefix_tree._draw, iter(range(steps))
 
     def force(logits: Tensor, place_PG: Tensor, warp: Any) -> Tensor:
         token_PG, now = draw(logits, place_PG, warp), next(step)
@@ -172,7 +172,7 @@ def test_completions_that_part_ways_follow_their_own_past(monkeypatch: pytest.Mo
                 token_PG[p, g] = tokens.get(now, token_PG[p, g])
         return token_PG
 
-    monkeypatch.setattr(prefix, "_draw", force)
+    monkeypatch.setattr(prefix_tree, "_draw", force)
     ids, mask = padded()
     found = sample(model, ids, mask, 5, max_new_tokens=steps, ends=[end], warp=None)
     expected = [

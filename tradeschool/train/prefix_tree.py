@@ -1,14 +1,12 @@
-"""What the answers of a group share is computed once: the cheap GRPO step.
+"""A faster GRPO step: what the answers of a group share is computed once.
 
-The completions of a prompt are laid behind it in one row as a prefix tree. A token is computed once
-for all completions that agree up to it; an attention mask lets every token see its own past alone.
-Log-probabilities and gradients equal those of separate rows (see tests/train/test_prefix.py). When
-the answers of a group state the same facts and differ in the decision, the row is hardly longer than
-one answer, however large the group. Works for causal language models of transformers that take a
-4-D attention mask (attention "eager" or "sdpa").
+The completions of a prompt are laid behind it in one row as a prefix tree. A token is computed once for all completions
+that agree up to it; an attention mask lets every token see only its own past. Log-probabilities and gradients equal
+those of separate rows. When the answers of a group state the same facts and differ in the decision, the row is hardly
+longer than one answer, however large the group.
 
-Shapes: B rows of a batch, P distinct prompts, L prompt tokens (padded left), G completions a prompt,
-C completion tokens (padded right), M distinct completion prefixes a prompt, S = L - 1 + M.
+Shapes: B rows of a batch, P distinct prompts, L prompt tokens (padded left), G completions a prompt, C completion
+tokens (padded right), M distinct completion prefixes a prompt, S = L - 1 + M.
 """
 
 from dataclasses import dataclass
@@ -24,27 +22,26 @@ _HIDDEN = torch.finfo(torch.float32).min
 
 
 def check_supported(config: Any) -> None:
-    """Refuse a model whose attention would ignore the tree's mask, given its transformers configuration.
+    """Refuse a model (by its transformers configuration) whose attention would ignore the tree's mask.
 
     Raises:
-        RecipeError: the attention is neither eager nor sdpa, or a layer does not see its whole past.
+        RecipeError: a layer does not see its whole past.
     """
     text = config.get_text_config()
-    attention, layers = text._attn_implementation, set(getattr(text, "layer_types", None) or ["full_attention"])
-    cure = "Switch the shared prefix off: --set stages.grpo.share_prefix=false."
-    if attention not in ("eager", "sdpa"):
-        raise RecipeError(f"model.attention '{attention}' takes no 4-D mask; 'eager' and 'sdpa' do. Or: {cure}")
-    if layers != {"full_attention"}:
-        other = ", ".join(sorted(layers - {"full_attention"}))
-        raise RecipeError(f"{text.model_type} has layers of {other}, which the shared prefix cannot serve. {cure}")
+    other = set(getattr(text, "layer_types", None) or []) - {"full_attention"}
+    if other:
+        raise RecipeError(
+            f"{text.model_type} has layers of {', '.join(sorted(other))}, which the shared prefix does not support. "
+            "Set share_prefix: false in the stage."
+        )
 
 
 @dataclass(frozen=True)
 class Packed:
     """A batch of completions laid out by prompt.
 
-    Every node (a distinct completion prefix) takes the token before its last as input and has its
-    last token as label; ``place_BC`` is the position in the row ``row_B`` of each completion token.
+    Every node (a distinct completion prefix) takes the token before its last as input and has its last token as label.
+    ``place_BC`` is the position in the row ``row_B`` of each completion token.
     """
 
     input_ids_PS: Tensor
@@ -99,10 +96,10 @@ def _slots(row_B: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The prefix tree of every prompt's completions.
+    """The prefix tree of every prompt's completions. A node is named by its depth and its leader.
 
-    ``leader_PGC`` is the first completion of the group with the same prefix; ``place_PGC`` that
-    prefix's node; a node is named by its depth and its leader; ``real_PM`` tells nodes from padding.
+    ``leader_PGC`` is the first completion of the group with the same prefix, ``place_PGC`` that prefix's node.
+    ``real_PM`` is False where a node is padding.
     """
 
     leader_PGC: Tensor
@@ -159,7 +156,7 @@ def _mask(prompt_known_PK: Tensor, tree: _Tree) -> Tensor:
 
 
 def log_probs(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
-    """Log-probability and entropy of every completion token, [B, C], by the model's fused head (TRL's)."""
+    """Log-probability and entropy of every completion token, [B, C] each, by TRL's fused head of the model."""
     outputs = model(
         input_ids=packed.input_ids_PS,
         attention_mask=packed.attention_mask_P1SS.to(_dtype(model)),
@@ -172,7 +169,7 @@ def log_probs(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     return logps_BC, entropies_BC
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def sample(
     model: Any,
     prompt_ids_PL: Tensor,
@@ -183,10 +180,16 @@ def sample(
     ends: list[int],
     warp: LogitsProcessorList | None,
 ) -> Tensor:
-    """G completions per prompt, [P, G, C]; a prefix that several share is computed once.
+    """G completions for each prompt, [P, G, C]. A prefix that several share is computed once.
 
-    ``warp`` shapes the distribution (temperature, min-p, ...); None takes the likeliest token. After one
-    of ``ends`` a completion is filled with ``ends[0]``.
+    Args:
+        model: a causal language model.
+        prompt_ids_PL: tokens, padded left.
+        prompt_mask_PL: 0 where a token is padding.
+        groups: G.
+        max_new_tokens: C.
+        ends: after one of these tokens a completion is filled with ``ends[0]``.
+        warp: shapes the distribution (temperature, min-p, ...); None takes the most likely token.
     """
     position_ids_PL = (prompt_mask_PL.cumsum(1) - 1).clamp(min=0)
     start_P1 = prompt_mask_PL.sum(1, keepdim=True)

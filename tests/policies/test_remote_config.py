@@ -1,11 +1,11 @@
-"""Where the address, the model and the key come from, and what is refused."""
+"""Where the address, the model and the API key come from, and what is refused."""
 
 import re
 from typing import Any
 
 import pytest
 
-from tradeschool.policies.chat.config import RemoteError, ServerConfig, endpoint, server_config
+from tradeschool.policies.remote_config import RemoteError, ServerConfig, endpoint, server_config
 
 KEY = "sk-test-0123456789abcdef"
 URL = "http://localhost:8000/v1"
@@ -20,24 +20,32 @@ def test_address_and_model_come_from_the_recipe_or_the_environment() -> None:
 
 
 @pytest.mark.parametrize("given", [URL, f"{URL}/", f"{URL}/chat/completions"])
-def test_an_address_may_be_given_in_full(given: str) -> None:
+def test_a_full_address_is_shortened(given: str) -> None:
     assert server_config(base_url=given).base_url == URL
 
 
 @pytest.mark.parametrize(
     ("settings", "environ", "words"),
     [
-        ({}, {}, "set TRADESCHOOL_BASE_URL"),
-        ({"base_url": URL}, {}, "set TRADESCHOOL_MODEL"),
-        ({"model": "m"}, {"TRADESCHOOL_BASE_URL": f"http://me:{KEY}@there/v1"}, "TRADESCHOOL_BASE_URL holds a name"),
-        ({"model": "m", "base_url": URL}, {"TRADESCHOOL_API_KEY": f"{KEY}\n{KEY}"}, "holds a blank"),
-        ({"model": "m", "base_url": URL}, {"TRADESCHOOL_API_KEY": f"{KEY}ü"}, "holds a blank"),
-        ({"model": KEY, "base_url": URL}, {"TRADESCHOOL_API_KEY": KEY}, "hold the key"),
-        ({"model": "m", "base_url": f"{URL}/{KEY}"}, {"TRADESCHOOL_API_KEY": KEY}, "hold the key"),
-        ({"model": "m", "base_url": URL, "request": {"user": KEY}}, {"TRADESCHOOL_API_KEY": KEY}, "hold the key"),
+        ({}, {}, "TRADESCHOOL_BASE_URL"),
+        ({"base_url": URL}, {}, "TRADESCHOOL_MODEL"),
+        (
+            {"model": "m"},
+            {"TRADESCHOOL_BASE_URL": f"http://me:{KEY}@there/v1"},
+            "TRADESCHOOL_BASE_URL contains a",
+        ),
+        ({"model": "m", "base_url": URL}, {"TRADESCHOOL_API_KEY": f"{KEY}\n{KEY}"}, "contains a space"),
+        ({"model": "m", "base_url": URL}, {"TRADESCHOOL_API_KEY": f"{KEY}ü"}, "contains a space"),
+        ({"model": KEY, "base_url": URL}, {"TRADESCHOOL_API_KEY": KEY}, "contain the API"),
+        ({"model": "m", "base_url": f"{URL}/{KEY}"}, {"TRADESCHOOL_API_KEY": KEY}, "contain the API"),
+        (
+            {"model": "m", "base_url": URL, "request": {"user": KEY}},
+            {"TRADESCHOOL_API_KEY": KEY},
+            "contain the API",
+        ),
     ],
 )
-def test_what_an_environment_lacks_or_must_not_hold(
+def test_missing_and_malformed_settings_of_the_environment(
     settings: dict[str, Any], environ: dict[str, str], words: str
 ) -> None:
     with pytest.raises(RemoteError, match=re.escape(words)) as raised:
@@ -55,24 +63,24 @@ def test_what_an_environment_lacks_or_must_not_hold(
         ({"base_url": f"https://api.example.com/v1?key={KEY}"}, "query"),
         ({"base_url": f"https://me:{KEY}@api.example.com/v1"}, "password"),
         ({"base_url": "localhost:8000"}, "Write it like http://localhost:8000/v1"),
-        ({"base_url": "http://localhost:80x/v1"}, "is no address"),
-        ({"base_url": "file:///etc/passwd"}, "is no address"),
+        ({"base_url": "http://localhost:80x/v1"}, "is not an"),
+        ({"base_url": "file:///etc/passwd"}, "is not an"),
         ({"time_out": 3}, "Did you mean 'timeout'?"),
-        ({"timeout": 0}, "timeout is 0, but must be greater than 0"),
-        ({"at_once": 0}, "at_once is 0, but must be at least 1"),
-        ({"request": {"messages": []}}, "which is set for you"),
-        ({"request": {"seed": float("nan")}}, "JSON cannot say"),
+        ({"timeout": 0}, "timeout: is 0, but must be greater than 0"),
+        ({"concurrency": 0}, "concurrency: is 0, but must be at least 1"),
+        ({"request": {"messages": []}}, "set automatically"),
+        ({"request": {"seed": float("nan")}}, "not valid JSON"),
         ({"spending_limit": 1.0}, "needs price_input and price_output"),
     ],
 )
-def test_settings_are_refused_in_plain_words(settings: dict[str, Any], words: str) -> None:
+def test_bad_settings_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(RemoteError, match=re.escape(words)) as raised:
         server_config(**settings)
-    said = f"{raised.value}{raised.value.__context__ if not raised.value.__suppress_context__ else ''}"
-    assert KEY[:8] not in said
+    message = f"{raised.value}{raised.value.__context__ if not raised.value.__suppress_context__ else ''}"
+    assert KEY[:8] not in message
 
 
-def test_max_tokens_is_no_key() -> None:
+def test_max_tokens_is_not_a_key() -> None:
     body = server_config(request={"max_tokens": None, "max_completion_tokens": 9, "logit_bias": {"1": 2}}).body
     assert body == {"temperature": 0, "max_completion_tokens": 9, "logit_bias": {"1": 2}}
 
@@ -112,7 +120,7 @@ def key_sent(url: str, **environ: str) -> str | None:
         ("http://localhost:8001/v1", {"own": "own", "trusted": URL}, None),
     ],
 )
-def test_a_key_goes_to_the_server_that_the_environment_trusts_alone(
+def test_a_key_goes_only_to_the_server_that_the_environment_trusts(
     url: str, environ: dict[str, str], key: str | None
 ) -> None:
     assert key_sent(url, **environ) == key
@@ -124,26 +132,34 @@ def test_a_key_goes_to_the_server_that_the_environment_trusts_alone(
         (
             EVIL,
             {"own": KEY},
-            f"not sent to {EVIL}, which the settings name. If you trust that server, set TRADESCHOOL_",
+            f"not sent to {EVIL}, which comes from the settings. If you trust that server, set TRADESCHOOL_",
         ),
-        ("http://10.0.0.1:8000/v1", {"own": KEY}, "set TRADESCHOOL_BASE_URL to it; else take TRADESCHOOL_API_KEY out"),
+        (
+            "http://10.0.0.1:8000/v1",
+            {"own": KEY},
+            "otherwise unset TRADESCHOOL_API_KEY",
+        ),
         ("http://localhost.evil.example/v1", {"own": KEY}, "not sent to"),
         (OPENAI, {"own": KEY}, f"TRADESCHOOL_API_KEY is not sent to {OPENAI}"),
-        ("", {"own": KEY, "trusted": "http://good.example/v1"}, "anyone on the way could read it. Give an address wit"),
-        ("http://good.example/v1", {"own": KEY, "trusted": "http://good.example"}, "Give an address with https"),
-        ("http://api.openai.com/v1", {"openai": KEY}, "OPENAI_API_KEY is not sent to http://api.openai.com/v1: anyone"),
-        (EVIL, {"own": KEY, "trusted": "good.example"}, "TRADESCHOOL_BASE_URL is no address"),
-        (f"https://evil.example/{KEY}", {"own": KEY, "trusted": GOOD}, "hold the key"),
-        (f"https://evil.example/{KEY}", {"openai": KEY}, "hold the key"),
+        ("", {"own": KEY, "trusted": "http://good.example/v1"}, "not encrypted. Use https"),
+        ("http://good.example/v1", {"own": KEY, "trusted": "http://good.example"}, "Use https"),
+        (
+            "http://api.openai.com/v1",
+            {"openai": KEY},
+            "OPENAI_API_KEY is not sent to http://api.openai.com/v1",
+        ),
+        (EVIL, {"own": KEY, "trusted": "good.example"}, "TRADESCHOOL_BASE_URL is not an"),
+        (f"https://evil.example/{KEY}", {"own": KEY, "trusted": GOOD}, "contain the API"),
+        (f"https://evil.example/{KEY}", {"openai": KEY}, "contain the API"),
     ],
 )
-def test_a_key_is_refused_to_strangers_and_over_plain_http(url: str, environ: dict[str, str], words: str) -> None:
+def test_a_key_is_not_sent_to_other_servers_or_over_http(url: str, environ: dict[str, str], words: str) -> None:
     with pytest.raises(RemoteError, match=re.escape(words)) as raised:
         key_sent(url, **environ)
     assert KEY[:8] not in str(raised.value)
 
 
-def test_a_word_instead_of_a_key_may_stand_in_an_address() -> None:
+def test_a_placeholder_key_may_be_part_of_an_address() -> None:
     assert endpoint(server_config(base_url=URL, model="local"), {"TRADESCHOOL_API_KEY": "local"}).key
 
 
@@ -151,5 +167,5 @@ def test_a_word_instead_of_a_key_may_stand_in_an_address() -> None:
     ("host", "local"),
     [("localhost", True), ("127.0.0.1", True), ("[::1]", True), ("10.0.0.1", False), ("localhost.org", False)],
 )
-def test_proxies_do_not_stand_before_this_machine(host: str, local: bool) -> None:
+def test_this_machine_is_local(host: str, local: bool) -> None:
     assert endpoint(server_config(base_url=f"http://{host}:8000/v1", model="m"), {}).is_local is local

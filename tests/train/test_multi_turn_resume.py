@@ -1,6 +1,5 @@
-"""A run of episodes that is cut off ends as one that was not: in SFT, in GRPO, and between two models that play."""
+"""Training on episodes that is interrupted and resumed ends as training that was not."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from tradeschool import manifest, pipeline
-from tradeschool.evaluate.leaderboard.playing import Match
-from tradeschool.policies.language_trader import LanguageTrader
-from tradeschool.recipe import of
+from tradeschool.config.recipe import from_mapping
 from tradeschool.train import trainer
-from tradeschool.train.episodes import EpisodeTrainer
+from tradeschool.train.grpo_trainers import MultiTurnTrainer
 from tradeschool.train.logging import read_metrics
 
+pytestmark = pytest.mark.usefixtures("few_texts")
 # Long enough that answers can be read: GRPO has nothing to learn from those that cannot.
-SFT = {"max_steps": 60, "per_device_train_batch_size": 16, "learning_rate": 1e-2, "logging_steps": 6, "save_steps": 20}
+SFT = {"max_steps": 45, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "logging_steps": 6, "save_steps": 20}
 # Completions serve two steps, and 4 questions are one epoch of two: six steps are three, each in an order of its own.
 GRPO = {
     "max_steps": 6,
@@ -35,7 +33,7 @@ GRPO = {
 }
 RECIPE: dict[str, Any] = {
     "name": "small",
-    "market": {"source": "practice", "tickers": 4, "days": 400, "edge": 0.3},
+    "market": {"source": "synthetic", "tickers": 4, "days": 400, "edge": 0.3},
     "split": {"train": 0.6, "validation": 0.1, "test": 0.3, "warmup": 60},
     "task": {
         "name": "trade",
@@ -43,34 +41,28 @@ RECIPE: dict[str, Any] = {
         "env": {"days": 3},
         "facts": ["change_5", "macd_hist"],
         "figures": False,
-        "experts": ["macd", "momentum"],
+        "demonstrators": ["macd", "momentum"],
     },
     "model": {
         "base": "tiny",
         "tiny": {"vocabulary": 330, "hidden_size": 32, "layers": 1, "heads": 4, "intermediate_size": 64},
     },
     "stages": [
-        {"stage": "sft", "examples": 300, "trl": SFT},
+        {"stage": "sft", "examples": 200, "trl": SFT},
         {"stage": "grpo", "questions": 4, "by_date": False, "trl": GRPO},
-        {"stage": "leaderboard", "episodes": 6, "batch_size": 4, "max_new_tokens": 16, "rules": ["hold"]},
     ],
 }
-FOLDERS = {"sft": "1-sft", "grpo": "2-grpo", "leaderboard": "3-leaderboard"}
+FOLDERS = {"sft": "1-sft", "grpo": "2-grpo"}
 OF_THE_PROCESS = ("step_time", "num_tokens", "runtime", "per_second", "total_flos", "train_loss")
-OF_THE_CLOCK = ("seconds", "date")
 
 
 class CutOff(BaseException):
     """As a Ctrl+C or a power cut: nothing may catch it."""
 
 
-def cut_off(*given: Any) -> None:
-    raise CutOff
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipeline.run(of(RECIPE), tmp_path_factory.mktemp("runs") / "unbroken", Console(quiet=True))
+    return pipeline.run(from_mapping(RECIPE), tmp_path_factory.mktemp("runs") / "unbroken", Console(quiet=True))
 
 
 def before(stage: str, unbroken: Path, folder: Path) -> Path:
@@ -87,16 +79,9 @@ def resumed(run: Path) -> Path:
 
 
 def figures(run: Path, stage: str) -> list[dict[str, Any]]:
-    """All that was logged step by step, but for what hangs on the clock or the process."""
+    """All that was logged step by step, except for what depends on the clock or the process."""
     rows = read_metrics(run / FOLDERS[stage] / "metrics.jsonl")
     return [{key: value for key, value in row.items() if not key.endswith(OF_THE_PROCESS)} for row in rows[:-1]]
-
-
-def board(run: Path) -> list[Any]:
-    """What was written of every agent's episodes."""
-    kept = json.loads((run / FOLDERS["leaderboard"] / "rows.json").read_text(encoding="utf-8"))["rows"]
-    rows = [{key: value for key, value in row.items() if key not in OF_THE_CLOCK} for row in kept]
-    return [*rows, json.loads((run / FOLDERS["leaderboard"] / "leaderboard.json").read_text(encoding="utf-8"))]
 
 
 def weights(run: Path, stage: str) -> dict[str, Any]:
@@ -113,9 +98,6 @@ def assert_same_end(run: Path, unbroken: Path) -> None:
     for stage in ("sft", "grpo"):
         assert same(weights(run, stage), weights(unbroken, stage)), f"the weights after {stage} differ"
         assert figures(run, stage) == figures(unbroken, stage)
-    assert board(run) == board(unbroken)
-    for traces in (unbroken / FOLDERS["leaderboard"]).glob("traces-*"):
-        assert (run / FOLDERS["leaderboard"] / traces.name).read_bytes() == traces.read_bytes()
     assert manifest.read(run).status == "done"
 
 
@@ -147,13 +129,13 @@ def test_the_unbroken_run_learns_in_both_stages(unbroken: Path) -> None:
     losses = [row["loss"] for row in figures(unbroken, "sft")]
     assert losses[-1] < 0.5 * losses[0]
     assert not same(weights(unbroken, "sft"), weights(unbroken, "grpo"))
-    steps = [row for row in figures(unbroken, "grpo") if "credit/none" in row]
+    steps = [row for row in figures(unbroken, "grpo") if "advantage/zero" in row]
     assert steps
-    assert all(row["credit/none"] < 1 for row in steps)
+    assert all(row["advantage/zero"] < 1 for row in steps)
 
 
 @pytest.mark.parametrize(("stage", "cut", "kept"), [("sft", 25, 20), ("grpo", 3, 2)])
-def test_training_that_is_cut_off_after_a_checkpoint_goes_on_from_there(
+def test_an_interrupted_training_continues_from_its_checkpoint(
     stage: str, cut: int, kept: int, unbroken: Path, tmp_path: Path
 ) -> None:
     run = before(stage, unbroken, tmp_path / "cut")
@@ -167,89 +149,40 @@ def test_training_that_is_cut_off_after_a_checkpoint_goes_on_from_there(
     with pytest.MonkeyPatch.context() as patch:
         with_callback(patch, again)
         resumed(run)
-    assert again.begun[0] == kept, "began anew instead of going on from the checkpoint"
+    assert again.begun[0] == kept, "started again instead of going on from the checkpoint"
     assert_same_end(run, unbroken)
 
 
-def test_what_grpo_draws_after_a_resume_is_what_it_would_have_drawn(unbroken: Path, tmp_path: Path) -> None:
-    """The same episodes and the same answers, token by token: the order of questions and the dice go on.
-
-    No run comes to its leaderboard: two of them end there, one before.
-    """
+def test_a_resumed_grpo_draws_the_same_completions(unbroken: Path, tmp_path: Path) -> None:
+    """The same episodes and the same answers, token by token."""
     drawn: dict[str, list[Any]] = {}
 
     def keeping(patch: pytest.MonkeyPatch, name: str) -> None:
-        roll_out = EpisodeTrainer.roll_out
+        play = MultiTurnTrainer.play
         mine = drawn.setdefault(name, [])
 
         def kept(self: Any, count: int) -> Any:
-            played = roll_out(self, count)
-            mine.append(([row["key"] for row in self._rows], [script.ids for script in played.transcripts]))
+            played = play(self, count)
+            mine.append(
+                [(one.example.key, script.ids) for one, script in zip(played.episodes, played.transcripts, strict=True)]
+            )
             return played
 
-        patch.setattr(EpisodeTrainer, "roll_out", kept)
+        patch.setattr(MultiTurnTrainer, "play", kept)
 
     for name, step in (("whole", -1), ("cut", 3), ("resumed", -1)):
         run = tmp_path / ("whole" if name == "whole" else "cut")
         if not run.exists():
             before("grpo", unbroken, run)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tradeschool.evaluate.leaderboard.stage.run", cut_off)
             keeping(patch, name)
             with_callback(patch, CutAt(step))
-            with pytest.raises(CutOff):
+            if name == "cut":
+                with pytest.raises(CutOff):
+                    resumed(run)
+            else:
                 resumed(run)
     assert len(drawn["whole"]) == 3
     assert drawn["cut"] == drawn["whole"][:2]
     assert drawn["resumed"] == drawn["whole"][1:]
     assert drawn["whole"][0] != drawn["whole"][1]
-
-
-def test_a_leaderboard_that_is_cut_off_between_two_models_asks_the_first_no_more(
-    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = before("leaderboard", unbroken, tmp_path / "cut")
-    play, act, playing = Match.play, LanguageTrader.act, list[str]()
-
-    def counted(self: Any, observations: Any, state: Any) -> Any:
-        playing.append(self.name)
-        return act(self, observations, state)
-
-    def cut(self: Any, rival: Any, again: bool = False) -> Any:
-        if rival.name == "grpo":
-            raise CutOff
-        return play(self, rival, again)
-
-    monkeypatch.setattr(LanguageTrader, "act", counted)
-    with monkeypatch.context() as patch:
-        patch.setattr(Match, "play", cut)
-        with pytest.raises(CutOff):
-            resumed(run)
-    # Six episodes of three days, four at a time.
-    assert playing == ["untrained"] * 6 + ["sft"] * 6
-    assert not (run / FOLDERS["leaderboard"] / "leaderboard.json").exists()
-    playing.clear()
-    resumed(run)
-    assert playing == ["grpo"] * 6
-    assert_same_end(run, unbroken)
-
-
-def test_a_leaderboard_that_is_cut_off_in_a_models_episodes_plays_that_model_again(
-    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = before("leaderboard", unbroken, tmp_path / "cut")
-    act, playing = LanguageTrader.act, list[str]()
-
-    def cut(self: Any, observations: Any, state: Any) -> Any:
-        playing.append(self.name)
-        if self.name == "sft" and playing.count("sft") == 5:
-            raise CutOff
-        return act(self, observations, state)
-
-    monkeypatch.setattr(LanguageTrader, "act", cut)
-    with pytest.raises(CutOff):
-        resumed(run)
-    assert not list((run / FOLDERS["leaderboard"]).glob("traces-sft*"))
-    monkeypatch.setattr(LanguageTrader, "act", act)
-    resumed(run)
-    assert_same_end(run, unbroken)

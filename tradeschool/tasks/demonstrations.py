@@ -1,0 +1,157 @@
+"""Demonstrations: rules trade training episodes and give their reasons, as conversations to imitate."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tradeschool.chat import Message
+from tradeschool.env.features import PER_STOCK, G
+from tradeschool.env.strategies import State, Strategy, make_strategy
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.errors import RecipeError
+from tradeschool.rollout import run_episodes
+from tradeschool.tasks.base import Demonstration, Example
+from tradeschool.tasks.trade_config import TradeConfig
+from tradeschool.text.parse import SIDES, Order, Side, format_orders
+
+BOTH, RANDOM = "BOTH", "RANDOM"
+"""Classes of answers besides BUY, SELL and HOLD: those that buy and sell, and random actions."""
+MOST_ANSWERS = 20
+"""Answers played for each one that is wanted, at most: a rule that never sells cannot be balanced."""
+_FIGURE = re.compile(r" ([+-]?)\d+(?:\.\d+)?%?(?!\w)( oversold| overbought)?")
+
+Played = tuple[list[Message], list[str]]
+"""An episode's messages, and the class of each answer."""
+
+
+def demonstrate(
+    env: TradingChatEnv,
+    config: TradeConfig,
+    pool: Sequence[Example],
+    count: int,
+    seed: int,
+    turns: int | None = None,
+) -> list[Demonstration]:
+    """Episodes until ``count`` answers have loss, as many BUY as SELL and HOLD.
+
+    Every day one of the demonstrators is drawn to answer. Where they disagree, the model that imitates them stays
+    uncertain, which GRPO needs to explore.
+
+    Most rules hold on most days, and imitating all answers would teach the model to always hold. So some answers of the
+    more frequent classes have no loss, though they stay in the conversation. Answers that both buy and sell are a class
+    of their own, with loss on at most as many. On a share ``random_action_prob`` of the days a random order is given,
+    without loss. It shows how demonstrators leave positions that they would not have taken (Laskey et al. 2017, DART).
+
+    Args:
+        env: the environment as a conversation.
+        config: the demonstrators, and how they answer.
+        pool: the starts to draw from.
+        count: answers that bear loss.
+        seed: of the run.
+        turns: ends every episode after this many answers.
+
+    Raises:
+        RecipeError: the demonstrators only ever give one class of answers.
+    """
+    rng = np.random.default_rng([seed, 23])
+    episodes: list[Played] = []
+    seen: Counter[str] = Counter()
+    for example in _starts(pool, rng):
+        chat = _Demonstrator(env.env, config, example, rng)
+        (episode,) = run_episodes(chat, [env], [example], max_turns=turns)
+        episodes.append((episode.messages, chat.classes))
+        seen.update(chat.classes)
+        enough = len(SIDES) * _rarest(seen) + min(seen[BOTH], _rarest(seen)) >= count
+        if enough or seen.total() >= MOST_ANSWERS * count:
+            break
+    if len(given := [name for name in (*SIDES, BOTH) if seen[name]]) < 2:
+        raise RecipeError(
+            f"task.demonstrators: {', '.join(config.demonstrators)} only ever answer {given[0]}, so a model would "
+            "learn nothing else. Choose a rule that trades, such as rules, macd or momentum."
+        )
+    return _balanced(episodes, _rarest(seen), rng)
+
+
+def _starts(pool: Sequence[Example], rng: np.random.Generator) -> Iterator[Example]:
+    """The pool in random order, again and again with other stocks."""
+    variant = 0
+    while True:
+        for i in rng.permutation(len(pool)):
+            key = f"{pool[i].key}#{variant}" if variant else pool[i].key
+            yield dataclasses.replace(pool[i], key=key, variant=variant)
+        variant += 1
+
+
+def _rarest(seen: Counter[str]) -> int:
+    """How many answers of each class can bear loss; classes that the rules never give are left out."""
+    return min((seen[side] for side in SIDES if seen[side]), default=0)
+
+
+class _Demonstrator:
+    """The rules as the policy of one conversation. It reads the environment's numbers, not the messages."""
+
+    def __init__(self, env: TradingEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
+        self.classes: list[str] = []
+        self._env, self._config, self._example, self._rng = env, config, example, rng
+        self._rules = [make_strategy(name) for name in config.demonstrators]
+
+    def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
+        """Begin an episode. Each rule has a memory of its own."""
+        live_B = np.ones(1, np.bool_)
+        self._states = [
+            State(self._env.config, (self._env.names,), (self._example.variant,), 0, live_B) for _ in self._rules
+        ]
+
+    def answer(self, live: Sequence[bool]) -> list[str | None]:
+        """The answer of one rule, or a random order."""
+        answers = [self._by_rule(*pair) for pair in zip(self._rules, self._states, strict=True)]
+        by_rule = self._rng.random() >= self._config.random_action_prob
+        text, name = answers[self._rng.integers(len(answers))] if by_rule else self._random_order()
+        self.classes.append(name)
+        for state in self._states:
+            state.day += 1
+        return [text]
+
+    def add_user_turn(self, turns: Sequence[Sequence[Message]]) -> None:
+        """The messages are not read."""
+
+    def _random_order(self) -> tuple[str, str]:
+        """Buy all of a stock that is not held, or sell all of one that is."""
+        env = self._env
+        n = int(self._rng.integers(len(env.names)))
+        side: Side = "SELL" if env.account.shares[n] else "BUY"
+        return format_orders([Order(side, None if len(env.names) == 1 else env.names[n], 1.0)]), RANDOM
+
+    def _by_rule(self, rule: Strategy, state: State) -> tuple[str, str]:
+        """A rule's answer, and its class."""
+        names, vector = self._env.names, self._env.account.vector()
+        orders_N = rule.act(vector[None], state)[0]
+        reason = rule.why(vector[:-G].reshape(-1, PER_STOCK), orders_N, names)
+        if not self._config.figures:  # in words: what a figure means, or whether it is up or down
+            reason = _FIGURE.sub(lambda figure: figure[2] or (" down" if figure[1] == "-" else " up"), reason)
+        single = len(names) == 1
+        if single:
+            reason = reason.replace(f"{names[0]} ", "")
+        orders = [
+            Order("BUY" if order > 0 else "SELL", None if single else name, abs(round(float(order), 2)))
+            for name, order in zip(names, orders_N, strict=True)
+            if order
+        ]
+        sides = {order.side for order in orders}
+        return format_orders(orders, reason), BOTH if len(sides) > 1 else next(iter(sides), "HOLD")
+
+
+def _balanced(episodes: Sequence[Played], each: int, rng: np.random.Generator) -> list[Demonstration]:
+    """The episodes with at most ``each`` answers of every class, drawn at random, marked as learned."""
+    classes = np.array([name for _, own in episodes for name in own])
+    learned = np.zeros(len(classes), np.bool_)
+    for name in (*SIDES, BOTH):
+        learned[rng.permutation(np.flatnonzero(classes == name))[:each]] = True
+    ends = np.cumsum([len(own) for _, own in episodes])[:-1]
+    return [
+        Demonstration(messages, flags.tolist())
+        for (messages, _), flags in zip(episodes, np.split(learned, ends), strict=True)
+    ]
