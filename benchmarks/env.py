@@ -1,22 +1,22 @@
-"""Steps a second of the trading environment and of its peers, side by side in one process, on one made-up market.
+"""Steps per second of the trading environment and other packages' environments, in one process on one synthetic market.
 
     python -m venv .bench && .bench/bin/pip install -e '.[bench]'
     .bench/bin/pip install --no-deps FinRL==0.3.7 torchtrade==0.1.0
     OMP_NUM_THREADS=1 .bench/bin/python benchmarks/env.py
 
-The last two go in without their dependencies: both ask for clients of brokers, and TorchTrade for another ccxt than
-gym-trading-env. Their environments need none of that, and are imported without the packages' own imports.
+FinRL and TorchTrade are installed without their dependencies: both require broker clients, and TorchTrade another ccxt
+than gym-trading-env. Their environments need none of that and are imported without the packages' own imports.
 
-A step is a whole one: orders in, observation, reward and info out; resets at the ends of episodes are inside the time,
-and the call of a batch that only begins new episodes counts as no step. Orders are drawn before: random in every stock
-on every day, so that many ask for what is not held or cannot be paid, and one in fifty is no order at all. Outside the
-time are the first run of each, with numba's compiling, and the words of each stock's day, which are made once.
+A step is a complete one: orders in; observation, reward and info out. Resets at the ends of episodes are timed. The
+call of a vector environment that only begins new episodes is timed but not counted. Orders are drawn beforehand: random
+in every stock on every day, so that many are for stocks not held or cannot be paid, and one in fifty is invalid. Not
+timed: the first run of each, with numba's compilation, and the words of each stock's day, which are made once.
 
-Every figure is the median over repeats, with the lowest and the highest. Seconds are the processor's, of one core:
-nothing here waits, and other work of the machine counts less. It still counts, as caches are shared: a fixed loop in
-plain Python is timed before every run and one in numpy before every round, and "in a loop" is the steps that go into
-the time of the former, which another run may be compared with. How Python was built matters too: one that pyenv has
-compiled without profiles takes a third longer for a step than Debian's.
+Every figure is the median over repeats, with the lowest and highest. Times are processor seconds of one core, so that
+other work on the machine counts less. It still counts, because caches are shared. Therefore a fixed loop in plain
+Python is timed before every run and one in numpy before every round; "in a loop" is the number of steps in the time of
+the former, and can be compared between runs. A Python compiled by pyenv without profiling takes a third longer per step
+than Debian's.
 """
 
 import importlib
@@ -33,11 +33,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tradeschool.env.batched import BatchedTradingEnv
-from tradeschool.env.data import MarketData
-from tradeschool.env.trading import TradingEnv
+from tradeschool.env.market_data import MarketData
+from tradeschool.env.render import market_words
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.env.vector_env import VectorTradingEnv
 from tradeschool.market.panel import Panel
-from tradeschool.market.practice import PracticeConfig, practice
+from tradeschool.market.synthetic import SyntheticConfig, simulate
 
 REPEATS = 7
 STEPS = 20_000
@@ -48,7 +49,7 @@ Run = Callable[[], int]
 
 
 class Row(NamedTuple):
-    """A line of the table: what is run, the steps a second wanted of ours, and what a peer's step does otherwise."""
+    """A line of the table: what is run, the steps per second that ours should reach, and how another's step differs."""
 
     name: str
     build: Callable[[], Run]
@@ -67,9 +68,9 @@ def single(data: MarketData, stocks: int, days: int, observation: str = "numeric
     return _gym(env, actions, STEPS if observation == "numeric" else STEPS // stocks)
 
 
-def batched(data: MarketData, stocks: int, days: int) -> Run:
-    """A batch of episodes."""
-    env = BatchedTradingEnv(data, EPISODES, tickers=stocks, days=days)
+def vectorized(data: MarketData, stocks: int, days: int) -> Run:
+    """Many episodes in a vector environment."""
+    env = VectorTradingEnv(data, EPISODES, tickers=stocks, days=days)
     env.reset(seed=0)
     actions = _numbers(np.random.default_rng(0), (20, EPISODES, stocks))
     calls = 400 if stocks == 1 else 100
@@ -158,7 +159,7 @@ def finrl_pandas(panel: Panel, stocks: int) -> Run:
 
 
 def torchtrade(panel: Panel) -> Run:
-    """TorchTrade's batch, the same number of episodes of 20 days."""
+    """TorchTrade's vector environment, with the same number of episodes of 20 days."""
     module = _inside("torchtrade", "torchtrade.envs.offline.vectorized_sequential")
     config = module.VectorizedSequentialTradingEnvConfig(
         num_envs=EPISODES,
@@ -171,7 +172,7 @@ def torchtrade(panel: Panel) -> Run:
         action_levels=[0, 0.5, 1],
     )
     frame = _frame(panel, "features_")
-    # It refuses markets that rest at weekends.
+    # It refuses markets without weekends.
     frame["timestamp"] = np.datetime64("2000-01-01") + np.arange(len(frame))
     env = module.VectorizedSequentialTradingEnv(frame, config)
     state = env.reset()
@@ -188,7 +189,7 @@ def torchtrade(panel: Panel) -> Run:
 
 
 def _inside(package: str, path: str) -> Any:
-    """A module of a package, with every package above it empty: their own imports ask for clients of brokers."""
+    """A module of a package, with empty packages above it, whose own imports require broker clients."""
     if package not in sys.modules:
         found = importlib.util.find_spec(package)
         if found is None or not found.submodule_search_locations:
@@ -242,9 +243,9 @@ def _rows(panel: Panel, data: MarketData) -> list[Row]:
         Row("  FinRL, pandas", lambda: finrl_pandas(panel, 25), 0, f"{close}; indicators all 0"),
         Row("one stock, text", lambda: single(data, 1, 20, "text"), 50_000),
         Row("25 stocks, text", lambda: single(data, 25, 40, "text"), 5_000),
-        Row(f"{EPISODES} episodes, one stock", lambda: batched(data, 1, 20), 10_000_000),
+        Row(f"{EPISODES} episodes, one stock", lambda: vectorized(data, 1, 20), 10_000_000),
         Row("  TorchTrade", lambda: torchtrade(panel), 0, f"{close}; 2 features"),
-        Row(f"{EPISODES} episodes, 25 stocks", lambda: batched(data, 25, 40), 2_000_000),
+        Row(f"{EPISODES} episodes, 25 stocks", lambda: vectorized(data, 25, 40), 2_000_000),
     ]
 
 
@@ -267,7 +268,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _built(row: Row) -> Run | str:
-    """A run that has run once, or why there is none."""
+    """A run that has run once, or why it cannot run."""
     try:
         run = row.build()
         # gym-trading-env's import makes errors of all warnings of the process.
@@ -285,7 +286,7 @@ def _built(row: Row) -> Run | str:
 def main() -> None:
     """Measure and print the table."""
     warnings.filterwarnings("ignore")
-    panel = practice(PracticeConfig(tickers=40, days=1500))
+    panel = simulate(SyntheticConfig(tickers=40, days=1500))
     rows = _rows(panel, MarketData(panel))
     runs = [_built(row) for row in rows]
     rates: list[list[float]] = [[] for _ in rows]
@@ -319,7 +320,7 @@ def _span(values: list[float], unit: float = 1.0, form: str = ",.0f") -> str:
 
 def _seconds_of_words(panel: Panel) -> float:
     data = MarketData(panel)
-    return _seconds(lambda: data.words(0)) / len(panel.dates_T)
+    return _seconds(lambda: data.words(0, market_words)) / len(panel.dates_T)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/features.py [--quick]
 
 Prints medians over alternating repeats on a seeded market of 500 tickers x 1,300 days, and how the cost grows with
-tickers and with days. Each function has the parameters and outputs of ``indicators.TABLE``; a STDDEV over 20 closes
+tickers and with days. Each function has the parameters and outputs of ``features.TABLE``; a STDDEV over 20 closes
 stands in for volatility_20. The peers are measured on fewer tickers and scaled up linearly, which the table says.
 They come with the ``bench`` extra; what is missing is named. ``--quick`` takes a tenth of the tickers.
 """
@@ -23,9 +23,8 @@ import numpy as np
 import pandas as pd
 import talib
 
-from tradeschool.market import indicators
+from tradeschool.market import features
 from tradeschool.market.panel import Floats, Panel
-from tradeschool.market.statistics import panel_statistics
 
 TICKERS, DAYS, PEER_TICKERS = 500, 1300, 10
 REPEATS, CURVE_REPEATS = 9, 5
@@ -130,7 +129,7 @@ def side_by_side(tickers: int) -> None:
     ours: dict[str, Callable[[], object]] = {
         "TA-Lib bare": partial(bare, ready),
         "TA-Lib bare, results kept": partial(bare, ready, keep=True),
-        "tradeschool": partial(indicators.compute, panel),
+        "tradeschool": partial(features.compute, panel),
     }
     few = series(ready[:PEER_TICKERS])
     peers: dict[str, Callable[[], object]] = {}
@@ -144,7 +143,7 @@ def side_by_side(tickers: int) -> None:
     found = seconds(ours | peers, REPEATS)
     for name in peers:
         found[name] = [scale * second for second in found[name]]
-    print(f"All indicators ({len(indicators.NAMES)} outputs), {tickers} tickers x {DAYS:,} days")
+    print(f"All indicators ({len(features.NAMES)} outputs), {tickers} tickers x {DAYS:,} days")
     print(f"{'':32}{'median s':>9}  {'range':16}{'of bare':>8}")
     base = statistics.median(found["TA-Lib bare"])
     for name, times in found.items():
@@ -169,14 +168,16 @@ def curve(title: str, sizes: list[tuple[int, int]]) -> None:
     """
     panels = {f"{tickers} x {days}": market(tickers, days) for tickers, days in sizes}
     print(f"\n{title}\n{'tickers x days':14}{'indicators':>38}{'window statistics':>38}")
-    features: tuple[Callable[[Panel], object], ...] = (indicators.compute, panel_statistics)
+    computations: tuple[Callable[[Panel], object], ...] = (features.compute, features.panel_statistics)
     runs: dict[str, Callable[[], object]] = {
-        f"{name} {k}": partial(feature, panel) for name, panel in panels.items() for k, feature in enumerate(features)
+        f"{name} {k}": partial(feature, panel)
+        for name, panel in panels.items()
+        for k, feature in enumerate(computations)
     }
     wall, user = seconds(runs, CURVE_REPEATS), seconds(runs, CURVE_REPEATS, user_time)
     for name, panel in panels.items():
         words = ""
-        for k in range(len(features)):
+        for k in range(len(computations)):
             whole, computing = (statistics.median(clock[f"{name} {k}"]) for clock in (wall, user))
             rows = panel.shape[0] * panel.shape[1] / 1e9
             words += f"{whole:12.3f} s {whole / rows:4.0f} ns a row, {computing / rows:4.0f} user"

@@ -1,13 +1,13 @@
-"""A search for policies that know nothing, but grade above the market all the same.
+"""A search for policies without information that grade above the market nevertheless.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/gaming.py
 
-Markets are martingales with fat tails and a common factor, so nobody can earn more than holding does. A policy sees how
-it stands: its lead over the market, its own Sharpe ratio and drawdown so far, the market's return, the day. By a linear
-score of these it picks every day between cash, half of the market, the market, one stock and three, at the usual costs.
-Hill climbing from random starts looks for the weights with the highest mean grade; what is found is played again on
-other markets, where the luck of the search is gone. Beside the grade as it is stand grades with other scales, to show
-what the scales are for. Prints the best of each; the market has .575.
+Markets are martingales with fat tails and a common factor, so no policy can earn more than holding does. A policy sees
+its lead over the market, its own Sharpe ratio and drawdown so far, the market's return and the day. With a linear score
+of these it selects cash, half of the market, the market, one stock or three stocks every day, at the usual costs. Hill
+climbing from random starts looks for the weights with the highest mean grade. The result is evaluated on other markets,
+without the luck of the search. Grades with other scales are searched too, to show why the scales are as they are.
+Prints the best of each; the market has .575.
 """
 
 import sys
@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tradeschool.env import grading
-from tradeschool.env.levels import LEVELS
-from tradeschool.env.market_portfolio import Market
+from tradeschool.env.config import LEVELS
+from tradeschool.env.grading import MarketPortfolio
 
 Floats = NDArray[np.float64]
 COST, VOLATILITY, CORRELATION = 0.001, 0.02, 0.2
@@ -130,7 +130,7 @@ def scaled(steady: float, by_stocks: bool) -> Grader:
 
     def graded(equity_DB: Floats, market_DB: Floats, traded_B: Floats, volatility: float, own: float) -> Floats:
         before, grading.STEADY = grading.STEADY, steady
-        against = [Market(path_D, volatility, own if by_stocks else volatility) for path_D in market_DB.T]
+        against = [MarketPortfolio(path_D, volatility, own if by_stocks else volatility) for path_D in market_DB.T]
         parts_4B = grading.grade_paths(equity_DB, against, traded_B)
         grading.STEADY = before
         return parts_4B

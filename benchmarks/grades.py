@@ -1,34 +1,35 @@
-"""Grades of reference policies on the practice market, and the episodes that a difference between two of them needs.
+"""Grades of reference agents on the synthetic market, and the episodes needed to see a difference between two.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/grades.py
+    PYTHONPATH=tests OMP_NUM_THREADS=1 .venv/bin/python benchmarks/grades.py
 
-Prints, by level: mean grade with its 95 % interval, standard deviation over episodes, the four parts; and for pairs of
-policies the standard deviation of their differences on the same episodes, and how many episodes each needs to see a
-difference of .05 with a power of .8, on the same episodes and on others.
+Prints by level: mean grade with its 95 % interval, standard deviation over episodes, the four parts. For pairs of
+agents: the standard deviation of their differences on the same episodes, and how many episodes each needs to see a
+difference of .05 with a power of .8, on the same and on different episodes.
 """
 
 import statistics
 import sys
 from typing import Any
 
+from reference_agents import Churner, Constant, Expert, Oracle, play_text
 from rich.console import Console
 from rich.table import Table
 
-from tradeschool.env.grading import WEIGHTS, grades, totals
-from tradeschool.env.harness import Record, play
-from tradeschool.env.levels import LEVELS
-from tradeschool.env.reference import BuyAndHold, Churner, Constant, Expert, Oracle, Random, Saying
-from tradeschool.env.sampling import episodes_needed, grade_interval, paired
-from tradeschool.env.trading import TradingEnv, practice_data
+from tradeschool.env.config import LEVELS
+from tradeschool.env.grading import WEIGHTS, Record, grades, totals
+from tradeschool.env.market_data import synthetic_data
+from tradeschool.env.play import play
+from tradeschool.env.strategies import BuyAndHold, Random
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.evaluate.inference_cosine import CosineEstimate, episodes_needed
 
 Played = dict[str, list[Record]]
 EPISODES = 1000
 GIBBERISH_EPISODES = 200
 CLAIM = 0.05
-GIBBERISH = Saying("colourless green ideas sleep furiously", "gibberish")
+GIBBERISH = "colourless green ideas sleep furiously"
 AGENTS: tuple[Any, ...] = (
     Constant(),
-    GIBBERISH,
     Random(),
     Churner(name="churner: all in, all out"),
     Churner(0.5, 1, 1, invested=True, name="churner of the market's half"),
@@ -53,16 +54,22 @@ def main(episodes: int) -> None:
     console = Console(width=140)
     for level in LEVELS:
         played: Played = {agent.name: records(agent, level, episodes) for agent in AGENTS}
+        # Text is slow, and gibberish has the grade of doing nothing in every episode.
+        text_env = TradingEnv(synthetic_data(), observation="text", **LEVELS[level])
+        played["gibberish"] = play_text(GIBBERISH, text_env, min(episodes, GIBBERISH_EPISODES))
         console.print(of_agents(level, played))
         console.print(of_pairs(level, played))
 
 
 def records(agent: Any, level: str, episodes: int) -> list[Record]:
-    """An agent's episodes; texts are slow, and gibberish has the grade of doing nothing in every single one."""
-    form = "text" if agent is GIBBERISH else "numeric"
-    env = TradingEnv(practice_data(), observation=form, **LEVELS[level])
-    count = min(episodes, GIBBERISH_EPISODES) if agent is GIBBERISH else episodes
-    return play(agent, env, count, foresight=isinstance(agent, Oracle | Expert))
+    """An agent's episodes."""
+    env = TradingEnv(synthetic_data(), observation="numeric", **LEVELS[level])
+    return play(agent, env, episodes, foresight=isinstance(agent, Oracle | Expert))
+
+
+def estimate(found: list[Record]) -> CosineEstimate:
+    """The mean grade of an agent's episodes."""
+    return CosineEstimate.of(totals(found), [one.start for one in found], len(found[0].turnover_D))
 
 
 def of_agents(level: str, played: Played) -> Table:
@@ -71,22 +78,22 @@ def of_agents(level: str, played: Played) -> Table:
     for heading in ("agent", "episodes", "grade", "interval", "SD", *WEIGHTS):
         table.add_column(heading, justify="left" if heading == "agent" else "right")
     for name, found in played.items():
-        value, low, high = grade_interval(found)
+        interval = estimate(found).interval()
         parts = [statistics.mean(getattr(one, part) for one in grades(found)) for part in WEIGHTS]
         spread = totals(found).std(ddof=1)
-        cells = (value, spread, *parts)
+        cells = (interval.value, spread, *parts)
         mean, deviation, *rest = (f"{abs(cell):.3f}" for cell in cells)
-        table.add_row(name, str(len(found)), mean, f"{low:.3f} to {high:.3f}", deviation, *rest)
+        table.add_row(name, str(len(found)), mean, f"{interval.low:.3f} to {interval.high:.3f}", deviation, *rest)
     return table
 
 
 def of_pairs(level: str, played: Played) -> Table:
-    """What it takes to tell two agents apart."""
+    """Episodes needed to distinguish two agents."""
     table = Table(title=f"{level}: episodes for a difference of {CLAIM}")
     for heading in ("agents", "difference", "SD of one", "SD of differences", "the same episodes", "others"):
         table.add_column(heading, justify="left" if heading == "agents" else "right")
     for first, second in PAIRS:
-        gap_B = paired(played[first], played[second])
+        gap_B = (estimate(played[first]) - estimate(played[second])).values_B
         single = max(float(totals(played[name]).std(ddof=1)) for name in (first, second))
         both = float(gap_B.std(ddof=1))
         needed = episodes_needed(CLAIM, both), episodes_needed(CLAIM, single, is_paired=False)

@@ -1,11 +1,11 @@
-"""How often 95 % intervals of mean grades hold the true mean, where episodes overlap in time.
+"""Coverage of 95 % intervals of mean grades for episodes that overlap in time.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/intervals.py
 
-Episodes begin at uniformly drawn rows; a value is the sum of its days' luck, of variance 1 in all, and luck of its own.
-Side by side: the estimator of ``env/sampling.py`` (cosines), the cluster-robust one over blocks of two and of four
-episodes, and the plain one that takes episodes as independent. Width: the mean interval over that which the true
-standard error would give.
+Episodes begin at uniformly drawn rows. A value is the sum of its days' noise, of variance 1 in total, and noise of its
+own. Compared: the estimator of ``evaluate/inference_cosine.py`` (cosines), the cluster-robust estimator over blocks of
+two and of four episodes, and the plain one that treats episodes as independent. Width: mean width of the interval over
+the width that the true standard error would give.
 """
 
 import math
@@ -19,7 +19,7 @@ from rich.table import Table
 from scipy.signal import lfilter
 from scipy.stats import t
 
-from tradeschool.env.sampling import mean_interval
+from tradeschool.evaluate.inference_cosine import CosineEstimate
 
 REPEATS = 2000
 SIZES = ((500, 20, 100), (500, 20, 400), (1000, 20, 200), (1500, 20, 100), (1500, 20, 400), (700, 40, 300))
@@ -29,17 +29,17 @@ Draw = Callable[[np.random.Generator, int], Any]
 
 
 def shared(rng: np.random.Generator, rows: int) -> Any:
-    """The days' luck, independent from day to day."""
+    """Daily noise, independent from day to day."""
     return rng.normal(0, 1, rows)
 
 
 def regimes(rng: np.random.Generator, rows: int) -> Any:
-    """The days' luck with a volatility whose logarithm is an AR(1) of 50 days and a deviation of .6."""
+    """Daily noise whose log volatility is an AR(1) of 50 days with a standard deviation of 0.6."""
     return shared(rng, rows) * np.exp(autoregressive(rng, rows, PHI, 0.6))
 
 
 def drift(phi: float) -> Draw:
-    """The days' luck with a mean that is an AR(1) of deviation .25."""
+    """Daily noise with a mean that is an AR(1) with a standard deviation of 0.25."""
     return lambda rng, rows: shared(rng, rows) + autoregressive(rng, rows, phi, 0.25)
 
 
@@ -49,19 +49,25 @@ def autoregressive(rng: np.random.Generator, rows: int, phi: float, deviation: f
     return lfilter([1], [1, -phi], noise)[500:]
 
 
-WORLDS: dict[str, tuple[Draw, float]] = {
-    "the days' luck alone": (shared, 0.0),
-    "and as much of its own": (shared, 1.0),
-    "mostly its own (paired differences)": (shared, 4.0),
-    "slow volatility, the days' alone": (regimes, 0.0),
-    "slow volatility, and its own": (regimes, 1.0),
-    "a mean that drifts for 10 days": (drift(0.9), 1.0),
-    "a mean that drifts for 50 days": (drift(PHI), 1.0),
+PROCESSES: dict[str, tuple[Draw, float]] = {
+    "daily noise only": (shared, 0.0),
+    "daily and as much own noise": (shared, 1.0),
+    "mostly own noise (paired differences)": (shared, 4.0),
+    "slow volatility, daily noise only": (regimes, 0.0),
+    "slow volatility, and own noise": (regimes, 1.0),
+    "mean drifts over 10 days": (drift(0.9), 1.0),
+    "mean drifts over 50 days": (drift(PHI), 1.0),
 }
 
 
+def cosines(values: Any, starts: Any, days: int) -> tuple[float, float]:
+    """The interval of the package."""
+    found = CosineEstimate.of(values, starts, days).interval()
+    return found.low, found.high
+
+
 def clustered(values: Any, starts: Any, days: int, episodes: int) -> tuple[float, float]:
-    """The interval of Liang & Zeger (1986) over blocks of so many episodes."""
+    """The interval of Liang & Zeger (1986) over blocks of ``episodes`` episodes."""
     _, block = np.unique(starts // (episodes * days), return_inverse=True)
     count = int(block.max()) + 1
     sums = np.bincount(block, weights=values - values.mean())
@@ -75,21 +81,21 @@ def plain(values: Any, starts: Any, days: int) -> tuple[float, float]:
     return values.mean() - reach, values.mean() + reach
 
 
-WAYS: dict[str, Callable[[Any, Any, int], tuple[float, float]]] = {
-    "cosines": lambda values, starts, days: mean_interval(values, starts, days)[1:],
+METHODS: dict[str, Callable[[Any, Any, int], tuple[float, float]]] = {
+    "cosines": cosines,
     "blocks of 2": lambda values, starts, days: clustered(values, starts, days, 2),
     "blocks of 4": lambda values, starts, days: clustered(values, starts, days, 4),
     "plain": plain,
 }
 
 
-def played(world: str, rows: int, days: int, count: int, repeats: int) -> Iterator[tuple[Any, Any]]:
-    """Values and starts; the true mean is 0."""
-    luck, own = WORLDS[world]
-    rng = np.random.default_rng([rows, days, count, list(WORLDS).index(world)])
+def simulated(process: str, rows: int, days: int, count: int, repeats: int) -> Iterator[tuple[Any, Any]]:
+    """Values and starts of simulated episodes; the true mean is 0."""
+    draw, own = PROCESSES[process]
+    rng = np.random.default_rng([rows, days, count, list(PROCESSES).index(process)])
     for _ in range(repeats):
         starts = rng.integers(0, rows - days + 1, count)
-        total = np.concatenate([[0], np.cumsum(luck(rng, rows))])
+        total = np.concatenate([[0], np.cumsum(draw(rng, rows))])
         yield (total[starts + days] - total[starts]) / math.sqrt(days) + own * rng.normal(0, 1, count), starts
 
 
@@ -97,18 +103,18 @@ def main(repeats: int) -> None:
     """Print a table for each size."""
     console = Console(width=120)
     for rows, days, count in SIZES:
-        table = Table(title=f"{count} episodes of {days} days in {rows} rows: share that holds the truth, width")
-        for heading in ("luck", *WAYS):
-            table.add_column(heading, justify="left" if heading == "luck" else "right")
-        for world in WORLDS:
-            found = list(played(world, rows, days, count, repeats))
+        table = Table(title=f"{count} episodes of {days} days in {rows} rows: coverage, width")
+        for heading in ("noise", *METHODS):
+            table.add_column(heading, justify="left" if heading == "noise" else "right")
+        for process in PROCESSES:
+            found = list(simulated(process, rows, days, count, repeats))
             truth = 2 * 1.96 * float(np.std([values.mean() for values, _ in found]))
             cells = []
-            for way in WAYS.values():
-                ends = np.array([way(values, starts, days) for values, starts in found])
-                held = np.mean((ends[:, 0] < 0) & (ends[:, 1] > 0))
-                cells.append(f"{held:.3f}, {np.mean(ends[:, 1] - ends[:, 0]) / truth:.2f}")
-            table.add_row(world, *cells)
+            for method in METHODS.values():
+                ends = np.array([method(values, starts, days) for values, starts in found])
+                coverage = np.mean((ends[:, 0] < 0) & (ends[:, 1] > 0))
+                cells.append(f"{coverage:.3f}, {np.mean(ends[:, 1] - ends[:, 0]) / truth:.2f}")
+            table.add_row(process, *cells)
         console.print(table)
 
 

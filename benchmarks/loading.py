@@ -1,9 +1,9 @@
-"""Loading price files to a checked Panel, beside bare pandas loops that check nothing, side by side in one run.
+"""Loading price files into a checked Panel, compared with plain pandas loops that check nothing.
 
     .venv/bin/python benchmarks/loading.py
 
-Writes its own files to a temporary folder: 80 CSV files of five years, and 500 tickers x 20 years as one long
-parquet file and as a folder of 500. Prints medians over repeats, and how the time grows in tickers and in days.
+Writes its own files to a temporary folder: 80 CSV files of five years, and 500 tickers x 20 years as one long parquet
+file and as a folder of 500. Prints medians over repeats, and how the time grows with tickers and days.
 """
 
 import statistics
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tradeschool.market import sources
+from tradeschool.market.load import load_prices
 
 CSV_TICKERS, CSV_DAYS = 80, 1258
 TICKERS, DAYS = 500, 5040
@@ -67,7 +67,7 @@ def write_long(path: Path, tickers: int, days: int) -> Path:
 
 
 def bare_csv(folder: Path) -> None:
-    """What a loop without any check or adjustment costs."""
+    """A loop without any check or adjustment."""
     for file in sorted(folder.iterdir()):
         pd.read_csv(file, parse_dates=["Date"])
 
@@ -79,7 +79,7 @@ def bare_parquet(path: Path) -> None:
 
 
 def medians(runs: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of every run, taken in turn so that a busy minute hits all alike; the first turn is not counted."""
+    """Seconds of every run, taken in turns so that a busy minute affects all of them; the first turn is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(REPEATS + 1):
         for name, run in runs.items():
@@ -98,14 +98,14 @@ def show(title: str, seconds: dict[str, list[float]]) -> None:
 
 
 def curve(title: str, paths: dict[int, Path]) -> None:
-    """The medians of ever larger markets, and the straight line through them: how far is any of them off it?"""
-    seconds = medians({str(size): lambda path=path: sources.load(path, []) for size, path in paths.items()})  # type: ignore[misc]
+    """The medians for growing markets, and their largest distance from a straight line."""
+    seconds = medians({str(size): lambda path=path: load_prices(path, []) for size, path in paths.items()})  # type: ignore[misc]
     middle = [statistics.median(found) for found in seconds.values()]
     slope, start = np.polyfit(list(paths), middle, 1)
     off = max(abs(value / (start + slope * size) - 1) for size, value in zip(paths, middle, strict=True))
-    told = ", ".join(f"{size}: {value:.3f} s" for size, value in zip(paths, middle, strict=True))
-    print(f"  {title:32} {told}")
-    print(f"  {'':32} {start:.3f} s + {slope * 100:.3f} s per 100, off the line by {off:.0%} at most")
+    times = ", ".join(f"{size}: {value:.3f} s" for size, value in zip(paths, middle, strict=True))
+    print(f"  {title:32} {times}")
+    print(f"  {'':32} {start:.3f} s + {slope * 100:.3f} s per 100, at most {off:.0%} off the line")
 
 
 def main() -> None:
@@ -113,19 +113,19 @@ def main() -> None:
         root = Path(name)
         csv = write_csv(root / "csv", CSV_TICKERS, CSV_DAYS)
         runs: dict[str, Callable[[], object]] = {
-            "tradeschool, checked": lambda: sources.load(csv, []),
+            "tradeschool, checked": lambda: load_prices(csv, []),
             "pandas.read_csv in a loop": lambda: bare_csv(csv),
         }
         show(f"{CSV_TICKERS} CSV files x {CSV_DAYS} rows", medians(runs))
         folder, long = write_folder(root / "folder", TICKERS, DAYS), write_long(root / "long.parquet", TICKERS, DAYS)
         runs = {
-            "tradeschool, long file": lambda: sources.load(long, []),
+            "tradeschool, long file": lambda: load_prices(long, []),
             "pandas.read_parquet, long file": lambda: bare_parquet(long),
-            "tradeschool, folder": lambda: sources.load(folder, []),
+            "tradeschool, folder": lambda: load_prices(folder, []),
             "pandas.read_parquet in a loop": lambda: bare_parquet(folder),
         }
         show(f"{TICKERS} tickers x {DAYS} rows, parquet", medians(runs))
-        panel = sources.load(folder, [])
+        panel = load_prices(folder, [])
         parts = {"Panel's own checks": panel.__post_init__, "data hash": panel.data_hash}
         show("  of these, or after them", medians(dict(parts)))
         print("Growth")

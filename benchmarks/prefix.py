@@ -13,7 +13,7 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM, set_seed
 from trl.trainer.utils import add_fused_lm_head
 
-from tradeschool.train.prefix import log_probs, pack
+from tradeschool.train.prefix_tree import log_probs, pack
 
 PROMPTS, PROMPT_TOKENS, GROUP, ANSWER_TOKENS = 120, 42, 8, 17
 REPEATS = 7

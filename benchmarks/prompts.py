@@ -1,14 +1,13 @@
-"""Rendering prompts to a dataset, and how its cost grows with tickers and days.
+"""Measures how fast prompts are written as a dataset, and how the cost grows with tickers and days.
 
     .venv/bin/python benchmarks/prompts.py [--workers 2]
 
-Renders 100,000 prompts of the rating task on 80 practice tickers with ``tradeschool prepare``'s own code, in each of
-three lengths: four facts, every fact, and four facts with tables and news. Prints prompts a second, the peak memory
-of this process and of its largest worker, and the curve. Answers of hindsight and of the expert are written, too.
+Writes 100,000 prompts of the rating task on 80 synthetic tickers with the code of ``tradeschool prepare``, in three
+lengths: four facts, all facts, and four facts with tables and news. Hindsight and expert answers are included. Prints
+prompts per second, the peak memory of this process and of its largest worker, and the cost by size.
 """
 
 import argparse
-import dataclasses
 import resource
 import statistics
 import tempfile
@@ -21,44 +20,45 @@ from rich.console import Console
 from rich.table import Table
 
 from tradeschool.market.panel import Panel
-from tradeschool.market.practice import PracticeConfig, practice
 from tradeschool.market.splits import split_rows
-from tradeschool.prepare.folder import Identity
-from tradeschool.prepare.prompts import SPLITS, write_prompts
+from tradeschool.market.synthetic import SyntheticConfig, simulate
+from tradeschool.prepare.export import SPLITS, Identity, write_prompts
 from tradeschool.tasks.base import Example, SplitName
-from tradeschool.tasks.rating import RatingConfig, RatingTask
+from tradeschool.tasks.rating import RatingTask
+from tradeschool.tasks.rating_config import RatingConfig
 from tradeschool.text.describe import FACTS
 
 PROMPTS, TICKERS, REPEATS = 100_000, 80, 3
 LENGTHS = {
     "four facts": RatingConfig(),
-    "every fact": RatingConfig(facts=list(FACTS)),
+    "all facts": RatingConfig(facts=list(FACTS)),
     "four facts, tables, news": RatingConfig(sections=["prices", "indicators", "statistics", "news"]),
 }
 
 
-@dataclasses.dataclass
 class _First(RatingTask):
-    """The first so many prompts of the training part alone."""
+    """Only the first ``most`` prompts of the training split."""
 
-    most: int = PROMPTS
+    most = PROMPTS
 
     def stream(self, split: SplitName) -> Iterator[Example]:
         yield from islice(super().stream(split), self.most if split == SPLITS[0] else 0)
 
 
 def market(tickers: int, days: int) -> Panel:
-    """A practice market; its notes are as frequent as those of the demo."""
-    return practice(PracticeConfig(seed=1, tickers=tickers, days=days))
+    """A synthetic market with events as frequent as in the demo."""
+    return simulate(SyntheticConfig(seed=1, tickers=tickers, days=days))
 
 
 def task_on(panel: Panel, config: RatingConfig, most: int) -> RatingTask:
-    """The rating task, nearly all rows in its training part."""
-    return _First(config, panel, split_rows(panel, (0.98, 0.01, 0.01), embargo=16, warmup=50), most=most)
+    """The rating task with 98 % of the rows in the training split."""
+    task = _First(config, panel, split_rows(panel, (0.98, 0.01, 0.01), embargo=16, warmup=50))
+    task.most = most
+    return task
 
 
 def seconds(task: RatingTask, workers: int) -> float:
-    """One preparation into a folder that is thrown away."""
+    """Time to write all prompts to a temporary folder."""
     made_from = Identity("prompts", {}, task.panel.name, "", task.version)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -67,7 +67,7 @@ def seconds(task: RatingTask, workers: int) -> float:
 
 
 def megabytes(who: int) -> float:
-    """Peak memory so far."""
+    """Peak memory so far of this process or its children."""
     return resource.getrusage(who).ru_maxrss / 1024
 
 
@@ -77,19 +77,19 @@ def main() -> None:
     workers: int = parser.parse_args().workers
     console = Console()
     table = Table("prompt", title=f"{PROMPTS:,} prompts, {TICKERS} tickers, {workers} workers, median of {REPEATS}")
-    for heading in ("characters", "seconds", "a second", "peak MB", "worker's MB"):
+    for heading in ("characters", "seconds", "per second", "peak MB", "worker's MB"):
         table.add_column(heading, justify="right")
     panel = market(TICKERS, 1500)
     for name, config in LENGTHS.items():
         task = task_on(panel, config, PROMPTS)
-        length = statistics.mean(len(task.prompt(e).messages[-1]["content"]) for e in islice(task.stream("train"), 500))
+        length = statistics.mean(len(task.messages(e)[-1]["content"]) for e in islice(task.stream("train"), 500))
         taken = statistics.median(seconds(task, workers) for _ in range(REPEATS))
         peaks = [f"{megabytes(who):.0f}" for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         table.add_row(name, f"{length:.0f}", f"{taken:.1f}", f"{PROMPTS / taken:,.0f}", *peaks)
     console.print(table)
 
     curve = Table(
-        "tickers", "days", "prompts", "seconds", "microseconds a prompt", title="Cost against size, four facts"
+        "tickers", "days", "prompts", "seconds", "microseconds per prompt", title="Cost against size, four facts"
     )
     for tickers, days in ((20, 1000), (40, 1000), (80, 1000), (160, 1000), (40, 500), (40, 2000), (40, 4000)):
         task = task_on(market(tickers, days), RatingConfig(), 10**9)

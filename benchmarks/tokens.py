@@ -1,11 +1,11 @@
-"""Tokens of whole episodes as conversations, by tokenizers that packages on PyPI bring along: nothing is downloaded.
+"""Tokens of whole episodes as conversations, by tokenizers that ship with PyPI packages, without a model download.
 
     .venv/bin/pip install --no-deps --target build/tokenizers tiktoken dashscope litellm mistral-common
     PYTHONPATH=build/tokenizers .venv/bin/python benchmarks/tokens.py
 
-An episode is the opening, the message of every day and an answer of one order to each; what a chat template puts around
-messages (some four tokens each) is not counted. Prints characters, and tokens of the episode and of a day's message,
-by level, form and tokenizer; a tokenizer whose package is not there is named as absent.
+An episode is the system message, a message a day, and an answer of one order to each. The chat template's own tokens,
+about four a message, are not counted. Prints characters, and tokens of an episode and of a day's message, by level,
+form and tokenizer. A tokenizer whose package is missing is named.
 """
 
 import base64
@@ -19,9 +19,10 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from tradeschool.env.conversation import Form, opening, turn
-from tradeschool.env.levels import LEVELS
-from tradeschool.env.trading import TradingEnv, practice_data
+from tradeschool.env.config import LEVELS
+from tradeschool.env.render import Form
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.tasks.base import Example
 
 SEEDS = 5
 Count = Callable[[str], int]
@@ -39,7 +40,7 @@ def main() -> None:
     counters = {name: found for name, load in TOKENIZERS.items() if (found := load()) is not None}
     console = Console(width=120)
     for name in TOKENIZERS.keys() - counters.keys():
-        console.print(f"absent: {name} (see the head of this file)")
+        console.print(f"missing: {name} (see the head of this file)")
     for level in LEVELS:
         table = Table(
             title=f"{level}: {LEVELS[level]['tickers']} x {LEVELS[level]['days']} days; tokens an episode / a day"
@@ -47,27 +48,26 @@ def main() -> None:
         for heading in ("form", "characters", *counters):
             table.add_column(heading, justify="left" if heading == "form" else "right")
         for form in get_args(Form):
-            talks = [episode(level, form, seed) for seed in range(SEEDS)]
-            characters = statistics.mean(sum(map(len, talk)) for talk in talks)
+            episodes = [episode(level, form, seed) for seed in range(SEEDS)]
+            characters = statistics.mean(sum(map(len, texts)) for texts in episodes)
             cells = []
             for count in counters.values():
-                whole = statistics.mean(sum(map(count, talk)) for talk in talks)
-                daily = statistics.mean(count(day) for talk in talks for day in talk[1::2])
+                whole = statistics.mean(sum(map(count, texts)) for texts in episodes)
+                daily = statistics.mean(count(day) for texts in episodes for day in texts[1::2])
                 cells.append(f"{whole:,.0f} / {daily:,.0f}")
             table.add_row(form, f"{characters:,.0f}", *cells)
         console.print(table)
 
 
 def episode(level: str, form: Form, seed: int) -> list[str]:
-    """The messages of an episode: opening, day, answer, day, answer, ..."""
-    env = TradingEnv(practice_data(), **LEVELS[level])
-    observation, _ = env.reset(seed=seed)
-    messages = [opening(env.config, form)]
-    for day in range(env.config.days):
-        answer = f"BUY {env.names[day % len(env.names)]} 0.1" if day % 5 < 4 else f"SELL {env.names[0]} 1"
-        messages += [turn(observation, form), answer]
-        observation = env.step(answer)[0]
-    return messages
+    """The texts of an episode: system message, day, answer, day, answer, ..."""
+    chat = TradingChatEnv(TradingEnv(**LEVELS[level]), form)
+    texts = [message["content"] for message in chat.reset(Example("", -1, 0, payload={"seed": seed}))]
+    names = chat.env.names
+    for day in range(chat.env.config.days):
+        answer = f"BUY {names[day % len(names)]} 0.1" if day % 5 < 4 else f"SELL {names[0]} 1"
+        texts += [answer, *(message["content"] for message in chat.step(answer).messages)]
+    return texts
 
 
 def folder(package: str) -> Path | None:

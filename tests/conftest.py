@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures and settings for every test."""
 
 import os
 from collections.abc import Callable
@@ -28,7 +28,7 @@ FAKE_RECIPE = """\
 # tradeschool run fake.yaml
 name: fake
 seed: 5
-market: {source: practice, tickers: 2, days: 300, edge: 0.1}
+market: {source: synthetic, tickers: 2, days: 300, edge: 0.1}
 split: {train: 0.5, validation: 0.2, test: 0.3, warmup: 30}
 task:
   name: rating
@@ -56,10 +56,10 @@ def fake_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     import fake_stage
 
     from tradeschool import pipeline
-    from tradeschool.train import STAGES
+    from tradeschool.config.recipe import STAGES
 
     monkeypatch.setitem(STAGES, "fake", "fake_stage")
-    monkeypatch.setattr(pipeline, "_set_seed", fake_stage.set_seed)
+    monkeypatch.setattr(pipeline, "set_seed", fake_stage.set_seed)
 
 
 @pytest.fixture

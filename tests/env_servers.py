@@ -11,21 +11,20 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tradeschool.apps.env_server.app import create, listen, server
-from tradeschool.apps.env_server.offer import Offer
-from tradeschool.env.trading import TradingEnv
+from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
+from tradeschool.env.trading_env import TradingEnv
 
 
-def serving(offer: Offer, sessions: int = 32, timeout: float = 60.0) -> contextlib.AbstractContextManager[str]:
-    """The address of a server of ``offer``, which is stopped at the end."""
-    return running(create(offer, sessions, timeout))
+def serving(config: ServeConfig, sessions: int = 32, timeout: float = 60.0) -> contextlib.AbstractContextManager[str]:
+    """The address of a server of ``config``, which is stopped at the end."""
+    return running(create_app(config, sessions, timeout))
 
 
 @contextlib.contextmanager
 def running(app: Any) -> Iterator[str]:
     """The address of a server of any application."""
     listening = listen("127.0.0.1", 0)
-    uvicorn = server(app)
+    uvicorn = make_server(app)
     thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -42,19 +41,19 @@ def wait_for(true: Any, seconds: float = 10.0) -> None:
     """Return once ``true()`` is."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it did not come true"
+        assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.01)
 
 
 @contextlib.contextmanager
 def socket_to(url: str, query: str = "") -> Iterator[ClientConnection]:
-    """A WebSocket to a server's sessions, without any of OpenEnv's client."""
+    """A WebSocket to a server's sessions, without OpenEnv's client."""
     with connect(f"{url.replace('http', 'ws', 1)}/ws{query}", proxy=None) as raw:
         yield raw
 
 
 def ask(raw: ClientConnection, message: Any) -> dict[str, Any]:
-    """Send a message, or a text as it is; the answer, which may be what the server said before it hung up."""
+    """Send a message, or text as it is, and return the answer."""
     with contextlib.suppress(ConnectionClosed):
         raw.send(message if isinstance(message, str | bytes) else json.dumps(message))
     answer: dict[str, Any] = json.loads(raw.recv(timeout=60))
@@ -62,7 +61,7 @@ def ask(raw: ClientConnection, message: Any) -> dict[str, Any]:
 
 
 def random_orders(env: TradingEnv, rng: np.random.Generator) -> Any:
-    """Orders for a day of ``env``: some that are refused, some that cannot be read."""
+    """Orders for a day of ``env``: some are refused, some unreadable."""
     config = env.config
     if config.observation == "numeric":
         return rng.uniform(-1.1, 1.1, config.tickers).tolist()
@@ -72,7 +71,7 @@ def random_orders(env: TradingEnv, rng: np.random.Generator) -> Any:
 
 
 def served_facts(answer: Any) -> dict[str, Any]:
-    """What a served answer says, to be compared with :func:`local_facts`."""
+    """The content of a served answer, to be compared with :func:`local_facts`."""
     seen = answer.observation
     return {
         "seen": seen.text if seen.numbers is None else seen.numbers,
@@ -80,13 +79,13 @@ def served_facts(answer: Any) -> dict[str, Any]:
         "done": answer.done,
         "equity": seen.equity,
         "refused": seen.refused,
-        "told": seen.told,
+        "messages": seen.messages,
         "ended": (seen.terminated, seen.truncated),
     }
 
 
 def local_facts(step: tuple[Any, ...]) -> dict[str, Any]:
-    """The same of what a local environment's ``step`` returned."""
+    """The same for what a local environment's ``step`` returned."""
     seen, reward, terminated, truncated, info = step
     return {
         "seen": seen if isinstance(seen, str) else seen.tolist(),
@@ -94,6 +93,6 @@ def local_facts(step: tuple[Any, ...]) -> dict[str, Any]:
         "done": terminated or truncated,
         "equity": info["equity"],
         "refused": info["refused"],
-        "told": list(info["told"]),
+        "messages": list(info["messages"]),
         "ended": (terminated, truncated),
     }

@@ -23,8 +23,8 @@ def test_nothing_is_guessed_when_nothing_is_near() -> None:
 
 @given(st.text(), st.lists(st.text(max_size=12), max_size=8))
 def test_a_guess_is_always_one_of_the_options(word: str, options: list[str]) -> None:
-    said = did_you_mean(word, options)
-    assert said == "" or any(said == f" Did you mean '{option}'?" for option in options)
+    output = did_you_mean(word, options)
+    assert output == "" or any(output == f" Did you mean '{option}'?" for option in options)
 
 
 def test_every_error_can_be_caught_as_one() -> None:

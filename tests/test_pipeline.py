@@ -1,4 +1,4 @@
-"""Runs of fake stages: what a run folder holds, killing and resuming, refusals, locks."""
+"""Runs of fake stages: run folders, killing and resuming, refusals, locks."""
 
 import contextlib
 import errno
@@ -20,9 +20,11 @@ import torch
 from rich.console import Console
 
 from tradeschool import manifest, pipeline, run_folder
+from tradeschool.config.recipe import read
 from tradeschool.errors import RecipeError, RunError
-from tradeschool.recipe import read
-from tradeschool.train.stage import Context, Result
+from tradeschool.models import load
+from tradeschool.train import sft
+from tradeschool.train.stage import CheckContext, Context, Result
 
 Write = Callable[..., Path]
 
@@ -33,7 +35,7 @@ def console() -> Console:
 
 
 def figures(folder: Path) -> list[dict[str, Any]]:
-    """What every stage of the fake recipe measured."""
+    """The metrics of every stage of the fake recipe."""
     stages = ("1-first", "2-second", "3-fake")
     return [json.loads((folder / stage / "metrics.jsonl").read_text(encoding="utf-8")) for stage in stages]
 
@@ -50,8 +52,8 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def interrupts_heard() -> Iterator[None]:
-    """Whoever runs the tests in the background of a script has them ignore Ctrl-C, and a child inherits that."""
+def interrupts_enabled() -> Iterator[None]:
+    """Restore Ctrl-C: a script in the background ignores it, and a child process inherits that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -63,18 +65,18 @@ def start_blocked(recipe: Path, out: Path) -> subprocess.Popen[str]:
     """A run in a process of its own that hangs in the middle of its second stage."""
     command = [sys.executable, fake_stage.__file__, "run", str(recipe), "--out", str(out)]
     env = environment(**{fake_stage.BLOCK: "second"})
-    with interrupts_heard():
+    with interrupts_enabled():
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 60
     while not (out / "2-second" / "checkpoint").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise AssertionError(f"the run never came to its second stage: {process.communicate()[0]}")
+            raise AssertionError(f"the run never reached its second stage: {process.communicate()[0]}")
         time.sleep(0.05)
     return process
 
 
-def test_the_machine_tells_how_many_threads_share_a_sum() -> None:
+def test_the_manifest_records_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
@@ -84,7 +86,7 @@ def test_the_machine_tells_how_many_threads_share_a_sum() -> None:
         torch.set_num_threads(before)
 
 
-def test_a_run_folder_holds_all_that_is_needed_to_judge_it(fake_recipe: Write, console: Console) -> None:
+def test_a_run_folder_holds_recipe_manifest_and_results(fake_recipe: Write, console: Console) -> None:
     recipe = read(fake_recipe())
     folder = pipeline.run(recipe, None, console)
     assert folder.parent == Path.cwd() / "runs" / "fake"
@@ -123,7 +125,7 @@ def test_the_seed_reaches_torch_and_numpy() -> None:
 
     drawn = []
     for _ in range(2):
-        tradeschool.pipeline._set_seed(11)
+        tradeschool.pipeline.set_seed(11)
         drawn.append((random.random(), float(np.random.random()), float(torch.rand(1))))
     assert drawn[0] == drawn[1]
 
@@ -154,14 +156,14 @@ def test_a_run_killed_in_a_stage_resumes_and_ends_like_an_unbroken_one(
     assert figures(out) == figures(unbroken)
 
 
-def test_ctrl_c_says_how_to_go_on_and_exits_with_130(fake_recipe: Write, tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_resume_and_exits_with_130(fake_recipe: Write, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     process = start_blocked(fake_recipe(), out)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert f"tradeschool resume {out}" in said
-    assert "Traceback" not in said
+    assert f"tradeschool resume {out}" in output
+    assert "Traceback" not in output
     assert manifest.read(out).status == "interrupted"
 
 
@@ -183,6 +185,35 @@ def test_the_lock_is_the_operating_systems(fake_recipe: Write, tmp_path: Path) -
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with run_folder.locked(tmp_path):
         assert (tmp_path / ".lock").read_text(encoding="utf-8") == str(os.getpid())
+
+
+def test_after_an_interruption_sft_trains_on_the_data_set_of_an_earlier_stage(
+    fake_recipe: Write, console: Console, tmp_path: Path
+) -> None:
+    stages = """\
+  - {stage: fake, name: first, makes_weights: false, writes: 8}
+  - {stage: sft, name: second, data: first, trl: {max_steps: 2, per_device_train_batch_size: 4, logging_steps: 1}}
+"""
+    tiny = "{vocabulary: 300, hidden_size: 16, layers: 1, heads: 2, intermediate_size: 16}"
+    path = fake_recipe(("model: {base: tiny}", f"model: {{base: tiny, tiny: {tiny}}}"))
+    head, _, _ = path.read_text(encoding="utf-8").partition("  - ")
+    path.write_text(head + stages, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sft, "run", lambda config, context: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(read(path), tmp_path / "out", console)
+
+    rows: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "TOKENIZER_EXAMPLES", 20)
+        patch.setattr(sft, "check_lengths", lambda config, given, *others: rows.extend(given))
+        pipeline.resume(tmp_path / "out", None, console)
+    assert (tmp_path / "out" / "1-first" / "attempts.txt").read_text(encoding="utf-8") == "attempt\n"
+    assert len(rows) == 8
+    done = run_folder.read_done(tmp_path / "out" / "2-second")
+    assert done is not None
+    assert done.weights is not None
+    assert done.summary["loss"] > 0
 
 
 # refusals
@@ -243,7 +274,7 @@ def test_a_run_folder_can_be_moved(fake_recipe: Write, console: Console, tmp_pat
     assert done.weights == moved / "1-first" / "weights"
 
 
-def test_a_changed_library_is_told(fake_recipe: Write, console: Console) -> None:
+def test_a_changed_library_is_noted(fake_recipe: Write, console: Console) -> None:
     folder = pipeline.run(read(fake_recipe()), None, console)
     record = manifest.read(folder)
     record.versions["torch"] = "1.0"
@@ -252,14 +283,7 @@ def test_a_changed_library_is_told(fake_recipe: Write, console: Console) -> None
     assert "torch was 1.0 when the run began" in console.export_text()
 
 
-def test_a_misspelt_trl_key_is_refused_before_the_first_stage(fake_recipe: Write, console: Console) -> None:
-    recipe = read(fake_recipe(), ["stages.fake.trl.lerning_rate=1"])
-    with pytest.raises(RecipeError, match=r"stages\.fake\.trl\.lerning_rate.*Did you mean 'learning_rate'"):
-        pipeline.run(recipe, None, console)
-    assert not Path("runs").exists()
-
-
-def test_an_embargo_shorter_than_the_outlook_is_refused(fake_recipe: Write, console: Console) -> None:
+def test_an_embargo_shorter_than_the_horizon_is_refused(fake_recipe: Write, console: Console) -> None:
     with pytest.raises(RecipeError, match="Give at least 16, or auto"):
         pipeline.run(read(fake_recipe(), ["split.embargo=15"]), None, console)
     task: Any = pipeline.make_task(read(fake_recipe()), pipeline.load_panel(read(fake_recipe()), console))
@@ -267,7 +291,67 @@ def test_an_embargo_shorter_than_the_outlook_is_refused(fake_recipe: Write, cons
     assert task.split.train_T[0] == 30
 
 
-# trouble with the disk, and defects
+# checks before the first stage
+
+
+def refused(recipe: Path, *sets: str) -> str:
+    with pytest.raises(RecipeError) as raised:
+        pipeline.run(read(recipe, sets), None, Console(quiet=True))
+    assert not Path("runs").exists(), "no stage may have started"
+    return str(raised.value)
+
+
+def test_every_stage_checks_with_what_earlier_stages_will_make(
+    fake_recipe: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, CheckContext]] = []
+    monkeypatch.setattr(fake_stage, "check", lambda config, context: seen.append((config.name, context)), raising=False)
+    recipe = read(fake_recipe())
+    folder = pipeline.run(recipe, None, Console(quiet=True))
+    assert [(name, context.models) for name, context in seen] == [
+        ("first", ()),
+        ("second", ("first",)),
+        ("fake", ("first", "second")),
+    ]
+    context = seen[0][1]
+    assert context.stages == recipe.stages
+    assert context.seed == 5
+    assert context.task.name == "rating"
+    assert len(context.split.rows("test")) > 0
+    pipeline.resume(folder, None, Console(quiet=True))
+    assert len(seen) == 6
+
+
+def test_a_stage_that_refuses_is_named(fake_recipe: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(config: Any, context: CheckContext) -> None:
+        if config.name == "second":
+            raise RecipeError("steps is too small.")
+
+    monkeypatch.setattr(fake_stage, "check", check, raising=False)
+    assert refused(fake_recipe()) == "stages.second: steps is too small."
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("stages.fake.trl.lerning_rate=1", ["stages.fake.trl.lerning_rate", "Did you mean 'learning_rate'"]),
+        ("stages.fake.trl.shuffle=no", ["stages.fake.trl.shuffle", "Write true or false"]),
+        ("model.base=./nowhere", ["model.base", "does not exist"]),
+        ("model.lora={lora_alfa: 8}", ["model.lora.lora_alfa", "Did you mean 'lora_alpha'"]),
+    ],
+)
+def test_what_would_fail_in_a_later_stage_is_refused(fake_recipe: Write, option: str, words: list[str]) -> None:
+    message = refused(fake_recipe(), option)
+    for word in words:
+        assert word in message
+
+
+def test_a_curriculum_that_cannot_be_made_is_refused(fake_recipe: Write) -> None:
+    stage = "{stage: sft, name: first, curriculum: volatile, volatile_by: index}"
+    assert "stages.first.volatile_by" in refused(fake_recipe(("{stage: fake, name: first}", stage)))
+
+
+# disk problems and bugs
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -284,7 +368,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_is_said_plainly(
+def test_a_full_disk_is_a_plain_error(
     fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     failing(monkeypatch, error)
@@ -294,7 +378,7 @@ def test_a_full_disk_is_said_plainly(
     assert manifest.read(run_folder.find("fake")).status == "failed"
 
 
-def test_a_defect_keeps_its_error_and_names_the_run_folder(
+def test_a_bug_keeps_its_error_and_names_the_run_folder(
     fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, ZeroDivisionError("division by zero"))
@@ -303,7 +387,7 @@ def test_a_defect_keeps_its_error_and_names_the_run_folder(
     assert str(run_folder.find("fake")) in "".join(raised.value.__notes__)
 
 
-def test_an_unwritable_place_is_said_plainly(
+def test_an_unwritable_folder_is_a_plain_error(
     fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
@@ -318,7 +402,7 @@ def test_an_unwritable_place_is_said_plainly(
 def test_out_must_be_new_or_empty(fake_recipe: Write, console: Console, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    with pytest.raises(RunError, match="something in it already. Choose a new folder"):
+    with pytest.raises(RunError, match="not empty. Choose a new folder"):
         pipeline.run(read(fake_recipe()), tmp_path / "full", console)
     pipeline.run(read(fake_recipe()), tmp_path / "new" / "deep", console)
     with pytest.raises(RunError, match="Resume it"):
@@ -335,7 +419,7 @@ def test_a_run_is_found_by_path_or_by_its_recipes_name(fake_recipe: Write, conso
         run_folder.find(str(folder / "1-first"))
 
 
-def test_a_damaged_manifest_is_said_plainly(fake_recipe: Write, console: Console) -> None:
+def test_a_damaged_manifest_is_a_plain_error(fake_recipe: Write, console: Console) -> None:
     folder = pipeline.run(read(fake_recipe()), None, console)
     (folder / "manifest.json").write_text('{"recipe": ', encoding="utf-8")
     with pytest.raises(RunError, match="damaged"):

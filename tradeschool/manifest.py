@@ -1,4 +1,4 @@
-"""What a run records about itself: recipe, data, versions, source, machine, times."""
+"""A run's record of itself: recipe, data, versions, git commit, machine, times."""
 
 import dataclasses
 import importlib.metadata
@@ -27,8 +27,8 @@ Status = Literal["running", "interrupted", "failed", "done"]
 class Manifest:
     """One JSON file per run. ``recipe`` is the resolved recipe that the run was started with.
 
-    ``seeds`` holds the run's seed and, on a practice market, the market's. ``stages`` has an entry
-    per finished stage: name, seconds, peak memory in bytes. Times are local, ISO 8601 with offset.
+    ``seeds`` holds the run's seed and, on a synthetic market, the market's. ``stages`` has an entry for each finished
+    stage: name, seconds, peak memory in bytes. Times are local, ISO 8601 with offset.
     """
 
     recipe: dict[str, Any]
@@ -52,10 +52,10 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a run folder.
+    """Read the manifest of a run folder.
 
     Raises:
-        RunError: there is none, or it is not one that tradeschool wrote.
+        RunError: there is none, or it is damaged.
     """
     path = folder / FILE
     try:
@@ -76,7 +76,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, even after a power cut."""
+    """Write a file so that a reader sees either the old or the complete new one, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -91,7 +91,7 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, tradeschool and every package that can change a result; read without importing them."""
+    """Versions of Python, tradeschool and every package that can change a result, read without importing them."""
     found = {"python": platform.python_version(), "tradeschool": tradeschool.__version__}
     for package in PACKAGES:
         try:
@@ -102,9 +102,9 @@ def versions() -> dict[str, str]:
 
 
 def source_state() -> dict[str, Any]:
-    """Commit and dirty flag of tradeschool's own source; empty when it is not run from a git checkout."""
+    """Git commit and dirty flag of tradeschool's source; empty where it does not run from a git checkout."""
     package = Path(tradeschool.__file__).parent
-    # A virtual environment may lie inside somebody else's repository: only one that tracks this very file counts.
+    # A virtual environment may lie inside another repository: only one that tracks this file counts.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {}
     commit, changed = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
@@ -120,8 +120,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """CPU model and usable count, memory in bytes, operating system; when torch is loaded its threads, on whose number
-    the last digits of a sum depend, and the GPU that it sees."""
+    """Operating system, CPU model and usable count, memory in bytes; where torch is loaded, its threads and GPU.
+
+    The last digits of a sum depend on the number of threads.
+    """
     about: dict[str, Any] = {
         "os": platform.platform(),
         "cpu": _cpu_model(),

@@ -1,11 +1,15 @@
-"""Runs a recipe's stages in a run folder, and goes on with a run that was cut off."""
+"""Runs a recipe's stages in a run folder, and resumes runs that were interrupted.
+
+Before the first stage, everything that can be known to fail later is refused.
+"""
 
 import contextlib
+import importlib.util
 import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -15,23 +19,24 @@ from rich.console import Console
 from rich.markup import escape
 
 from tradeschool import manifest as manifests
-from tradeschool import run_folder, yaml_text
+from tradeschool import run_folder
+from tradeschool.config.check import faults
+from tradeschool.config.document import to_yaml
+from tradeschool.config.recipe import Recipe, differences, load_panel, make_task, makes, read, split_for
 from tradeschool.errors import RecipeError, RunError, TradeschoolError
 from tradeschool.manifest import Manifest, Status
 from tradeschool.market.panel import Panel
-from tradeschool.opening import load_panel, make_task
-from tradeschool.recipe import Recipe, differences, read
 from tradeschool.tasks.base import Task
-from tradeschool.train.stage import Context, Result
-from tradeschool.verbatim import faults
+from tradeschool.train.curriculum import CurriculumConfig, select_examples
+from tradeschool.train.stage import CheckContext, Context, Result
 
-VERBATIM = ("trl", "sb3")
-"""Mappings of a stage that go to a library as they are; a module that takes one names the class in TRL or SB3."""
+PASSED_ON = {"trl": "TRL", "sb3": "SB3"}
+"""Keys of a stage that are passed on to a library's class, and where its module names that class."""
 
 
 @dataclass
 class _Run:
-    """A run that holds its folder's lock."""
+    """A run whose folder is locked. ``models``, ``agents`` and ``datasets`` grow as stages finish."""
 
     folder: Path
     recipe: Recipe
@@ -39,22 +44,24 @@ class _Run:
     task: Task
     manifest: Manifest
     console: Console
+    models: dict[str, Path] = field(default_factory=dict)
+    agents: dict[str, Path] = field(default_factory=dict)
+    datasets: dict[str, Path] = field(default_factory=dict)
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
-    """Run every stage of a recipe in a new run folder, and return the folder.
+    """Run every stage of a recipe in a new run folder.
+
+    Returns:
+        The run folder.
 
     Raises:
-        TradeschoolError: something that a person can mend. A note on the error says how to resume.
+        TradeschoolError: a problem that the user can fix. A note on the error says how to resume.
     """
     _prepare_environment()
     for note in recipe.notes:
         console.print(f"Note: {escape(note)}.", highlight=False)
-    _check_verbatim(recipe)
-    panel = load_panel(recipe, console)
-    task = make_task(recipe, panel)
-    _check_task(recipe, task)
-    _check_slices(recipe, task, panel)
+    panel, task = _checked(recipe, console)
     folder = run_folder.create(recipe.name, out)
     with run_folder.locked(folder):
         seeds = {"run": recipe.seed}
@@ -63,34 +70,36 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
         manifest = Manifest(recipe.resolved, recipe.digest(), panel.name, panel.data_hash(), task.version, seeds)
         this = _Run(folder, recipe, panel, task, manifest, console)
         with _accounted(this):
-            (folder / run_folder.RECIPE).write_text(yaml_text.write(recipe.resolved), encoding="utf-8")
+            (folder / run_folder.RECIPE).write_text(to_yaml(recipe.resolved), encoding="utf-8")
             manifest.write(folder)
             _run_stages(this)
     return folder
 
 
 def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
-    """Go on with a run: finished stages are kept, the one that was cut off continues in its folder.
+    """Resume a run: finished stages are kept, and the stage that was interrupted continues in its folder.
 
-    ``recipe`` is compared with the one that the run was started with; None takes the run folder's own.
+    Args:
+        folder: the run folder.
+        recipe: compared with the recipe that the run was started with; None takes the run folder's own.
+        console: for progress and results.
 
     Raises:
-        RunError: the recipe or the data have changed since, or the folder is in use or is no run folder.
+        RunError: the recipe or the data have changed, or the folder is in use or is not a run folder.
     """
     _prepare_environment()
     with run_folder.locked(folder):
         manifest = manifests.read(folder)
         recipe = recipe or read(folder / run_folder.RECIPE)
         _refuse_changed_recipe(manifest, recipe, folder)
-        _tell_changed_versions(manifest, console)
-        _check_verbatim(recipe)
-        panel = load_panel(recipe, console)
+        _print_changed_versions(manifest, console)
+        panel, task = _checked(recipe, console)
         if panel.data_hash() != manifest.data_hash:
             raise RunError(
                 f"{folder} was started on data {manifest.data_hash} ({manifest.data_name}), but the market now "
                 f"holds data {panel.data_hash()} ({panel.name}). Put the old files back, or start a new run."
             )
-        this = _Run(folder, recipe, panel, make_task(recipe, panel), manifest, console)
+        this = _Run(folder, recipe, panel, task, manifest, console)
         with _accounted(this):
             manifest.resumed.append(manifests.now())
             manifest.status, manifest.ended = "running", None
@@ -99,64 +108,112 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     return folder
 
 
+def versions(manifest: Manifest) -> dict[str, str]:
+    """The versions that every trace of a run carries.
+
+    ``commit`` is that of the code that runs now, where it runs from a git checkout, and says whether it was changed.
+    """
+    source = manifests.source_state()
+    commit = {"commit": source["commit"] + ("-dirty" if source["dirty"] else "")} if source else {}
+    return {
+        "tradeschool": manifest.versions["tradeschool"],
+        "task": manifest.task_version,
+        "data": manifest.data_hash,
+        **commit,
+    }
+
+
 def _prepare_environment() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _check_verbatim(recipe: Recipe) -> None:
-    """Refuse a misspelt key, or a word for true or false, that goes verbatim to a library, before any stage has run."""
+# checks -------------------------------------------------------------------------------------------
+
+
+def _checked(recipe: Recipe, console: Console) -> tuple[Panel, Task]:
+    """The recipe's market and task, after every check that can be made before the first stage."""
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
-        for mapping in VERBATIM:
-            given, target = getattr(stage, mapping, {}), getattr(module, mapping.upper(), None)
-            where = f"stages.{stage.name}.{mapping}"
-            if given and target is None:
-                raise RecipeError(f"{where}: the stage '{stage.stage}' hands nothing to {mapping.upper()}. Remove it.")
-            for key, fault in faults(given, target) if given else ():
-                raise RecipeError(f"{where}.{key}: {fault}")
+        for key, attribute in PASSED_ON.items():
+            _check_passed_on(getattr(stage, key, {}), getattr(module, attribute, None), f"stages.{stage.name}.{key}")
+    _check_model(recipe.model)
+    panel = load_panel(recipe, console)
+    task = make_task(recipe, panel)
+    _check_stages(recipe, panel, task)
+    return panel, task
 
 
-def _check_task(recipe: Recipe, task: Task) -> None:
-    """Refuse a task that a stage cannot train on now, not after the stages before it have run."""
+def _check_passed_on(given: dict[str, Any], target: Any, where: str) -> None:
+    if given and target is None:
+        raise RecipeError(f"{where}: this stage passes nothing on. Remove it.")
+    for key, fault in faults(given, target) if given else ():
+        raise RecipeError(f"{where}.{key}: {fault}")
+
+
+def _check_model(model: Any) -> None:
+    base = str(model.base)
+    if base.startswith((".", "/", "~")) and not Path(base).expanduser().exists():
+        raise RecipeError(f"model.base: {base} does not exist. Give a folder, a Hub name, or 'tiny'.")
+    if model.lora is not None:
+        _check_passed_on(model.lora.model_dump(exclude_unset=True), "peft:LoraConfig", "model.lora")
+    if model.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
+        raise RecipeError(
+            "model.load_in_4bit needs bitsandbytes, which is not installed: pip install 'tradeschool[gpu]'"
+        )
+
+
+def _check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
+    """Each stage's own ``check``, in order, and its curriculum."""
+    split = split_for(recipe, panel)
+    made: dict[str, list[str]] = {"language": [], "numeric": []}
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
-        if hasattr(module, "check_task"):
-            module.check_task(stage, task)
-
-
-def _check_slices(recipe: Recipe, task: Task, panel: Panel) -> None:
-    """Refuse a slice that cannot be made now, not after the stages before it have run."""
-    from tradeschool.market.slices import SliceConfig, sliced
-
-    for stage in recipe.stages:
-        if not isinstance(stage, SliceConfig):
-            continue
+        context = CheckContext(
+            task=task,
+            panel=panel,
+            model=recipe.model,
+            seed=recipe.seed,
+            split=split,
+            stages=recipe.stages,
+            models=tuple(made["language"]),
+            agents=tuple(made["numeric"]),
+        )
+        where = f"stages.{stage.name}"
         try:
-            sliced(task, stage, panel, seed=recipe.seed, tell=lambda text: None)
+            if hasattr(module, "check"):
+                module.check(stage, context)
         except RecipeError as error:
-            raise RecipeError(f"stages.{stage.model_dump()['name']}.{error}") from error
+            if str(error).startswith((where, "task.", "model.", "market.", "split.")):
+                raise
+            raise RecipeError(f"{where}: {error}") from error
+        if isinstance(stage, CurriculumConfig):
+            try:
+                select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
+            except RecipeError as error:
+                raise RecipeError(f"{where}.{error}") from error
+        if (kind := makes(module)) in made:
+            made[kind].append(stage.name)
 
 
 # stages ------------------------------------------------------------------------------------------
 
 
 def _run_stages(this: _Run) -> None:
-    """Every stage in order; those with done.json only hand on their weights."""
+    """Run every stage in order; a stage with done.json only hands on what it made."""
     total, started = len(this.recipe.stages), time.monotonic()
     _refuse_gaps(this)
-    models: dict[str, Path] = {}
-    agents: dict[str, Path] = {}
     for number, (config, module) in enumerate(zip(this.recipe.stages, this.recipe.modules, strict=True), 1):
         folder = _stage_folder(this, number)
         title = f"Stage {number} of {total}: {config.name}"
         done = run_folder.read_done(folder)
         if done is None:
             this.console.rule(f"[bold]{title}[/bold]", align="left")
-            done = _run_stage(this, folder, config, module, models, agents)
+            done = _run_stage(this, folder, config, module)
             this.console.print(f"{title} took {_took(done.seconds)}, peak memory {done.peak_memory_bytes / 1e9:.2f} GB")
         else:
-            this.console.print(f"{title} was finished before, in {_took(done.seconds)}: kept")
+            this.console.print(f"{title} has already finished, in {_took(done.seconds)}: kept")
         if done.weights is not None:
-            (agents if done.kind == "numeric" else models)[config.name] = done.weights
+            (this.agents if done.kind == "numeric" else this.models)[config.name] = done.weights
+        this.datasets.update(done.datasets)
     _report(this)
     this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
     report = this.folder / run_folder.REPORT
@@ -164,18 +221,16 @@ def _run_stages(this: _Run) -> None:
 
 
 def _report(this: _Run) -> None:
-    """A leaderboard's report tells of the whole run, so it is written at its end; an evaluation has written its own."""
+    """Write a leaderboard's report, which covers the whole run; an evaluate stage has written its own."""
     if any(stage.stage == "leaderboard" for stage in this.recipe.stages):
-        from tradeschool.evaluate.run_report import report_leaderboard
+        from tradeschool.evaluate.report import report_leaderboard
 
         report_leaderboard(this.folder, this.console)
 
 
-def _run_stage(
-    this: _Run, folder: Path, config: Any, module: ModuleType, models: dict[str, Path], agents: dict[str, Path]
-) -> run_folder.Done:
+def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run_folder.Done:
     folder.mkdir(exist_ok=True)
-    _set_seed(this.recipe.seed)
+    set_seed(this.recipe.seed)
     _reset_peak_memory()
     started = time.monotonic()
     context = Context(
@@ -184,25 +239,22 @@ def _run_stage(
         panel=this.panel,
         task=this.task,
         model=this.recipe.model,
-        models=dict(models),
-        agents=dict(agents),
+        models=dict(this.models),
+        agents=dict(this.agents),
+        datasets=dict(this.datasets),
         seed=this.recipe.seed,
         console=this.console,
-        versions={
-            "tradeschool": this.manifest.versions["tradeschool"],
-            "task": this.task.version,
-            "data": this.manifest.data_hash,
-        },
+        versions=versions(this.manifest),
     )
     result: Result = module.run(config, context)
     seconds, memory = time.monotonic() - started, _peak_memory()
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
     this.manifest.stages = [stage for stage in this.manifest.stages if stage["name"] != config.name] + [entry]
-    # A stage may have loaded torch since, which knows its threads and the GPU.
+    # The stage may have loaded torch, which knows its threads and the GPU.
     this.manifest.machine = manifests.machine()
     this.manifest.write(this.folder)
-    return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind)
+    return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind, result.datasets)
 
 
 def _stage_folder(this: _Run, number: int) -> Path:
@@ -210,7 +262,7 @@ def _stage_folder(this: _Run, number: int) -> Path:
 
 
 def _refuse_gaps(this: _Run) -> None:
-    """A later stage's result is stale once an earlier one has to run again."""
+    """Refuse to run an earlier stage again while a later one is marked as finished: its result would be stale."""
     folders = [_stage_folder(this, number) for number in range(1, len(this.recipe.stages) + 1)]
     done = [(folder / run_folder.DONE).exists() for folder in folders]
     if done != sorted(done, reverse=True):
@@ -224,16 +276,17 @@ def _refuse_gaps(this: _Run) -> None:
         )
 
 
-def _set_seed(seed: int) -> None:
-    from transformers import set_seed
+def set_seed(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    import transformers
 
-    set_seed(seed)
+    transformers.set_seed(seed)
 
 
 @contextlib.contextmanager
 def _accounted(this: _Run) -> Iterator[None]:
-    """Write how the run ended into its manifest, and put the way to resume on whatever ended it."""
-    hint = f"The run folder is {this.folder}\nGo on with: tradeschool resume {this.folder}"
+    """Write how the run ended into its manifest, and add to an error how to resume."""
+    hint = f"The run folder is {this.folder}\nResume it with: tradeschool resume {this.folder}"
     try:
         yield
     except BaseException as error:
@@ -252,7 +305,7 @@ def _close(this: _Run, status: Status) -> None:
     try:
         this.manifest.write(this.folder)
     except OSError:
-        # A full disk is often what ended the run: its own error says more than this one would.
+        # A full disk is often what ended the run, and that error explains more than this one.
         if status == "done":
             raise
 
@@ -262,25 +315,25 @@ def _refuse_changed_recipe(manifest: Manifest, recipe: Recipe, folder: Path) -> 
     if changed:
         listed = "\n".join(f"  {line}" for line in changed)
         raise RunError(
-            f"{folder} was started with another recipe. These keys differ (then -> now):\n{listed}\n"
+            f"{folder} was started with a different recipe. These keys differ (then -> now):\n{listed}\n"
             "Put the old values back to resume, or start a new run with the new ones."
         )
 
 
-def _tell_changed_versions(manifest: Manifest, console: Console) -> None:
+def _print_changed_versions(manifest: Manifest, console: Console) -> None:
     current = manifests.versions()
     for name, version in manifest.versions.items():
         if current.get(name) != version:
             console.print(
-                f"Note: {name} was {version} when the run began, and is {current.get(name)} now.", highlight=False
+                f"Note: {name} was {version} when the run began, and is now {current.get(name)}.", highlight=False
             )
 
 
-# measuring and saying ----------------------------------------------------------------------------
+# time and memory ----------------------------------------------------------------------------
 
 
 def _reset_peak_memory() -> None:
-    """Linux forgets a process's peak when 5 is written here; where that is not allowed, peaks only grow."""
+    """Reset the peak on Linux; where that is not allowed, the peak of the whole process is reported."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

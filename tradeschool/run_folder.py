@@ -1,4 +1,4 @@
-"""Where runs lie on the disk: naming, finding and locking a run folder, and what each finished stage left."""
+"""Run folders: naming, finding and locking them, and what each finished stage left in one."""
 
 import errno
 import fcntl
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -29,13 +29,14 @@ _PLAIN_ERRORS = {
 
 @dataclass(frozen=True)
 class Done:
-    """What ``done.json`` says about a finished stage. ``weights`` is absolute, None where the stage made none."""
+    """The content of a finished stage's ``done.json``, paths made absolute; ``weights`` is None where it made none."""
 
     weights: Path | None
     summary: dict[str, float]
     seconds: float
     peak_memory_bytes: int
     kind: Kind = "language"
+    datasets: dict[str, Path] = field(default_factory=dict)
 
 
 def create(recipe_name: str, out: Path | None) -> Path:
@@ -50,7 +51,7 @@ def create(recipe_name: str, out: Path | None) -> Path:
                 cure = (
                     f"Resume it (tradeschool resume {out})" if (out / manifest.FILE).exists() else "Choose a new folder"
                 )
-                raise RunError(f"--out {out}: there is something in it already. {cure}, or empty it first.")
+                raise RunError(f"--out {out}: the folder is not empty. {cure}, or empty it first.")
             out.mkdir(parents=True, exist_ok=True)
             return out.absolute()
         folder = _stamped(RUNS / recipe_name)
@@ -81,7 +82,7 @@ def _point_latest(folder: Path) -> None:
 
 
 def find(text: str) -> Path:
-    """The run folder meant by a path (``runs/demo/latest``) or by a recipe's name (``demo``: its latest run).
+    """Find a run folder by a path (``runs/demo/latest``) or a recipe's name (``demo``: its latest run).
 
     Raises:
         RunError: there is no such run.
@@ -92,15 +93,16 @@ def find(text: str) -> Path:
     if Path(text).is_dir():
         raise RunError(f"{text} is not a run folder: it has no {manifest.FILE}. Give a folder like runs/demo/latest.")
     names = sorted(folder.name for folder in RUNS.iterdir() if folder.is_dir()) if RUNS.is_dir() else []
-    known = (
-        f"There are runs of: {', '.join(names)}." if names else "There are no runs here yet: tradeschool run RECIPE."
-    )
-    raise RunError(f"There is no run {text}.{did_you_mean(text, names)} {known}")
+    recipe = Path("recipes", f"{Path(text).stem}.yaml")
+    known = f" There are runs of: {', '.join(names)}." if names else ""
+    start = f" Start one with: tradeschool run {recipe if recipe.is_file() else 'recipes/demo.yaml'}"
+    where = "" if len(Path(text).parts) > 1 else f" in ./{RUNS}"
+    raise RunError(f"No run '{text}'{where}.{did_you_mean(text, names)}{known}{start}")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the lock ends with the process, however that ends.
+    """Lock the folder for this process; the lock ends with the process, however that ends.
 
     Raises:
         RunError: another process holds it, or the folder cannot be written.
@@ -125,13 +127,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: int) -> None:
-    """Mark a stage as finished: the last file that it writes."""
+    """Mark a stage as finished. This is the last file written for it; its paths are relative to the folder."""
     weights = None if result.weights is None else os.path.relpath(result.weights, folder)
     manifest.write_json(
         folder / DONE,
         {
             "weights": weights,
             "kind": result.kind,
+            "datasets": {name: os.path.relpath(path, folder) for name, path in result.datasets.items()},
             "summary": result.summary,
             "seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory_bytes,
@@ -140,10 +143,10 @@ def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: 
 
 
 def read_done(folder: Path) -> Done | None:
-    """What a finished stage left; None when the stage has not finished.
+    """What a finished stage left, or None where it has not finished.
 
     Raises:
-        RunError: the file is damaged, or the weights that it names are gone.
+        RunError: the file is damaged, or the weights or data sets that it names are gone.
     """
     path = folder / DONE
     if not path.exists():
@@ -152,18 +155,20 @@ def read_done(folder: Path) -> Done | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         weights = None if content["weights"] is None else (folder / content["weights"]).resolve()
         kind: Kind = "numeric" if content.get("kind") == "numeric" else "language"
-        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"], kind)
+        datasets = {name: (folder / where).resolve() for name, where in content.get("datasets", {}).items()}
+        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"], kind, datasets)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}). Remove it, and the stage runs again.") from error
-    if weights is not None and not weights.exists():
-        raise RunError(f"{path} names the weights {weights}, which are gone. Remove {path}, and the stage runs again.")
+    for made in [weights, *datasets.values()]:
+        if made is not None and not made.exists():
+            raise RunError(f"{path} names {made}, which is gone. Remove {path}, and the stage runs again.")
     return done
 
 
 def plain_os_error(error: BaseException, folder: Path) -> RunError | None:
-    """A full or unwritable disk in plain words; None for any other error.
+    """A full or read-only disk as a plain error; None for any other error.
 
-    Libraries wrap the system's error (safetensors and torch raise their own classes), so the text counts too.
+    Libraries wrap the system's error (safetensors and torch raise their own classes), so the text is checked too.
     """
     number = error.errno if isinstance(error, OSError) else None
     if number is None and "No space left on device" in str(error):

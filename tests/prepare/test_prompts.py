@@ -1,4 +1,4 @@
-"""Prompts as a dataset: the right rows, the same bytes, whole or not there."""
+"""Prompts as a dataset: the right rows, the same bytes, complete or absent."""
 
 import hashlib
 from pathlib import Path
@@ -9,21 +9,20 @@ from markets import market, task_of
 from rich.console import Console
 
 from tradeschool.errors import DataError
-from tradeschool.prepare import prompts
-from tradeschool.prepare.folder import Identity, identity
-from tradeschool.tasks.base import Example, Task
+from tradeschool.prepare.export import SPLITS, Identity, identity, write_prompts
+from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RatingTask
 
 QUIET = Console(quiet=True)
 
 
-def made_from(task: Task, **changes: Any) -> Identity:
-    recipe = {"seed": 0, "market": {"source": "practice"}, "split": {}, "task": {}}
-    return identity("prompts", {**recipe, **changes}, "practice", "0" * 16, task.version)
+def made_from(task: RatingTask, **changes: Any) -> Identity:
+    recipe = {"seed": 0, "market": {"source": "synthetic"}, "split": {}, "task": {}}
+    return identity("prompts", {**recipe, **changes}, task.panel, task.version)
 
 
-def write(task: Task, out: Path, workers: int = 1, shard: int = 500) -> prompts.Written:
-    return prompts.write_prompts(task, made_from(task), out, QUIET, workers=workers, shard=shard)
+def write(task: RatingTask, out: Path, workers: int = 1, rows: int = 500) -> None:
+    write_prompts(task, made_from(task), out, QUIET, workers=workers, rows=rows)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -46,13 +45,13 @@ def whole(task: RatingTask, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_question_is_there_with_its_prompt_and_answers(task: RatingTask, whole: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset(str(whole), cache_dir=str(whole.parent / "cache"))
-    for split in prompts.SPLITS:
+    for split in SPLITS:
         examples = task.examples(split)
         rows = list(loaded[split])
         assert [row["key"] for row in rows] == [example.key for example in examples]
         for row, example in list(zip(rows, examples, strict=True))[::37]:
-            assert row["prompt"] == task.prompt(example).messages
-            assert row["expert"] == task.compose(*task.expert(example))
+            assert row["prompt"] == task.messages(example)
+            assert row["expert"] == task.format_answer(*task.expert(example))
             assert row["label"] == task.label(example)
             assert f"{row['ticker']}@{row['date']}" == example.key.partition("#")[0]
             assert row["variant"] == example.variant
@@ -82,55 +81,36 @@ def test_the_same_bytes_whatever_the_number_of_workers(
     assert sum(name.startswith("data/train-") for name in hashes(whole)) > 3
 
 
-class _Cut(RatingTask):
-    """Is cut off after so many prompts."""
+class _Interrupted(RatingTask):
+    """Raises KeyboardInterrupt after 1,300 prompts."""
 
     left = 1300
 
-    def prompt(self, example: Example) -> Any:
+    def messages(self, example: Example) -> Any:
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
-        return super().prompt(example)
+        return super().messages(example)
 
 
-def test_cut_off_it_goes_on_where_it_was_and_ends_the_same(task: RatingTask, whole: Path, tmp_path: Path) -> None:
-    cut = _Cut(task.config, task.panel, task.split)
+def test_an_interrupted_preparation_leaves_nothing_and_can_be_repeated(
+    task: RatingTask, whole: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        write(cut, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    done = sorted(path.name for path in (tmp_path / "out.partial/data").iterdir())
-    assert done == ["train-00000.parquet", "train-00001.parquet"]
-    cut.left = len(task.examples("train")) + 10**6 - 1000
-    write(cut, tmp_path / "out")
+        write(_Interrupted(task.config, task.panel, task.split), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    write(task, tmp_path / "out")
     assert hashes(tmp_path / "out") == hashes(whole)
-    assert not (tmp_path / "out.partial").exists()
-    rendered = len(task.examples("train")) + len(task.examples("validation")) + len(task.examples("test")) - 1000
-    assert cut.left == len(task.examples("train")) + 10**6 - 1000 - rendered
 
 
-def test_what_is_there_is_never_written_over(task: RatingTask, whole: Path, tmp_path: Path) -> None:
+def test_existing_files_are_never_overwritten(task: RatingTask, whole: Path) -> None:
     before = hashes(whole)
-    with pytest.raises(DataError, match="there is something in it already"):
+    with pytest.raises(DataError, match="not empty"):
         write(task, whole)
     assert hashes(whole) == before
-    (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial/mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="Remove it, or choose another"):
-        write(task, tmp_path / "out")
-    assert (tmp_path / "out.partial/mine.txt").read_text() == "mine"
 
 
-def test_a_half_written_preparation_of_other_data_is_refused(task: RatingTask, tmp_path: Path) -> None:
-    cut = _Cut(task.config, task.panel, task.split)
-    with pytest.raises(KeyboardInterrupt):
-        write(cut, tmp_path / "out")
-    other = made_from(task, seed=1)
-    with pytest.raises(DataError, match="of another recipe, of other data or of another"):
-        prompts.write_prompts(task, other, tmp_path / "out", QUIET, workers=1)
-
-
-def test_the_card_says_what_it_is_made_from_and_no_place_of_this_machine(task: RatingTask, whole: Path) -> None:
+def test_the_card_names_its_sources_but_no_path_of_this_machine(task: RatingTask, whole: Path) -> None:
     card = (whole / "README.md").read_text()
     assert f"preparation {made_from(task).digest()}" in card
     assert f"| train | {len(task.examples('train')):,} |" in card
@@ -138,6 +118,6 @@ def test_the_card_says_what_it_is_made_from_and_no_place_of_this_machine(task: R
         "seed": 0,
         "split": {},
         "task": {},
-        "market": {"path": "/secret", "notes": ["/secret/n"], "names": None},
+        "market": {"path": "/secret", "events": ["/secret/n"], "names": None},
     }
-    assert "secret" not in str(identity("prompts", resolved, "n", "h", "v"))
+    assert "secret" not in str(identity("prompts", resolved, task.panel, "v"))

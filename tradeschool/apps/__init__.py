@@ -1,1 +1,1 @@
-"""Who takes part from outside: a person at the terminal, an agent over the wire."""
+"""The trading environment for a person at the terminal and for programs over the network."""

@@ -1,4 +1,4 @@
-"""A client of an environment server: OpenEnv's, with typed observations and states and a check of the versions.
+"""A client of an environment server: OpenEnv's, with typed observations and states and a version check.
 
 with connect("http://127.0.0.1:8000") as env:
     result = env.reset(seed=7)
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradeschool.apps.env_messages import NumericTradeAction, TradeAction, TradeObservation, TradeState
-from tradeschool.env.versions import ENV_VERSION, rules_hash
+from tradeschool.env.config import ENV_VERSION
 from tradeschool.errors import TradeschoolError
 
 # isort: split
@@ -20,11 +20,11 @@ from openenv.core.env_client import EnvClient
 from openenv.core.sync_client import SyncEnvClient
 
 Orders = str | Sequence[float] | TradeAction | NumericTradeAction
-"""What ``step`` takes: the orders themselves, or the message that holds them."""
+"""What ``step`` takes: the orders, or the message that contains them."""
 
 
 class EnvServerError(TradeschoolError):
-    """No server is there, it speaks another version, or it refused what was asked."""
+    """There is no server, it has another version, or it refused a request."""
 
 
 class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
@@ -32,11 +32,11 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
 
     Args:
         base_url: such as ``http://127.0.0.1:8000``.
-        any_version: play a server whose ``env_version`` or ``rules_hash`` is not that of what is installed here.
-        options: of OpenEnv's ``EnvClient``: time-outs, headers and so on.
+        any_version: also play on a server whose ``env_version`` differs from the installed one.
+        options: of OpenEnv's ``EnvClient``: time-outs, headers, ...
 
     Raises:
-        EnvServerError: from ``connect``, ``reset``, ``step`` and ``state``.
+        EnvServerError: in ``connect``, ``reset``, ``step`` and ``state``.
     """
 
     def __init__(self, base_url: str, *, any_version: bool = False, **options: Any) -> None:
@@ -44,32 +44,29 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
         super().__init__(base_url=base_url, **options)
 
     async def _connect_async(self) -> "TradingClient":
-        before = self._ws
+        previous = self._ws
         try:
             await super()._connect_async()
         except ConnectionError as error:
             raise EnvServerError(
                 f"No environment server answers at {self.base_url}: {error.__cause__ or error}. "
-                "Start one: tradeschool serve --env"
+                "Start one: tradeschool serve"
             ) from error
-        if self._ws is not before:
-            await self._meet()
+        if self._ws is not previous:
+            try:
+                self._check_version(await self._state_async())
+            except EnvServerError:
+                await self._close_async()
+                raise
         return self
 
-    async def _meet(self) -> None:
-        """Ask a server that was just found what it is."""
-        try:
-            state = await self._state_async()
-            there, here = (state.env_version, state.rules_hash), (ENV_VERSION, rules_hash())
-            if there != here and not self._any_version:
-                raise EnvServerError(
-                    f"The server at {self.base_url} has version {_said(*there)} of the environment, and here is "
-                    f"{_said(*here)}: their results cannot be compared. Install the same tradeschool on both sides, or "
-                    "pass any_version=True."
-                )
-        except EnvServerError:
-            await self._close_async()
-            raise
+    def _check_version(self, state: TradeState) -> None:
+        if state.env_version != ENV_VERSION and not self._any_version:
+            raise EnvServerError(
+                f"The server at {self.base_url} has version {state.env_version} of the environment, but version "
+                f"{ENV_VERSION} is installed here, so results are not comparable. Install the same tradeschool on "
+                "both sides, or pass any_version=True."
+            )
 
     async def _send_and_receive(self, message: dict[str, Any]) -> dict[str, Any]:
         from websockets.exceptions import ConnectionClosed
@@ -80,11 +77,11 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
             raise EnvServerError(str(error)) from error
         except ConnectionClosed as error:
             raise EnvServerError(
-                f"The connection to {self.base_url} broke, and its episode with it ({error}). Begin another with reset."
+                f"The connection to {self.base_url} was lost, and its episode with it ({error}). Start another."
             ) from error
         except TimeoutError as error:
             raise EnvServerError(
-                f"{self.base_url} did not answer in {self._message_timeout:g} seconds. Give message_timeout_s more."
+                f"{self.base_url} did not answer in {self._message_timeout:g} seconds. Raise message_timeout_s."
             ) from error
         return answer
 
@@ -103,19 +100,15 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
         try:
             return TradeState(**payload)
         except ValueError as error:
-            raise EnvServerError(f"The server at {self.base_url} is no server of tradeschool's environment.") from error
-
-
-def _said(version: str, rules: str) -> str:
-    return f"{version} (rules {rules or 'not told'})"
+            raise EnvServerError(f"The server at {self.base_url} does not serve tradeschool's environment.") from error
 
 
 def connect(
     base_url: str, *, any_version: bool = False, **options: Any
 ) -> SyncEnvClient[Orders, TradeObservation, TradeState]:
-    """A session for code that is not asynchronous, to be used in a ``with``; see :class:`TradingClient`.
+    """A session for synchronous code, to be used in a ``with`` block; see :class:`TradingClient`.
 
-    ``reset(seed=)`` and ``step(orders)`` give a ``StepResult`` (``observation``, ``reward``, ``done``, ``metadata``),
-    ``state()`` a :class:`~tradeschool.apps.env_messages.TradeState`.
+    ``reset(seed=)`` and ``step(orders)`` return a ``StepResult`` (``observation``, ``reward``, ``done``,
+    ``metadata``), ``state()`` returns a :class:`~tradeschool.apps.env_messages.TradeState`.
     """
     return TradingClient(base_url, any_version=any_version, **options).sync()

@@ -1,41 +1,53 @@
-"""A person plays an episode at the terminal: the loop from the first day to the grade."""
+"""A person plays an episode at the terminal: the daily table, the orders, the grade, and the file of results."""
 
 import contextlib
+import json
+import os
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 import tradeschool
-from tradeschool.apps.people import ResultsFile
-from tradeschool.apps.play_table import day_table, explanation, grade_table, not_traded, revealed
-from tradeschool.env.data import MarketData
-from tradeschool.env.grading import WEIGHTS, Grade, grade, grades
-from tradeschool.env.harness import play
-from tradeschool.env.levels import LEVELS
-from tradeschool.env.trading import TradingEnv
-from tradeschool.text.orders import read_orders
+from tradeschool.chat import Message
+from tradeschool.env.config import LEVELS
+from tradeschool.env.features import HOLDING, MARKET, UNKNOWN, Fact, M
+from tradeschool.env.grading import WEIGHTS, Grade, Record, grades
+from tradeschool.env.market_data import Episode, MarketData
+from tradeschool.env.play import play, record_conversation
+from tradeschool.env.render import OVERBOUGHT, OVERSOLD, Observation, head_lines
+from tradeschool.env.strategies import make_strategy
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.errors import TradeschoolError
+from tradeschool.rollout import run_episodes
+from tradeschool.tasks.base import Example
+from tradeschool.text.parse import read_orders
 
 PROMPT = "orders> "
-HELP, LEAVE = ("?", "h", "help"), ("q", "quit", "exit")
-RIVALS = ("buy and hold", "hold", "rsi", "macd", "momentum", "rules")
-SEEDS = 1_000_000
-
-
-@dataclass
-class Game:
-    """An episode under way: what was ordered by day, and what came of it."""
-
-    env: TradingEnv
-    seed: int
-    orders: list[str] = field(default_factory=list)
-    refused: int = 0
-    over: bool = False
+HELP, QUIT = ("?", "h", "help"), ("q", "quit", "exit")
+BASELINES = ("buy and hold", "hold", "rsi", "macd", "momentum", "rules")
+MAX_SEED = 1_000_000
+LABELS = {
+    "1d%": "change of the close since the previous day",
+    "5d%": "change of the close over five days",
+    "RSI": "relative strength index of 14 days, 0 to 100: below 30 oversold (green), above 70 overbought (red)",
+    "MACD%": "MACD histogram (12, 26, 9) in percent of the price: positive when momentum is rising",
+    "SMA50%": "close relative to its mean of 50 days",
+    "band%": "position within the Bollinger bands of 20 days: 0 is the lower, 100 the upper, 50 the mean",
+    "vol%": "volatility: standard deviation of daily returns over 20 days",
+    "volume": "today's volume over its mean of 20 days",
+    "held%": "the holding's share of your equity; shown once you hold something",
+    "gain%": "gain on its purchase price, costs included",
+}
+"""The column labels of the daily table, explained by ``?``."""
+EPISODE_KEYS = ("level", "seed", "data_hash")
+"""Results that agree in these are of the same episode."""
 
 
 def play_episode(
@@ -46,180 +58,310 @@ def play_episode(
     market: str,
     seed: int | None = None,
     masked: bool = True,
-    name: str = "person",
-    results: ResultsFile | None = None,
+    name: str = "you",
+    results: "ResultsFile | None" = None,
 ) -> None:
-    """Play an episode of a level with whoever types, until it is over or left.
+    """Play an episode of a level interactively, until it is over or the player quits.
 
     Args:
-        console: where all is shown; orders are read from the standard input, which need not be a terminal.
+        console: shows everything. Orders are read from standard input, which need not be a terminal.
         data: the market.
         level: its name.
-        market: what ``--market`` was given, to say how to play the same episode again.
-        seed: of the episode; None draws one.
+        market: the value of ``--market``, to print the command that repeats the episode.
+        seed: of the episode; drawn by default.
         masked: hide tickers and dates until the end.
-        name: of who plays.
-        results: where the result is added; None keeps none.
+        name: of the player.
+        results: where the result is added; None writes none.
 
     Raises:
         TradeschoolError: the market is too short for the level, or the result cannot be written.
     """
     env = TradingEnv(data, mask=masked, **LEVELS[level])
-    game = Game(env, secrets.randbelow(SEEDS) if seed is None else seed)
-    # Ctrl-C and the end of the orders leave, as q does.
-    with contextlib.suppress(KeyboardInterrupt, EOFError):
-        _play(console, game, level)
-    if game.over:
-        _finish(console, game, name, results)
-        return
-    day, days = len(game.orders), env.config.days
-    _say(console, f"\nYou left on day {day} of {days}: no grade.")
-    _say(console, f"The same episode again: {_command(level, market, game.seed, masked)}", "dim")
-    if results is not None and day:
-        results.add(_row(game, name, finished=False))
-
-
-def _command(level: str, market: str, seed: int, masked: bool) -> str:
-    words = ["tradeschool play", f"--level {level.lower()}"]
-    if market != "practice":
-        words.append(f"--market {market}")
-    return " ".join([*words, f"--seed {seed}", *([] if masked else ["--unmasked"])])
-
-
-def _play(console: Console, game: Game, level: str) -> None:
-    env = game.env
-    observation, _ = env.reset(seed=game.seed)
+    seed = secrets.randbelow(MAX_SEED) if seed is None else seed
+    person, chat_env = Person(console, env), TradingChatEnv(env)
     stocks = "one stock" if env.config.tickers == 1 else f"{env.config.tickers} stocks"
-    example = "BUY 0.5" if env.config.tickers == 1 else f"BUY {env.names[0]} 0.5; SELL {env.names[1]}"
-    _say(console, f"{level}: {stocks}, {env.config.days} days, seed {game.seed}.", "bold")
-    _say(console, f"Orders: {example}. They fill at the next open. Enter holds, ? explains, q leaves.")
-    while not game.over:
-        _show(console, observation)
-        order = _ask(console, env.names)
-        observation, _, terminated, truncated, info = env.step(order)
-        game.orders.append(order)
-        game.refused += info["refused"]
-        game.over = terminated or truncated
-    _tell(console, observation)
-    if terminated:
-        _say(console, f"Bankrupt: less than {100 * env.config.ruin:.0f}% of the start is left.", "bold red")
+    _say(console, f"{level}: {stocks}, {env.config.days} days, seed {seed}.", "bold")
+    example = Example(str(seed), t=-1, n=0, payload={"seed": seed})
+    # Ctrl-C and the end of input quit, as q does.
+    try:
+        run_episodes(person, [chat_env], [example])
+    except (KeyboardInterrupt, EOFError):
+        _say(console, f"\nYou quit on day {len(person.orders)} of {env.config.days}: no grade.")
+        _say(console, f"To play the same episode again: {_command(level, market, seed, masked)}", "dim")
+        if results is not None and person.orders:
+            results.add(_result(record_conversation(name, seed, chat_env), env, person.orders, finished=False))
+        return
+    person.show_messages()
+    if env.is_bankrupt:
+        _say(console, f"Bankrupt: less than {100 * env.config.ruin:.0f}% of the initial equity is left.", "bold red")
+    _finish(console, env, record_conversation(name, seed, chat_env), person.orders, results)
 
 
-def _show(console: Console, observation: str) -> None:
-    console.print()
-    _tell(console, observation)
-    _say(console, observation.split("\n", 1)[0], "bold")
-    console.print(day_table(observation, console.width))
-    if silent := not_traded(observation):
-        _say(console, f"Not traded today: {', '.join(silent)}")
+class Person:
+    """The person's side of a conversation: shows the day as a table and asks for orders.
+
+    Implements :class:`tradeschool.chat.Chat` for one episode of ``env``.
+
+    Attributes:
+        orders: as typed, one entry per day.
+    """
+
+    def __init__(self, console: Console, env: TradingEnv) -> None:
+        self.orders: list[str] = []
+        self._console, self._env = console, env
+
+    def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
+        """Explain how orders are written."""
+        names = self._env.names
+        example = "BUY 0.5" if len(names) == 1 else f"BUY {names[0]} 0.5; SELL {names[1]}"
+        _say(self._console, f"Orders: {example}. They fill at the next open. Enter holds, ? explains, q quits.")
+
+    def answer(self, live: Sequence[bool]) -> list[str | None]:
+        """Show the day and read its orders.
+
+        Raises:
+            EOFError: the player quits.
+        """
+        self._show_day()
+        self.orders.append(self._ask())
+        return [self.orders[-1]]
+
+    def add_user_turn(self, turns: Sequence[Sequence[Message]]) -> None:
+        """Nothing to do: the next day is shown from its numbers, as a table."""
+
+    def show_messages(self) -> None:
+        """Show the broker's messages about the previous orders, such as refusals."""
+        for line in head_lines(self._env.observed)[1:]:
+            _say(self._console, line, "yellow")
+
+    def _show_day(self) -> None:
+        console, observed = self._console, self._env.observed
+        console.print()
+        self.show_messages()
+        _say(console, head_lines(observed, " of the start")[0], "bold")
+        console.print(day_table(observed))
+        if missing := not_traded(observed):
+            _say(console, f"Not traded today: {', '.join(missing)}")
+
+    def _ask(self) -> str:
+        while True:
+            line = _read_line(self._console).strip()
+            if line.casefold() in QUIT:
+                raise EOFError
+            if line.casefold() in HELP:
+                self._console.print(explanation(len(self._env.names)))
+                continue
+            refused = read_orders(line, self._env.names)[1] if line else []
+            if not refused:
+                return line or "HOLD"
+            for reason in refused:
+                _say(self._console, f"Not sent: {reason}{'' if reason.endswith(('.', '?')) else '.'}", "yellow")
 
 
-def _tell(console: Console, observation: str) -> None:
-    """What the broker said to the last orders: refusals and the like."""
-    for line in observation.split("\n"):
-        if line.startswith("! "):
-            _say(console, line, "yellow")
-
-
-def _ask(console: Console, names: Sequence[str]) -> str:
-    """A day's orders that can be read; EOFError where whoever types leaves."""
-    while True:
-        line = _line(console)
-        word = line.strip().casefold()
-        if word in LEAVE:
-            raise EOFError
-        if word in HELP:
-            console.print(explanation(len(names)))
-            continue
-        if not word:
-            return "HOLD"
-        _, refused = read_orders(line, names)
-        if not refused:
-            return line.strip()
-        for reason in refused:
-            _say(console, f"Not sent: {reason}{'' if reason.endswith(('.', '?')) else '.'}", "yellow")
-
-
-def _line(console: Console) -> str:
+def _read_line(console: Console) -> str:
     if sys.stdin.isatty():
-        # Gives input() the keys that move through the line and through the orders before.
+        # Gives input() line editing and history.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401
         return input(PROMPT)
     line = sys.stdin.readline()
     if not line:
         raise EOFError
-    # Orders from a file are shown, so that what is printed reads like a game at the terminal.
+    # Orders from a file are shown, so that the output reads like a session at the terminal.
     _say(console, f"{PROMPT}{line.rstrip()}", "dim")
     return line
 
 
-def _finish(console: Console, game: Game, name: str, results: ResultsFile | None) -> None:
+def _finish(
+    console: Console, env: TradingEnv, own: Record, orders: Sequence[str], results: "ResultsFile | None"
+) -> None:
+    """Grade the episode next to the baselines, reveal its stocks and save the result."""
     with console.status("Grading"):
-        own = grade(game.env)
-        graded = [(name, own, _gain(game)), *_rivals(game)]
+        numeric = TradingEnv(env.data, **{**env.config.model_dump(), "observation": "numeric"})
+        records = [own, *(play(make_strategy(name), numeric, 1, own.seed)[0] for name in BASELINES)]
+        graded = grades(records)
     console.print()
-    console.print(grade_table(graded, name))
-    shares = ", ".join(f"{part} {100 * weight:.0f}%" for part, weight in WEIGHTS.items())
-    _say(console, f"The grade is {shares}. Orders refused: {game.refused}.", "dim")
-    _say(console, "One episode is mostly luck: play many before you believe a difference.", "dim")
-    _reveal(console, game)
+    console.print(grade_table(records, graded))
+    shares = ", ".join(f"{'P&L' if part == 'pnl' else part} {100 * weight:.0f}%" for part, weight in WEIGHTS.items())
+    _say(console, f"The grade is {shares}. Orders refused: {own.refused}.", "dim")
+    _say(console, "One episode is mostly luck. Play many before you trust a difference.", "dim")
+    panel = env.data.panel
+    dates = panel.dates_T[env.episode.rows].astype("datetime64[D]")
+    _say(console, f"\n{panel.name}, {dates[0]} to {dates[-1]}:", "bold")
+    console.print(revealed(env.episode))
     if results is None:
         return
-    market = next(one for rival, one, _ in graded if rival == RIVALS[0])
-    scores = {"grade": _scores(own), "market_grade": _scores(market)}
-    row = results.add({**_row(game, name, finished=True), **scores})
+    scores = {"grade": _scores(graded[0]), "market_grade": _scores(graded[1])}
+    row = results.add({**_result(own, env, orders, finished=True), **scores})
     _say(console, f"Added to {results.path}.", "dim")
     if row["played_before"]:
-        _say(console, f"This episode stood there before ({row['played_before']} times), and the line says so.", "dim")
+        _say(console, f"You have played this episode before ({row['played_before']} times); the result says so.", "dim")
 
 
-def _gain(game: Game) -> float:
-    return game.env.equities[-1] / game.env.equities[0] - 1
+def _command(level: str, market: str, seed: int, masked: bool) -> str:
+    words = ["tradeschool play", f"--level {level.lower()}"]
+    if market != "synthetic":
+        words.append(f"--market {market}")
+    return " ".join([*words, f"--seed {seed}", *([] if masked else ["--unmasked"])])
 
 
-def _rivals(game: Game) -> list[tuple[str, Grade, float]]:
-    """The rules on the same episode."""
-    from tradeschool.env.traders import rule
-
-    settings = {**game.env.config.model_dump(), "observation": "numeric"}
-    env = TradingEnv(game.env.data, **settings)
-    records = [play(rule(name), env, 1, game.seed)[0] for name in RIVALS]
-    gains = [float(record.equity_D[-1] / record.equity_D[0]) - 1 for record in records]
-    return list(zip(RIVALS, grades(records), gains, strict=True))
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style))
 
 
-def _reveal(console: Console, game: Game) -> None:
-    episode = game.env.episode
-    dates = episode.data.panel.dates_T[episode.rows].astype("datetime64[D]")
-    console.print()
-    _say(console, f"{episode.data.panel.name}, {dates[0]} to {dates[-1]}:", "bold")
-    console.print(revealed(episode))
+# results ------------------------------------------------------------------------------------------
 
 
-def _row(game: Game, name: str, *, finished: bool) -> dict[str, Any]:
-    env = game.env
+def _result(record: Record, env: TradingEnv, orders: Sequence[str], *, finished: bool) -> dict[str, Any]:
+    """A line of the results file; docs/agents.md explains its fields."""
     return {
-        "name": name,
+        "name": record.agent,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "market": env.data.panel.name,
-        "seed": game.seed,
+        "seed": record.seed,
         "masked": env.config.mask,
-        "start": env.episode.start,
-        "tickers": list(env.episode.tickers),
-        "days": len(game.orders),
+        "start": record.start,
+        "tickers": list(record.tickers),
+        "days": len(orders),
         "finished": finished,
-        "orders": game.orders,
-        "refused": game.refused,
-        "return": round(_gain(game), 6),
+        "orders": list(orders),
+        "refused": record.refused,
+        "return": round(_gain(record), 6),
         "tradeschool": tradeschool.__version__,
-        **env.versions,
+        **record.versions,
     }
+
+
+def _gain(record: Record) -> float:
+    return float(record.equity_D[-1] / record.equity_D[0]) - 1
 
 
 def _scores(one: Grade) -> dict[str, float]:
     return {"total": round(one.total, 6), **{part: round(getattr(one, part), 6) for part in WEIGHTS}}
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style))
+class ResultsFile:
+    """Human results as JSON lines. Lines are appended and never rewritten.
+
+    Raises:
+        TradeschoolError: the file cannot be written. Raised before an episode is played, not after.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+        target = self.path if self.path.exists() else next(p for p in self.path.absolute().parents if p.exists())
+        if self.path.is_dir() or not os.access(target, os.W_OK) or (target != self.path and not target.is_dir()):
+            raise TradeschoolError(
+                f"Results cannot be written to {self.path}. Give another file with --results, or --no-results."
+            )
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Append a row and count its ``played_before``. Returns what was written.
+
+        Raises:
+            TradeschoolError: the file cannot be written, such as on a full disk. The text contains the row.
+        """
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+            row = {**row, "played_before": sum(_same_episode(line, row) for line in text.splitlines())}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                # A new line if the last one is incomplete.
+                file.write("\n" * (text[-1:] not in ("", "\n")) + json.dumps(row, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise TradeschoolError(
+                f"The result could not be written to {self.path} ({error.strerror}). It is: "
+                f"{json.dumps(row, ensure_ascii=False)}"
+            ) from error
+        return row
+
+
+def _same_episode(line: str, row: dict[str, Any]) -> bool:
+    try:
+        other = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(other, dict) and all(other.get(key) == row[key] for key in EPISODE_KEYS)
+
+
+# tables -------------------------------------------------------------------------------------------
+
+
+def day_table(observed: Observation) -> Table:
+    """The stocks of a day. Columns of holdings are shown only where something is held."""
+    held = any(row[M] for row in observed.stocks)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stock", overflow="fold")
+    for fact in (*MARKET[1:], *(HOLDING if held else ())):
+        table.add_column(fact.label, justify="right", no_wrap=True)
+    for name, row in zip(observed.names, observed.stocks, strict=True):
+        # Without a bar today only the holding is known.
+        values = row[1:M] if row[0] else [UNKNOWN] * (M - 1)
+        cells = [_cell(*pair) for pair in zip(MARKET[1:], values, strict=True)]
+        if row[M]:
+            cells += [_cell(*pair) for pair in zip(HOLDING, row[M:], strict=True)]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def not_traded(observed: Observation) -> list[str]:
+    """The stocks without a bar today."""
+    return [name for name, row in zip(observed.names, observed.stocks, strict=True) if not row[0]]
+
+
+def explanation(tickers: int) -> Table:
+    """The meaning of the labels, and how to write orders."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for label, meaning in LABELS.items():
+        table.add_row(label, meaning)
+    stock = "" if tickers == 1 else " S1"
+    table.add_row("", "")
+    table.add_row(f"BUY{stock} 0.5", "spend half of the cash, costs included; all of it without a fraction")
+    table.add_row(f"SELL{stock} 0.5", "sell half of the holding; all of it without a fraction")
+    table.add_row("HOLD", "do nothing; the same as Enter")
+    if tickers > 1:
+        table.add_row("BUY S1 0.5; SELL S2", "several orders on one line; sales are filled first")
+    table.add_row("? q", "this help; quit")
+    return table
+
+
+def grade_table(records: Sequence[Record], graded: Sequence[Grade]) -> Table:
+    """Name, grade and return of every agent, best first; the first record is the player's, and bold."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    for heading in ("grade", "risk", "P&L", "drawdown", "activity", "return"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for record, found in sorted(zip(records, graded, strict=True), key=lambda pair: -pair[1].total):
+        parts = (found.total, found.risk, found.pnl, found.drawdown, found.activity)
+        cells = [*(f"{part:.2f}" for part in parts), f"{100 * _gain(record):+.1f}%"]
+        table.add_row(Text(record.agent), *cells, style="bold" if record is records[0] else "")
+    return table
+
+
+def revealed(episode: Episode) -> Table:
+    """The stocks' real names, and their change from the first close to the last."""
+    close_DN = episode.of(episode.data.close_TN)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stock", overflow="fold")
+    if episode.config.mask:
+        table.add_column("ticker", overflow="fold")
+    table.add_column("change", justify="right", no_wrap=True)
+    for name, ticker, change in zip(episode.names, episode.tickers, close_DN[-1] / close_DN[0] - 1, strict=True):
+        names = (name, ticker) if episode.config.mask else (ticker,)
+        table.add_row(*map(Text, names), f"{100 * change:+.1f}%")
+    return table
+
+
+def _cell(fact: Fact, value: float) -> Text:
+    if value == UNKNOWN:
+        return Text("-", "dim")
+    text = f"{value:.{fact.decimals}f}"
+    if not float(text):
+        text = text.lstrip("-")
+    if fact.name == "rsi_14":
+        return Text(text, "green" if value < OVERSOLD else "red" if value > OVERBOUGHT else "")
+    if fact.name in ("change_1", "gain") and float(text):
+        return Text(text, "green" if value > 0 else "red")
+    return Text(text, "bold" if fact.name == "share" and value else "")

@@ -1,76 +1,95 @@
-"""What is in a market, and what a model could learn from it: bars, notes, labels, and features against the outcome."""
+"""Overview of a market: bars, events, labels per split part, rank ICs of features; and its terminal output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tradeschool import recipe as recipes
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tradeschool.config import recipe as recipes
+from tradeschool.config.recipe import Recipe
 from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.evaluate.console import print_warnings
 from tradeschool.market.panel import Panel
-from tradeschool.prepare.advice import advice
-from tradeschool.prepare.parts import Part, parts
-from tradeschool.prepare.presence import Calendar, NoteKind, Presence, calendar, note_kinds, presence
-from tradeschool.prepare.relation import Relations, relations
-from tradeschool.recipe import Recipe
+from tradeschool.prepare.coverage import (
+    CalendarDifference,
+    EventKind,
+    SplitPart,
+    TickerCoverage,
+    calendar_difference,
+    data_warnings,
+    event_kinds,
+    split_parts,
+    ticker_coverage,
+)
+from tradeschool.prepare.feature_ic import LEVEL, FeatureICs, feature_ics
 from tradeschool.tasks.base import Task
 
-WORDS = ("sample", "practice")
+WORDS = ("sample", "synthetic")
+MARKET_FILES = (".csv", ".parquet", ".jsonl")
+"""Endings of files of prices; DeepStock's may end in .jsonl."""
 FACTS = ["strength", "trend", "momentum", "rsi", "macd", "bollinger", "volatility", "volume"]
-"""What a prompt states of real prices where no recipe says it."""
+"""Default facts of a prompt for real prices."""
 HORIZON = 5
-"""Days over which features are held against the outcome where no recipe says it: a trading week."""
+"""Default horizon in days: a trading week."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """All that the table and the page show. ``parts`` and ``relations`` are empty where the market cannot be split.
-
-    ``advice`` is what deserves a look, in plain sentences.
-    """
+    """What the terminal and the report show; ``parts`` and ``feature_ics`` are empty if the market cannot be split."""
 
     name: str
     data_hash: str
     dates: tuple[str, ...]
     task: str
-    tickers: tuple[Presence, ...]
-    calendar: Calendar | None
-    notes: tuple[NoteKind, ...]
-    parts: tuple[Part, ...]
-    relations: Relations | None
-    advice: tuple[str, ...]
+    tickers: tuple[TickerCoverage, ...]
+    calendar: CalendarDifference | None
+    events: tuple[EventKind, ...]
+    parts: tuple[SplitPart, ...]
+    feature_ics: FeatureICs | None
+    warnings: tuple[str, ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The task's classes, none where its questions have none."""
+        """The task's classes; empty for a task without classes."""
         return tuple(self.parts[0].labels) if self.parts else ()
 
 
-def recipe_of(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
-    """The recipe in a YAML file; for prices, or the words ``sample`` and ``practice``, one of the rating task.
+def recipe_from_source(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
+    """Read a recipe file, or make a rating recipe for prices or one of the words ``sample`` and ``synthetic``.
 
-    ``split`` is that of the latter, unless ``sets`` says otherwise.
+    Args:
+        source: a .yaml file, a file or folder of prices, or a word.
+        sets: ``--set`` overrides.
+        split: the split of a recipe made here, unless ``sets`` changes it.
 
     Raises:
-        RecipeError: the recipe is wrong, or there are no such prices.
+        RecipeError: the recipe is wrong, or the prices do not exist.
     """
     if Path(source).suffix.casefold() in (".yaml", ".yml"):
         return recipes.read(Path(source), sets)
     if source not in WORDS and not Path(source).expanduser().exists():
         near = did_you_mean(source, [*WORDS, *(entry.name for entry in Path().iterdir())])
         raise RecipeError(
-            f"There are no prices {source}.{near} Give a recipe (.yaml), a file or folder of prices, or a word: "
+            f"{source} does not exist.{near} Give a recipe (.yaml), a file or folder of prices, or one of: "
             f"{', '.join(WORDS)}."
         )
+    path = Path(source).expanduser()
+    if source not in WORDS and path.is_file() and path.suffix.casefold() not in MARKET_FILES:
+        raise RecipeError(f"{source} is not a recipe, .csv or .parquet file.")
     market = {"source": source} if source in WORDS else {"path": source}
-    task = {"name": "rating", "horizons": [HORIZON], **({} if source == "practice" else {"facts": FACTS})}
+    task = {"name": "rating", "horizons": [HORIZON], **({} if source == "synthetic" else {"facts": FACTS})}
     document: dict[str, Any] = {"name": "overview", "market": market, "task": task, "model": {"base": "tiny"}}
     if split is not None:
         document["split"] = split
-    return recipes.of({**document, "stages": [{"stage": "evaluate"}]}, sets, source)
+    return recipes.from_mapping({**document, "stages": [{"stage": "evaluate"}]}, sets, source)
 
 
-def overview(
+def make_overview(
     panel: Panel,
     task: Task | None,
     *,
@@ -79,37 +98,117 @@ def overview(
     exchange: str | None = None,
     problem: str | None = None,
 ) -> Overview:
-    """Look a market over.
+    """Describe a market.
 
     Args:
         panel: the market.
-        task: what is asked of it; None where it cannot be split, with the reason in ``problem``.
-        horizons: days over which features are held against the outcome.
-        seed: of the draws behind the intervals.
-        exchange: hold the dates against its calendar.
-
-    Raises:
-        TradeschoolError: the calendars are not installed, or there is no such exchange.
+        task: the task; None if the market cannot be split, with the reason in ``problem``.
+        horizons: days of the outcome that features are correlated with.
+        seed: seed of the bootstrap.
+        exchange: compare the dates with this exchange's calendar.
+        problem: the first warning, if any.
     """
-    tickers, notes = presence(panel, exchange), note_kinds(panel)
-    days = calendar(panel, exchange) if exchange else None
-    split: tuple[Part, ...] = ()
-    found: Relations | None = None
+    tickers, events = ticker_coverage(panel, exchange), event_kinds(panel)
+    difference = calendar_difference(panel, exchange) if exchange else None
+    parts: tuple[SplitPart, ...] = ()
+    found: FeatureICs | None = None
     if task is not None:
-        split, train_T = parts(panel, task), task.rows("train")
-        found = relations(panel, int(train_T[0]), int(train_T[-1]), horizons, seed)
+        parts, train_T = split_parts(panel, task), task.rows("train")
+        found = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons, seed)
     dates = tuple(str(day) for day in panel.dates_T.astype("datetime64[D]"))
-    worth_a_look = [problem] if problem else []
-    worth_a_look += advice(dates, tickers, days, notes, split, found, real=panel.planted_TN is None)
+    warnings = [problem] if problem else []
+    outcome_dates = found.dates if found else None
+    warnings += data_warnings(
+        dates, tickers, difference, events, parts, outcome_dates, real=panel.true_alpha_TN is None
+    )
     return Overview(
         name=panel.name,
         data_hash=panel.data_hash(),
         dates=dates,
         task=task.name if task else "",
         tickers=tuple(tickers),
-        calendar=days,
-        notes=tuple(notes),
-        parts=split,
-        relations=found,
-        advice=tuple(worth_a_look),
+        calendar=difference,
+        events=tuple(events),
+        parts=parts,
+        feature_ics=found,
+        warnings=tuple(warnings),
     )
+
+
+# terminal ----------------------------------------------------------------------------------------
+
+MOST_FEATURES = 10
+
+
+def print_overview(console: Console, overview: Overview) -> None:
+    """Print the tables and the warnings; the report has the details."""
+    for line in headline(overview):
+        console.print(Text(line, style="bold"))
+    for kind in overview.events:
+        scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
+        console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
+    if overview.parts:
+        console.print(_parts(overview))
+    if overview.feature_ics:
+        console.print(_features(overview.feature_ics))
+    print_warnings(console, overview.warnings)
+
+
+def headline(overview: Overview) -> list[str]:
+    """One or two sentences on bars and features."""
+    tickers, dates = len(overview.tickers), len(overview.dates)
+    missing, spanned = (sum(getattr(ticker, name) for ticker in overview.tickers) for name in ("missing", "span"))
+    lines = [
+        f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {dates:,} dates, "
+        f"{overview.dates[0]} to {overview.dates[-1]}. "
+        f"{f'{missing:,} of {spanned:,}' if missing else 'No'} days are missing between first and last bars."
+    ]
+    if overview.feature_ics:
+        lines.append(significance_summary(overview.feature_ics))
+    return lines
+
+
+def significance_summary(feature_ics: FeatureICs) -> str:
+    """How many features are significant, and how many would be by chance."""
+    count = len(feature_ics.known)
+    return (
+        f"On train, the interval of {len(feature_ics.excluding_zero)} of {count} features excludes zero; about "
+        f"{count * (1 - LEVEL):.0f} would by chance. After Holm's correction: {len(feature_ics.after_holm) or 'none'}."
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _parts(overview: Overview) -> Table:
+    """The split parts side by side: dates, questions and label shares."""
+    table = _table("Split parts and label shares", "", *(p.name for p in overview.parts))
+    table.add_row("first day", *(part.first for part in overview.parts))
+    table.add_row("last day", *(part.last for part in overview.parts))
+    table.add_row("dates", *(f"{part.dates:,}" for part in overview.parts))
+    table.add_row("questions", *(f"{part.questions:,}" for part in overview.parts))
+    for label in overview.classes:
+        table.add_row(label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in overview.parts))
+    return table
+
+
+def _features(feature_ics: FeatureICs) -> Table:
+    shown = feature_ics.known[:MOST_FEATURES]
+    title = f"Rank IC with the return over {days(feature_ics)}: {len(shown)} of {len(feature_ics.known)}"
+    table = _table(title, "feature", "rank IC", f"{LEVEL:.0%} interval", "p, adjusted")
+    for row in shown:
+        interval = f"{row.ic.low:+.3f} to {row.ic.high:+.3f}"
+        style = "bold green" if row in feature_ics.after_holm else ""
+        table.add_row(Text(row.feature, style=style), f"{row.ic.value:+.3f}", interval, f"{row.p_value:.3f}")
+    return table
+
+
+def days(feature_ics: FeatureICs) -> str:
+    """``5 days``, or ``1, 3 and 5 days``."""
+    *before, last = map(str, feature_ics.horizons)
+    listed = f"{', '.join(before)} and {last}" if before else last
+    return f"{listed} {'day' if feature_ics.horizons == (1,) else 'days'}"

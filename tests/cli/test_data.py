@@ -1,0 +1,58 @@
+"""``tradeschool data check``: the table of findings, the last line, the calendar of an exchange."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tradeschool.cli.main import app
+from tradeschool.market.calendar import sessions
+
+WEEK = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"]
+
+
+def write(folder: Path, days: list[str], prices: str = "1,1,1,1") -> Path:
+    lines = ["Date,Open,High,Low,Close,Volume", *(f"{day},{prices},1" for day in days)]
+    (folder / "AAA.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def check(path: Path, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["data", "check", str(path), *options], env={"COLUMNS": "300"})
+    return done.exit_code, done.output.rstrip()
+
+
+def test_the_last_line_counts_the_warnings(tmp_path: Path) -> None:
+    assert check(write(tmp_path, WEEK))[1].endswith("OK: this data can be loaded.")
+    assert check(write(tmp_path, ["2020-01-03", "2020-01-04"]))[1].endswith(
+        "OK: this data can be loaded, with 1 warning."
+    )
+
+
+def test_the_table_shows_a_few_rows_per_rule_and_counts_the_rest(tmp_path: Path) -> None:
+    days = [f"2020-01-{day:02d}" for day in range(1, 20)]
+    code, text = check(write(tmp_path, days, "2,2,[bold]low[/bold],2"))
+    assert code == 2
+    assert text.count("'[bold]low[/bold]'") == 5
+    assert "AAA.csv: Low is not a number: 14 more" in text
+    assert "19 errors" in text
+
+
+def test_an_exchange_distinguishes_missing_sessions_from_holidays(tmp_path: Path) -> None:
+    pytest.importorskip("pandas_market_calendars")
+    july = sessions("NYSE", np.datetime64("2014-06-30"), np.datetime64("2014-07-11"))
+    write(tmp_path, [str(day) for day in july if str(day) != "2014-07-02"])
+    code, text = check(tmp_path, "--exchange", "NYSE")
+    assert code == 0
+    assert "AAA: 1, 2014-07-02" in text
+    assert "0 errors, 1 warning, " in text
+    assert "0 warnings" in check(tmp_path)[1]
+
+
+def test_a_file_with_texts_is_checked_as_events(tmp_path: Path) -> None:
+    path = tmp_path / "tweets.csv"
+    path.write_text("ticker,date,text\nAAA,2020-01-02,Hello\n")
+    code, text = check(path)
+    assert code == 2
+    assert "column known_at missing" in text

@@ -1,0 +1,440 @@
+"""The page docs/recipes.md: every key of a recipe, with types and defaults from the pydantic models.
+
+    PYTHONPATH=.:tests python tests/docs_recipes.py
+
+writes the page. The lines that describe a key are here; a key without a line is an error.
+"""
+
+import datetime
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tradeschool.config.recipe import TASKS
+from tradeschool.config.sections import DeepStockMarket, FilesMarket, SampleMarket, SplitConfig
+from tradeschool.env.config import EnvConfig
+from tradeschool.env.features import MARKET
+from tradeschool.env.render import FACTS as TRADE_FACTS
+from tradeschool.env.strategies import STRATEGIES
+from tradeschool.evaluate.evaluation_set import Costs
+from tradeschool.evaluate.leaderboard.stage import Config as LeaderboardConfig
+from tradeschool.evaluate.stage import Config as EvaluateConfig
+from tradeschool.market.synthetic import SyntheticConfig
+from tradeschool.models.load import LoraConfig, ModelConfig, TinyConfig
+from tradeschool.tasks.rating_config import RatingConfig
+from tradeschool.tasks.rating_rewards import OutcomeConfig
+from tradeschool.tasks.trade_config import TradeConfig
+from tradeschool.text.describe import _NUMBERS as NUMBERS
+from tradeschool.text.describe import FACTS
+from tradeschool.text.sections import SECTIONS
+from tradeschool.train.grpo import Config as GRPOConfig
+from tradeschool.train.ppo import Config as PPOConfig
+from tradeschool.train.sft import Config as SFTConfig
+
+PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
+NAMES: dict[type[Any], str] = {bool: "true or false", int: "integer", float: "number", str: "string", Path: "path"}
+LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+CURRICULUM = {
+    "curriculum": "training questions: all, every class equally often, or those of volatile days",
+    "volatile_share": "share of the training days that `volatile` uses",
+    "volatile_by": "volatility of the market itself, or of a `volatility_index` among the events",
+}
+STAGE = {"name": "name of the stage, used in `--set stages.NAME.key=value` and in the run folder"}
+TRL = "options of TRL's {}"
+REAL = {
+    "events": "files of news, tweets, fundamentals and other rows ([data.md](data.md))",
+    "names": "table of company names (Ticker, Company), which masking hides in texts",
+    "exchange": "its calendar and closing time apply",
+    "dated_events": "the close from which an event with a date and no time is known",
+}
+SYNTHETIC = {
+    "seed": "of the simulation",
+    "tickers": "number of stocks",
+    "days": "number of trading days",
+    "edge": "correlation of the best possible forecast with the next excess return in volatilities; 0: nothing can be "
+    "predicted",
+    "start": "the first day",
+}
+FILES = {
+    "path": "folder of CSV files or of parquet files, or one parquet file",
+    "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
+    "splits": "whether what looks like a split without an Adj Close is an error or a warning",
+    **REAL,
+}
+SPLIT = {
+    "train": "share of the dates",
+    "validation": "share of the dates, between train and test",
+    "test": "share of the dates, the last ones",
+    "validation_from": "first day of the validation split, instead of shares",
+    "test_from": "first day of the test split, instead of shares",
+    "embargo": "dates dropped before validation and before test; `auto`: one more than the longest horizon of rewards "
+    "and labels",
+    "warmup": "dates dropped at the start, where indicators have too little history",
+    "folds": "walk forward: the test split is cut into this many consecutive parts",
+    "fold": "the part to test on, counted from 0; training uses the dates before it",
+}
+RATING = {
+    "facts": "lines of the prompt, in order ([list](#facts-of-the-rating-task))",
+    "sections": "tables and lists after the facts ([list](#sections-of-the-rating-task))",
+    "variants": "prompts per ticker and date of the training split, each with another selection and order of sections",
+    "variant_seed": "seed of these selections",
+    "mask": "hide tickers, names and dates",
+    "instructions": "add a system prompt that explains the answer's format",
+    "horizons": "days over which rewards measure the return (their mean); the evaluation uses the first",
+    "risk_aversion": "charge for a position: this / 2 x position^2",
+    "label_mode": "labels from forward returns, or from trailing returns as in the printed algorithm of Trading-R1",
+    "hindsight_share": "share of SFT answers that state the label instead of the expert's decision",
+    "eval_score": "reward components whose sum is the score that policies are compared by",
+    "weights": "weights of the reward components in training: `profit`, `risk`, `decision`, `outcome`, `format`",
+    "outcome": "settings of the component `outcome`: `task.outcome`, below",
+}
+OUTCOME = {
+    "bound": "largest gain, and largest loss before `loss_weight`",
+    "loss_weight": "weight of losses relative to gains",
+    "dead_zone": "HOLD gains on moves up to this size (in volatilities, as all sizes here)",
+    "unit": "size of a move from which the whole gain or loss counts; greater than `dead_zone`",
+    "steps": "above the first size BUY or SELL fits a move best, above the second STRONG_BUY or STRONG_SELL",
+    "cost": "deducted from every rating but HOLD",
+}
+TRADE = {
+    "level": "stocks and days: Easy (1, 20), Medium (10, 30) or Hard (25, 40)",
+    "env": "settings of the environment that override the level's: `task.env`, below",
+    "form": "how conversations write a day: labels before figures, labels once, or figures alone",
+    "facts": "the market's figures that a message shows ([list](#facts-of-the-trade-task))",
+    "figures": "whether the demonstrators' reasons hold figures, or words alone",
+    "demonstrators": f"strategies that SFT imitates: {', '.join(STRATEGIES)}",
+    "random_action_prob": "share of demonstration days on which a random order is given, without loss",
+    "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
+    "discount": "factor per day on later rewards, with `advantage: turn`",
+    "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
+}
+ENV = {
+    "tickers": "number of stocks",
+    "days": "number of decisions",
+    "cash": "at the start",
+    "commission": "share of the traded value",
+    "slippage": "share by which a fill is worse than the open",
+    "volume_share": "largest share of a day's volume that one order may fill",
+    "short": "whether a SELL without a holding opens a short",
+    "leverage": "largest gross exposure over equity that an order may lead to",
+    "interest": "yearly rate on cash; paid on negative cash",
+    "ruin": "the episode ends when the equity is at most this share of the start",
+    "delisting_return": "return on the last close of a holding whose bars end",
+    "mask": "hide tickers and dates",
+}
+MODEL = {
+    "base": "`tiny`, a local folder or a Hub name of a causal language model",
+    "tiny": "shape of the tiny model: `model.tiny`, below",
+    "lora": "train adapters instead of all weights: `model.lora`, below",
+    "attention": "transformers' attn_implementation; `auto`: eager on a CPU, else sdpa",
+    "dtype": "of the weights",
+    "load_in_4bit": "needs the `gpu` extra",
+    "template": "variables of the chat template, such as `{enable_thinking: false}`",
+}
+TINY = {
+    "vocabulary": "tokens of its tokenizer",
+    "hidden_size": "width",
+    "layers": "number of layers",
+    "heads": "attention heads",
+    "intermediate_size": "width of the feed-forward layers",
+    "positions": "longest sequence in tokens",
+}
+LORA = {
+    "r": "rank",
+    "lora_alpha": "scaling",
+    "lora_dropout": "dropout",
+    "target_modules": "layers that get adapters",
+}
+SFT = {
+    **STAGE,
+    "examples": "answers to imitate",
+    "turns": "cut conversations of a task of episodes after this many answers",
+    "data": "an earlier stage whose dataset is imitated instead",
+    "model": "stage whose weights to start from",
+    **CURRICULUM,
+    "trl": TRL.format("SFTConfig"),
+}
+GRPO = {
+    **STAGE,
+    "questions": "training questions to draw from",
+    "by_date": "keep the questions of a date together; no effect on episodes",
+    "share_prefix": "compute what the answers of a group share once; no effect on episodes",
+    "model": "stage whose weights to start from",
+    **CURRICULUM,
+    "trl": TRL.format("GRPOConfig"),
+}
+PPO = {
+    **STAGE,
+    "steps": "decisions to learn from",
+    "envs": "parallel episodes",
+    "facts": "figures that the network reads, besides account and holdings",
+    "sb3": "arguments of Stable-Baselines3's PPO",
+}
+EVALUATE = {
+    **STAGE,
+    "split": "whose dates are asked about",
+    "tickers": "number of tickers that are asked about (a seeded draw)",
+    "models": "training stages whose models are evaluated",
+    "untrained": "evaluate the base model too",
+    "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md))",
+    "max_new_tokens": "tokens per answer",
+    "batch_size": "questions at a time",
+    "costs": "of the backtest: `costs`, below",
+    "draws": "resamplings of the dates for the intervals",
+    "level": "of intervals and verdicts",
+}
+COSTS = {
+    "commission_bps": "basis points of the traded value",
+    "slippage_bps": "basis points of the traded value",
+    "allow_short": "trade a negative position; otherwise it counts as 0",
+}
+LEADERBOARD = {
+    **STAGE,
+    "split": "whose dates are played",
+    "episodes": "the same for all agents",
+    "rules": "strategies that play; buy and hold always does",
+    "models": "training stages whose models play",
+    "untrained": "the base model plays too",
+    "max_new_tokens": "tokens per answer",
+    "batch_size": "episodes at a time",
+}
+DEFAULTS = {
+    ("market", "seed"): "the recipe's",
+    ("split", "train"): "0.6",
+    ("split", "validation"): "0.1",
+    ("split", "test"): "0.3",
+    ("split", "embargo"): "auto",
+    ("stage", "name"): "the stage's kind",
+    ("sft", "model"): "the last stage that trained a language model, or the untrained model",
+    ("grpo", "model"): "the last stage that trained a language model, or the untrained model",
+    ("ppo", "facts"): "the task's",
+    ("evaluate", "models"): "all",
+    ("evaluate", "tickers"): "all",
+    ("leaderboard", "models"): "all",
+    ("leaderboard", "rules"): "all",
+    ("trade", "facts"): "all",
+    ("task.env", "tickers"): "the level's",
+    ("task.env", "days"): "the level's",
+}
+"""Defaults that a model fills in later, or that would be long to print."""
+TYPES = {("split", "embargo"): "`auto` or integer >= 0", ("trade", "level"): "`Easy`, `Medium` or `Hard`"}
+NOT_KEYS = {"stage", "source"}
+"""Keys that select the table."""
+
+Table = tuple[str, str, type[BaseModel], dict[str, str]]
+MARKETS: tuple[Table, ...] = (
+    ("market", "`source: synthetic` (the default)", SyntheticConfig, SYNTHETIC),
+    ("market", "`source: folder` (CSV) or `source: parquet`; implied by `path`", FilesMarket, FILES),
+    (
+        "market",
+        "`source: deepstock`; implied by `path`",
+        DeepStockMarket,
+        {"path": "file of DeepStock rows: prices, news, financials and names", **REAL},
+    ),
+    ("market", "`source: sample`: five stocks, 2000 to 2013, of the `sample` extra", SampleMarket, REAL),
+)
+TASK_TABLES: tuple[Table, ...] = (
+    ("rating", "`task: {name: rating}`", RatingConfig, RATING),
+    ("outcome", "`task.outcome`", OutcomeConfig, OUTCOME),
+    ("trade", "`task: {name: trade}`", TradeConfig, TRADE),
+    ("task.env", "`task.env`", EnvConfig, ENV),
+)
+MODEL_TABLES: tuple[Table, ...] = (
+    ("model", "`model`", ModelConfig, MODEL),
+    ("tiny", "`model.tiny`", TinyConfig, TINY),
+    ("lora", "`model.lora` (any other key of peft's LoraConfig is passed on)", LoraConfig, LORA),
+)
+STAGE_TABLES: tuple[Table, ...] = (
+    ("sft", "`stage: sft`", SFTConfig, SFT),
+    ("grpo", "`stage: grpo`", GRPOConfig, GRPO),
+    ("ppo", "`stage: ppo` (tasks of episodes)", PPOConfig, PPO),
+    ("evaluate", "`stage: evaluate` (tasks of single questions)", EvaluateConfig, EVALUATE),
+    ("costs", "`costs` of `evaluate`", Costs, COSTS),
+    ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
+)
+SECTION_LINES = {
+    "prices": "table of 15 days: open, high, low, close, volume",
+    "indicators": "table of 15 days: RSI, stochastic, Williams %R, CCI, ADX, ROC, MACD histogram",
+    "statistics": "minimum, maximum, median, mean, trend and autocorrelations of the last ten closes",
+    "news": "news and tweets of the last 30 days by age (0-3, 4-10, 11-30 days: at most 10, 20, 20); a repeated text "
+    "appears once",
+    "market": "headlines about the market of the last 30 trading days, at most 10",
+    "company": "the newest description of the company; not shown with `mask`",
+    "fundamentals": "the two newest rows of the last 550 days",
+    "insider": "insider trades of the last 90 days, at most 20 rows",
+    "analyst": "analyst ratings of the last 90 days, at most 20 rows",
+    "macro": "newest value of each series of the last two years and the one before it, at most 12 series",
+    "volatility_index": "levels of the last 30 days, at most 5 rows",
+}
+FACT_LINES = {
+    "stock": "the ticker, or its masked name",
+    "date": "the date, or its masked count of days",
+    "market": "latest headline about the market in 30 trading days",
+    "news": "latest headline about the company in five trading days",
+    "strength": "return of ten days above the market's, in volatilities",
+    "rsi": "RSI(14)",
+    "trend": "close over its 50-day mean, %",
+    "momentum": "return of ten days, %",
+    "macd": "MACD histogram, % of the close",
+    "stochastic": "stochastic %K",
+    "williams": "Williams %R(14)",
+    "cci": "CCI(20)",
+    "adx": "ADX(14)",
+    "bollinger": "position between the Bollinger bands, %",
+    "atr": "ATR(14), % of the close",
+    "volatility": "daily volatility over 20 days, %",
+    "sma": "close over its 20-day mean, %",
+    "ema": "close over its 20-day exponential mean, %",
+    "mom": "change of price over ten days, % of the close",
+    "stochastic_d": "stochastic %D",
+    "macd_line": "MACD line, % of the close",
+    "macd_signal": "MACD signal line, % of the close",
+    "direction": "+DI less -DI",
+    "bands": "width of the Bollinger bands, % of their middle",
+    "volume": "volume over its mean of 20 days",
+}
+FACT_WORDS = {
+    "stock": "-",
+    "date": "-",
+    "market": "trending, choppy, unclear",
+    "news": "good, mixed, bad, none",
+}
+TRADE_FACT_LINES = {
+    "change_1": "return of the last day, %",
+    "change_5": "return of the last five days, %",
+    "rsi_14": "RSI(14)",
+    "macd_hist": "MACD histogram, % of the price",
+    "from_sma_50": "distance from the 50-day mean, %",
+    "in_bands": "position between the Bollinger bands (0 lower, 100 upper)",
+    "volatility_20": "daily volatility over 20 days, %",
+    "volume_ratio_20": "volume over its mean of 20 days",
+}
+
+
+def page() -> str:
+    """The text of the page."""
+    assert set(TASKS) == {"rating", "trade"}
+    return "\n".join([*_page(), ""])
+
+
+def _page() -> Iterator[str]:
+    yield from (
+        "# Recipe keys",
+        "",
+        "Written by `PYTHONPATH=.:tests python tests/docs_recipes.py`. Examples: `recipes/*.yaml`.",
+        "`--set section.key=value` changes a key, `--set stages.NAME.key=value` a key of a stage. Unknown keys are",
+        "refused. The recipe of `tradeschool leaderboard` has other sections:",
+        "[leaderboard.md](leaderboard.md#the-recipe).",
+        "",
+        "`name`, `task`, `model` and `stages` are required.",
+        "",
+        "| section | content |",
+        "|---|---|",
+        "| `name` | letters, digits, `_` and `-`, starting with a letter |",
+        "| `seed` | integer >= 0, default 0: of the market, the model, training and evaluation |",
+        "| `market` | [where prices come from](#market) |",
+        "| `split` | [train, validation and test dates](#split) |",
+        "| `task` | [what the model is asked](#task), or [custom](extending.md): `{name: package.module:Class}` |",
+        "| `model` | [the base model](#model) |",
+        "| `stages` | a list of [stages](#stages), run in order |",
+        "",
+        "## market",
+    )
+    yield from _tables(MARKETS)
+    yield from ("", "## split", "Three shares that sum to 1, or both dates.")
+    yield from _table("split", SplitConfig, SPLIT)
+    yield from ("", "## task")
+    yield from _tables(TASK_TABLES)
+    yield from (
+        "",
+        "### Facts of the rating task",
+        "",
+        "| fact | content | words, lowest value first |",
+        "|---|---|---|",
+    )
+    for name in FACTS:
+        words = ", ".join(NUMBERS[name].words) if name in NUMBERS else FACT_WORDS[name]
+        yield f"| `{name}` | {FACT_LINES[name]} | {words} |"
+    yield from ("", "### Sections of the rating task", "", "| section | content |", "|---|---|")
+    yield from (f"| `{name}` | {SECTION_LINES[name]} |" for name in SECTIONS)
+    yield from ("", "### Facts of the trade task", "", "| fact | label | content |", "|---|---|---|")
+    labels = {fact.name: fact.label for fact in MARKET}
+    yield from (f"| `{name}` | {labels[name]} | {TRADE_FACT_LINES[name]} |" for name in TRADE_FACTS)
+    yield from ("", "## model")
+    yield from _tables(MODEL_TABLES)
+    yield from ("", "## stages")
+    yield from _tables(STAGE_TABLES)
+
+
+def _tables(tables: tuple[Table, ...]) -> Iterator[str]:
+    for key, title, cls, lines in tables:
+        yield from ("", f"### {title}")
+        yield from _table(key, cls, lines)
+
+
+def _table(key: str, cls: type[BaseModel], lines: dict[str, str]) -> Iterator[str]:
+    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, TradeConfig) else set())
+    hidden |= {"observation"} if cls is EnvConfig else set()
+    hidden |= {"trl"} if "trl" not in lines else set()
+    known = set(cls.model_fields) - hidden
+    assert known == set(lines), f"{cls.__module__}: {known ^ set(lines)}"
+    yield from ("", "| key | type | default | |", "|---|---|---|---|")
+    for name, line in lines.items():
+        field = cls.model_fields[name]
+        yield f"| `{name}` | {_type(key, name, field)} | {_default(key, name, field)} | {line} |"
+
+
+def _type(key: str, name: str, field: FieldInfo) -> str:
+    return TYPES.get((key, name)) or _words(field.annotation) + _limits(field.metadata)
+
+
+def _words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(one) for one in arguments if one is not type(None))
+    if origin is list:
+        return f"list of {_words(arguments[0])}s"
+    if origin is tuple:
+        return f"list of {len(arguments)} {_words(arguments[0])}s"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "mapping"
+    return "date" if annotation is datetime.date else NAMES[annotation]
+
+
+def _limits(metadata: Any) -> str:
+    found = [f" {sign} {getattr(one, key):g}" for one in metadata for key, sign in LIMITS.items() if hasattr(one, key)]
+    return " and".join(found)
+
+
+def _default(key: str, name: str, field: FieldInfo) -> str:
+    if name == "name":
+        return DEFAULTS[("stage", "name")]
+    if (key, name) in DEFAULTS:
+        return DEFAULTS[(key, name)]
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else "see below" if isinstance(value, BaseModel) else f"`{_yaml(value)}`"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_yaml(inner)}' for key, inner in value.items())}}}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,52 @@
+"""The example of docs/extending.md: a task outside the package, trained, evaluated and reported."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tradeschool import pipeline
+from tradeschool.config.recipe import read
+
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+FILES = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The page's files, in the working folder."""
+    files = dict(FILES.findall(PAGE.read_text(encoding="utf-8")))
+    assert set(files) == {"ranges/task.py", "ranges/policies.py", "range.yaml"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ranges"]:
+        del sys.modules[name]
+
+
+def test_the_task_of_the_docs_page_is_trained_evaluated_and_reported(folder: Path) -> None:
+    console = Console(record=True, width=80)
+    run = pipeline.run(read(Path("range.yaml")), folder / "run", console)
+    found: Any = json.loads((run / "3-evaluate" / "comparison.json").read_text(encoding="utf-8"))
+    rows = {row["policy"]: row for row in found["rows"]}
+    baselines = {"always wider", "always narrower", "random", "mean reversion", "same as yesterday"}
+    assert set(rows) == {*baselines, "untrained", "sft", "grpo"}
+    assert found["primary"] == "right"
+    assert found["reference"] in baselines
+    assert found["evaluation"]["commission_bps"] is None
+    assert rows["always wider"]["metrics"]["right"]["value"] == pytest.approx(
+        1 - rows["always narrower"]["metrics"]["right"]["value"]
+    )
+    assert rows["grpo"]["verdict"] in ("better", "not shown", "worse", "same")
+    assert rows["sft"]["metrics"]["parse_errors"]["value"] < 1
+    assert "right" in rows["grpo"]["rewards"]
+    assert "mean reversion" in (run / "report.html").read_text(encoding="utf-8")
+    assert "grpo" in console.export_text()

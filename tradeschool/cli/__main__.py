@@ -1,0 +1,5 @@
+"""``python -m tradeschool.cli``."""
+
+from tradeschool.cli import main
+
+main()

@@ -1,0 +1,185 @@
+"""The commands below ``tradeschool data``: fetch, check and describe market data."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tradeschool.market.findings import Finding
+
+data = typer.Typer(no_args_is_help=True, help="Fetch market data and look at it.")
+SHOWN_PER_RULE = 5
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+
+
+@data.command()
+def fetch(
+    tickers: Annotated[list[str], typer.Argument(help="Yahoo's tickers, separated by spaces: AAPL BRK-B RELIANCE.NS")],
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, YYYY-MM-DD.")],
+    end: Annotated[str, typer.Option("--to", metavar="DAY", help="The day after the last, YYYY-MM-DD.")],
+    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Keep what was found, even if tickers or days are missing.")
+    ] = False,
+) -> None:
+    """Download daily bars from Yahoo Finance into a folder that every command reads, with a manifest of its origin.
+
+    Example:
+
+      tradeschool data fetch AAPL MSFT --from 2015-01-01 --to 2020-01-01 --out prices/
+    """
+    from tradeschool.market import yahoo
+
+    console = Console()
+    got = yahoo.fetch(tickers, first, end, out, allow_partial=allow_partial, console=console)
+    _print_panel(console, got.panel)
+    if not got.manifest["complete"]:
+        console.print("Some of the request is missing; manifest.json lists it.", style="yellow")
+    console.print(Text(f"Wrote {got.path}. Check it: tradeschool data check {got.path}"), soft_wrap=True)
+
+
+@data.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Prices: a CSV or parquet file or a folder of them. Events: one file.")],
+    exchange: Annotated[
+        str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
+    ] = None,
+    accept_splits: Annotated[
+        bool, typer.Option("--accept-splits", help="Take what looks like an unadjusted split for a real move.")
+    ] = False,
+) -> None:
+    """Read files of prices or events, list every broken rule by file and row, and show what is in them.
+
+    Examples:
+
+      tradeschool data check prices/
+
+      tradeschool data check prices/ --exchange NYSE
+
+      tradeschool data check tweets.parquet
+    """
+    from tradeschool.market.events.read import holds_events, read_events
+    from tradeschool.market.findings import has_errors
+    from tradeschool.market.load import check_prices, load_prices
+
+    console = Console()
+    events = read_events(path) if holds_events(path) else None
+    splits: Any = "accept" if accept_splits else "refuse"
+    findings = check_prices(path, exchange, splits) if events is None else events.findings
+    print_findings(console, findings)
+    if has_errors(findings):
+        raise typer.Exit(2)
+    if events is None:
+        _print_panel(console, load_prices(path, messages=[], splits=splits))
+    else:
+        _print_events(console, events.events, path.name)
+    warnings = sum(finding.count for finding in findings if finding.severity == "warning")
+    console.print(
+        "OK: this data can be loaded" + (f", with {warnings:,} warning{'s' * (warnings > 1)}." if warnings else ".")
+    )
+
+
+@data.command()
+def describe(
+    source: Annotated[
+        str, typer.Argument(help="A recipe (.yaml), a file or folder of prices, or a word: sample or synthetic.")
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("overview.html"),
+    exchange: Annotated[
+        str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
+    ] = None,
+) -> None:
+    """Show what is in a market: bars, events, the labels of each split, and how each feature relates to the outcome.
+
+    Prints tables and writes a page with charts. Without a recipe, it uses the rating task over 5 days and its default
+    split.
+
+    Examples:
+
+      tradeschool data describe prices/ --out overview.html --exchange NYSE
+
+      tradeschool data describe sample --set task.horizons=[1] --set split.warmup=60
+
+      tradeschool data describe recipes/stocks.yaml
+    """
+    from tradeschool.config.recipe import load_panel, make_task
+    from tradeschool.errors import DataError
+    from tradeschool.prepare.overview import make_overview, print_overview, recipe_from_source
+    from tradeschool.prepare.overview_report import write_overview
+
+    console = Console()
+    recipe = recipe_from_source(source, sets or ())
+    panel = load_panel(recipe, console)
+    task, problem = None, None
+    try:
+        task = make_task(recipe, panel)
+    except DataError as error:
+        problem = f"No parts, labels or features: {error}"
+    with console.status("Analysing the market"):
+        horizons = getattr(recipe.task, "horizons", [5])
+        seen = make_overview(panel, task, horizons=horizons, seed=recipe.seed, exchange=exchange, problem=problem)
+        write_overview(out, seen)
+    print_overview(console, seen)
+    console.print(Text(f"Page: {out}"), soft_wrap=True)
+
+
+def print_findings(console: Console, findings: "Sequence[Finding]") -> None:
+    """Print a table with at most five rows per file and rule (the rest counted), and a line with the totals."""
+    counts: Counter[str] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
+    table = Table("severity", "file", "row", "rule", "value", "fix", show_lines=False)
+    for finding in findings:
+        counts[finding.severity] += finding.count
+        key = (Path(finding.file).name, finding.rule)
+        seen[key] += finding.count
+        if seen[key] <= SHOWN_PER_RULE:
+            row = "" if finding.row is None else str(finding.row)
+            cells = (finding.severity, key[0], row, finding.rule, finding.value, finding.cure)
+            # Text, not markup: a value may hold square brackets.
+            table.add_row(*(Text(cell) for cell in cells), style=_STYLES[finding.severity])
+    if findings:
+        console.print(table)
+    for (file, rule), count in seen.items():
+        if count > SHOWN_PER_RULE:
+            console.print(Text(f"{file}: {rule}: {count - SHOWN_PER_RULE:,} more"))
+    totals = [(counts[severity], severity) for severity in _STYLES]
+    console.print(", ".join(f"{count:,} {severity}{'s' * (count != 1)}" for count, severity in totals))
+
+
+def _print_events(console: Console, events: list[Any], name: str) -> None:
+    """A row per kind."""
+    table = Table("kind", "first known", "last known", title=Text(name))
+    for heading in ("events", "tickers"):
+        table.add_column(heading, justify="right")
+    for kind in dict.fromkeys(event.kind for event in events):
+        of_kind = [event for event in events if event.kind == kind]
+        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in of_kind)
+        tickers = {event.ticker for event in of_kind} - {None}
+        table.add_row(kind, days[0], days[-1], f"{len(of_kind):,}", str(len(tickers)) if tickers else "the market")
+    console.print(table)
+
+
+def _print_panel(console: Console, panel: Any) -> None:
+    """A row per ticker, then a line with the totals."""
+    from tradeschool.prepare.coverage import ticker_coverage
+
+    table = Table("ticker", "first day", "last day", title=Text(panel.name))
+    for heading in ("bars", "missing days", "last close"):
+        table.add_column(heading, justify="right")
+    for n, found in enumerate(ticker_coverage(panel)):
+        close = panel.close_TN[found.runs[-1][1], n]
+        table.add_row(Text(found.ticker), found.first, found.last, str(found.bars), str(found.missing), f"{close:g}")
+    console.print(table)
+    dates, tickers = panel.shape
+    totals = f"{tickers} tickers, {dates} dates, {len(panel.events)} events. Data hash {panel.data_hash()}."
+    console.print(Text(totals), soft_wrap=True)

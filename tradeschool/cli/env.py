@@ -1,0 +1,121 @@
+"""The commands ``play`` and ``serve``: the trading environment for a person, and for other programs."""
+
+import contextlib
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tradeschool.errors import TradeschoolError
+
+RESULTS = Path("leaderboards/human-results.jsonl")
+
+
+def play(
+    level: Annotated[
+        str, typer.Option(help="easy (a stock, 20 days), medium (10 stocks, 30 days) or hard (25 stocks, 40 days).")
+    ] = "easy",
+    market: Annotated[str, typer.Option(help="synthetic, sample, or a file or folder of prices.")] = "synthetic",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Which episode; drawn by default. The same seed gives the same episode.")
+    ] = None,
+    unmasked: Annotated[bool, typer.Option("--unmasked", help="Show tickers and dates from the start.")] = False,
+    name: Annotated[str, typer.Option(help="Your name in the results file.")] = "you",
+    results: Annotated[Path, typer.Option(help="The file of JSON lines that your result is appended to.")] = RESULTS,
+    no_results: Annotated[bool, typer.Option("--no-results", help="Do not save the result.")] = False,
+) -> None:
+    """Trade an episode yourself, with the models' information, orders and grade.
+
+    Write a day's orders on one line, separated by semicolons: BUY S1 0.5; SELL S2. Enter holds, ? explains the
+    columns, q quits. Invalid orders cost nothing; you are asked again. Orders may also come from a file.
+
+    Examples:
+
+      tradeschool play
+
+      tradeschool play --level easy --market prices/ --seed 7
+
+      tradeschool play --seed 7 --no-results < orders.txt
+    """
+    from tradeschool.apps.options import find_level, load_market
+    from tradeschool.apps.play import ResultsFile, play_episode
+
+    console, chosen = Console(), find_level(level)
+    file = None if no_results else ResultsFile(results)
+    with console.status("Reading the market"):
+        data = load_market(market, console, chosen)
+    play_episode(console, data, chosen, market=market, seed=seed, masked=not unmasked, name=name, results=file)
+
+
+def serve(
+    env: Annotated[
+        bool, typer.Option("--env", help="Serve the trading environment; the default.", show_default=False)
+    ] = True,
+    level: Annotated[str, typer.Option(help="easy, medium or hard; see tradeschool play --help.")] = "easy",
+    market: Annotated[
+        str, typer.Option(help="synthetic, sample, or a file or folder of prices; one market for all sessions.")
+    ] = "synthetic",
+    observation: Annotated[
+        Literal["text", "numeric"], typer.Option(help="The form of observations and orders.")
+    ] = "text",
+    split: Annotated[
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Serve only these rows, split as in --recipe.", show_default="all rows"),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="The recipe whose split: is used.", show_default="60, 10 and 30 % of the rows"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to serve at; 0.0.0.0 serves to the whole network.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 8000,
+    sessions: Annotated[int, typer.Option(min=1, max=10_000, help="The most at the same time.")] = 64,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds without reset or step after which a session is closed.")
+    ] = 600.0,
+) -> None:
+    """Serve the trading environment to OpenEnv clients over a WebSocket. Formats: docs/serving.md.
+
+    Examples:
+
+      tradeschool serve
+
+      tradeschool serve --level easy --market prices/ --port 9000 --sessions 128
+
+      tradeschool serve --market prices/ --split train --recipe recipes/leaderboard.yaml
+    """
+    if recipe and not split:
+        raise TradeschoolError(f"--recipe {recipe} needs --split. Add --split train, or remove --recipe.")
+    from tradeschool.apps.options import find_level, load_market
+    from tradeschool.config.sections import SplitConfig, split_of, split_panel
+    from tradeschool.env.config import level_config
+
+    console, level = Console(), find_level(level)
+    with console.status("Reading the market ..."):
+        from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
+
+        data = load_market(market, console, level)
+        first, last = 0, len(data.panel.dates_T) - 1
+        if split:
+            first, last = split_panel(split_of(recipe) if recipe else SplitConfig(), data.panel).ends(split)
+        config = ServeConfig(data, level_config(level, observation=observation), (first, last) if split else None)
+        app = create_app(config, sessions, timeout)
+    listening = listen(host, port)
+    address, bound = listening.getsockname()[:2]
+    days, versions = data.panel.dates_T.astype("datetime64[D]"), config.versions
+    text = (
+        f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}, "
+        f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]}), at "
+        f"http://{f'[{host}]' if ':' in host else host}:{bound}: at most {sessions} sessions, each closed after "
+        f"{timeout:g} s without a step. Stop with Ctrl-C."
+    )
+    console.print(Text(text), soft_wrap=True)
+    if not ipaddress.ip_address(address).is_loopback:
+        warning = "Note: anyone who can reach this address can play; there is no password and no encryption."
+        console.print(Text(warning), soft_wrap=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        make_server(app).run(sockets=[listening])

@@ -1,0 +1,208 @@
+"""The commands on recipes and runs: ``run``, ``resume``, ``compare``, ``report`` and ``signal``."""
+
+import csv
+import dataclasses
+import json
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tradeschool.errors import TradeschoolError
+
+if TYPE_CHECKING:
+    from tradeschool.api import Decision, Run
+
+SIGNAL_COLUMNS = ("model", "reasoning", "error")
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run folder (runs/demo/latest), or a recipe's name for its latest run."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
+]
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML file).")],
+    sets: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder, instead of runs/<recipe name>/<time>.")] = None,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="Open the report in a browser at the end, if there is a display.")
+    ] = False,
+) -> None:
+    """Run a recipe: train, evaluate, report.
+
+    Examples:
+
+      tradeschool run recipes/demo.yaml
+
+      tradeschool run recipes/demo.yaml --set seed=3 --set stages.grpo.trl.learning_rate=1e-3
+
+      tradeschool run recipes/stocks.yaml --set market.path=prices/ --out runs/mine
+    """
+    from tradeschool import pipeline
+    from tradeschool.config import recipe as recipes
+
+    folder = pipeline.run(recipes.read(recipe, sets or ()), out, Console())
+    if open_report:
+        _open(folder)
+
+
+def _open(folder: Path) -> None:
+    """Open the report, unless the only browser would be one in the terminal."""
+    from tradeschool.run_folder import REPORT
+
+    path = folder / REPORT
+    if path.exists() and (sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(path.resolve().as_uri())
+
+
+def resume(
+    run: RunArgument,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Check that the run was started with this recipe. By default the run folder's is used."),
+    ] = None,
+) -> None:
+    """Resume a run that was stopped or killed.
+
+    Finished stages are kept. If the recipe or the data have changed, the run is refused, with a list of what differs.
+
+    Example:
+
+      tradeschool resume runs/demo/latest
+    """
+    from tradeschool import pipeline, run_folder
+    from tradeschool.config import recipe as recipes
+
+    folder = run_folder.find(run)
+    pipeline.resume(folder, recipes.read(recipe) if recipe else None, Console())
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or recipe names for their latest runs.")
+    ],
+) -> None:
+    """Show the results of several runs side by side.
+
+    Example:
+
+      tradeschool compare runs/demo/20260101-090000 runs/demo/latest
+    """
+    from tradeschool import run_folder
+
+    folders = [run_folder.find(run) for run in runs]
+
+    from tradeschool.evaluate.compare_runs import compare_runs
+
+    compare_runs(folders, Console())
+
+
+def report(run: RunArgument) -> None:
+    """Write report.html again from the files of a run folder, and print the table.
+
+    Example:
+
+      tradeschool report demo
+    """
+    from tradeschool import run_folder
+
+    folder, console = run_folder.find(run), Console()
+
+    from tradeschool.evaluate.report import report_run
+
+    with run_folder.locked(folder):
+        path = report_run(folder, console)
+    console.print(Text(f"Report: {path}"), soft_wrap=True)
+
+
+def signal(
+    run: RunArgument,
+    date: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="Decide after the close of this date (YYYY-MM-DD). Default: the newest."),
+    ] = None,
+    tickers: Annotated[
+        str | None, typer.Option(help="Tickers, separated by commas. Default: all with a bar on that date.")
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="A file or folder of prices. Default: the market of the run.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The stage that trained the model, or untrained. Default: the last one.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print a trained model's decision and reasoning for each ticker, on the newest date of a market.
+
+    The date is the last one whose prices the model was shown. A trade is possible at the next open.
+
+    Examples:
+
+      tradeschool signal demo
+
+      tradeschool signal runs/stocks/latest --prices prices/ --tickers AAPL,MSFT
+
+      tradeschool signal demo --csv > decisions.csv   (a file that tradeschool judge reads)
+    """
+    from tradeschool.api import load_run
+
+    if as_csv and as_json:
+        raise TradeschoolError("--csv and --json: give only one of them.")
+    names = [name.strip() for name in tickers.split(",") if name.strip()] if tickers else None
+    loaded, errors = load_run(run), Console(stderr=True)
+    with errors.status("Asking the model"):
+        decisions = loaded.decide_all(names, date, model=model, prices=prices)
+    if caveat := _caveat(loaded, decisions, prices):
+        errors.print(Text(f"Note: {caveat}"), soft_wrap=True)
+    word = "rating" if loaded.recipe.task_class.name == "rating" else "action"
+    if as_json:
+        typer.echo(json.dumps(_rows(decisions, word), indent=2, ensure_ascii=False, default=str))
+    elif as_csv:
+        _print_csv(decisions, word)
+    else:
+        _print_table(Console(), decisions, word)
+
+
+def _caveat(run: "Run", decisions: list["Decision"], prices: Path | None) -> str:
+    """Whether the model was trained on this date, or on a market of another kind."""
+    if prices is not None:
+        simulated = run.recipe.source == "synthetic"
+        return "the model was trained on a simulated market, not on real prices." if simulated else ""
+    last = run.last_training_date
+    if decisions and decisions[0].date <= last:
+        return f"{decisions[0].date} is in the training part of the run, which ends on {last}."
+    return ""
+
+
+def _rows(decisions: list["Decision"], word: str) -> list[dict[str, Any]]:
+    """The decisions with their action under the task's word for it."""
+    found = [dataclasses.asdict(one) for one in decisions]
+    return [{word if key == "action" else key: value for key, value in row.items()} for row in found]
+
+
+def _print_table(console: Console, decisions: list["Decision"], word: str) -> None:
+    date = decisions[0].date if decisions else "no date"
+    table = Table("ticker", word, "reasoning", title=f"Decisions after the close of {date}")
+    for one in decisions:
+        action = Text("unreadable", style="red") if one.action is None else Text(one.action)
+        table.add_row(Text(one.ticker), action, Text(one.reasoning))
+    console.print(table)
+    if decisions:
+        console.print(f"Model: {decisions[0].model}. A trade is possible at the next open.", highlight=False)
+
+
+def _print_csv(decisions: list["Decision"], word: str) -> None:
+    writer = csv.DictWriter(sys.stdout, ("date", "ticker", word, *SIGNAL_COLUMNS), extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(_rows(decisions, word))

@@ -1,0 +1,305 @@
+"""A recipe: YAML and ``--set`` options in, checked configuration out."""
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field
+from rich.console import Console
+
+from tradeschool.config.check import check, is_class_path, load_class
+from tradeschool.config.document import NAME, Draft, read_draft
+from tradeschool.config.sections import (
+    SplitConfig,
+    load_market,
+    market_section,
+    split_panel,
+)
+from tradeschool.errors import RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from tradeschool.market.panel import Panel
+    from tradeschool.market.splits import Split
+    from tradeschool.models.load import ModelConfig
+    from tradeschool.tasks.base import Task
+
+# Task name -> "module:class", imported only when a recipe asks for it.
+TASKS: dict[str, str] = {
+    "rating": "tradeschool.tasks.rating:RatingTask",
+    "trade": "tradeschool.tasks.trade:TradeTask",
+}
+# Stage -> module, imported only when a recipe asks for it. None of them imports torch at its top.
+STAGES: dict[str, str] = {
+    "sft": "tradeschool.train.sft",
+    "grpo": "tradeschool.train.grpo",
+    "ppo": "tradeschool.train.ppo",
+    "evaluate": "tradeschool.evaluate.stage",
+    "leaderboard": "tradeschool.evaluate.leaderboard.stage",
+}
+SECTIONS = ("name", "seed", "market", "split", "task", "model", "stages")
+
+
+class _Head(BaseModel):
+    name: str = Field(pattern=f"^{NAME}$")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe.
+
+    ``modules`` holds each stage's module, in order. ``resolved`` is the recipe as plain data with all defaults.
+    ``notes`` are lines to print before the run.
+    """
+
+    name: str
+    seed: int
+    split: SplitConfig
+    task_class: Any
+    task: BaseModel
+    model: "ModelConfig"
+    stages: tuple[Any, ...]
+    modules: tuple[ModuleType, ...]
+    resolved: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The market's source, such as "synthetic"."""
+        return str(self.resolved["market"]["source"])
+
+    def digest(self) -> str:
+        """Sixteen hex digits of a hash of the resolved recipe."""
+        return hashlib.sha256(json.dumps(self.resolved, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file, with ``key=value`` options laid over it.
+
+    Raises:
+        RecipeError: the file, a key or a value is wrong; one line for each problem.
+    """
+    return _assemble(read_draft(path, "run"), sets)
+
+
+def from_mapping(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe") -> Recipe:
+    """Read a recipe from a mapping, with ``key=value`` options laid over it.
+
+    Args:
+        document: the recipe; it is changed in place.
+        sets: options as ``--set`` takes them.
+        where: what error messages call the document.
+
+    Raises:
+        RecipeError: a key or a value is wrong; one line for each problem.
+    """
+    return _assemble(Draft(document, {}, where), sets)
+
+
+def load_panel(recipe: Recipe, console: Console) -> "Panel":
+    """Load the market of a recipe; the first few repairs and warnings are printed.
+
+    Raises:
+        DataError: a file of prices, events or names breaks a rule.
+    """
+    return load_market(recipe.resolved["market"], console, masked=getattr(recipe.task, "mask", False))
+
+
+def make_task(recipe: Recipe, panel: "Panel") -> "Task":
+    """The task of a recipe on a panel, with the dates split in time.
+
+    Raises:
+        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
+    """
+    task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
+    return task
+
+
+def split_for(recipe: Recipe, panel: "Panel") -> "Split":
+    """The rows of a recipe's train, validation and test parts on a panel.
+
+    Raises:
+        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
+    """
+    return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """A line ``key: old -> new`` for each key in which two resolved recipes differ; stages are matched by name."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    changed = [key for key in {**before, **after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
+    orders = [json.dumps([stage["name"] for stage in recipe["stages"]]) for recipe in (old, new)]
+    if orders[0] != orders[1]:
+        before["stages"], after["stages"] = orders
+        changed.insert(0, "stages")
+    return [f"{key}: {before.get(key, _ABSENT)} -> {after.get(key, _ABSENT)}" for key in changed]
+
+
+_ABSENT = "(absent)"
+
+
+def _flat(value: Any, keys: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        items = value.items()
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        items = {item.get("name", index): item for index, item in enumerate(value)}.items()
+    else:
+        yield keys, json.dumps(value, sort_keys=True)
+        return
+    for key, below in items:
+        yield from _flat(below, f"{keys}.{key}" if keys else str(key))
+
+
+def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
+    _name_stages(draft.document)
+    draft.lay(sets)
+    recipe = _checked(draft)
+    if recipe is None:
+        raise draft.error()
+    return recipe
+
+
+def _checked(draft: Draft) -> Recipe | None:
+    document, problems = draft.document, draft.problems
+    draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
+    head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)
+    market = market_section(draft, document.get("market", {}), ("market",), head.seed if head else 0)
+    split = draft.section("split", SplitConfig)
+    task_class, task = _task(draft)
+    model = draft.section("model", importlib.import_module("tradeschool.models.load").ModelConfig)
+    modules, stages = _stages(draft)
+    if problems or head is None or market is None or split is None or task is None or model is None:
+        return None
+    resolved = {
+        "name": head.name,
+        "seed": head.seed,
+        "market": market,
+        "split": _plain(split),
+        "task": {"name": document["task"]["name"]} | {k: v for k, v in _plain(task).items() if k != "name"},
+        "model": _plain(model),
+        "stages": [_plain(stage) for stage in stages],
+    }
+    return Recipe(head.name, head.seed, split, task_class, task, model, stages, modules, resolved, tuple(draft.notes))
+
+
+def _task(draft: Draft) -> tuple[Any, BaseModel | None]:
+    section = draft.document.get("task")
+    name = section.get("name") if isinstance(section, dict) else None
+    try:
+        task_class = _task_class(name)
+    except RecipeError as error:
+        draft.add(("task", "name"), str(error))
+        return None, None
+    return task_class, draft.section("task", task_class.config_class, drop="name")
+
+
+def _task_class(name: Any) -> Any:
+    """One of our tasks by its name, or the user's own by ``package.module:Class``."""
+    if name in TASKS:
+        module, _, attribute = TASKS[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    if not is_class_path(name):
+        known = ", ".join(TASKS)
+        raise RecipeError(
+            f"is {name!r}, but must be one of {known}, or your own as my_package.my_module:MyTask."
+            f"{did_you_mean(str(name), TASKS)}"
+        )
+    from tradeschool.tasks.base import Task
+
+    found: Any = load_class(name, Task, "task.name")
+    config_class = getattr(found, "config_class", None)
+    if not isinstance(config_class, type) or not issubclass(config_class, BaseModel):
+        raise RecipeError(
+            f"task.name: {name} has no config_class. Add 'config_class = MyConfig', a pydantic model of its keys."
+        )
+    return found
+
+
+def _stages(draft: Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
+    section = draft.document.get("stages", [])
+    if not isinstance(section, list) or not section:
+        draft.add(("stages",), "must be a list of at least one stage, each like {stage: sft}")
+        return (), ()
+    modules: list[ModuleType] = []
+    stages: list[Any] = []
+    for index, given in enumerate(section):
+        kind = given.get("stage") if isinstance(given, dict) else None
+        if kind not in STAGES:
+            text = f"is {kind!r}, but must be one of {', '.join(STAGES)}.{did_you_mean(str(kind), STAGES)}"
+            draft.add(("stages", index, "stage"), text)
+            continue
+        module = importlib.import_module(STAGES[kind])
+        stage = check(module.Config, given, ("stages", index), draft.problems)
+        if stage is not None:
+            earlier = {other.name: makes(before) for before, other in zip(modules, stages, strict=True)}
+            _check_name(draft, index, stage.name, list(earlier))
+            _check_references(draft, index, stage, module, earlier)
+            modules.append(module)
+            stages.append(stage)
+    return tuple(modules), tuple(stages)
+
+
+def check_stage(module: ModuleType, given: dict[str, Any]) -> Any:
+    """The config of one stage outside a recipe.
+
+    Raises:
+        RecipeError: a key or a value is wrong.
+    """
+    draft = Draft({"stages": [given]}, {}, given["stage"])
+    config = check(module.Config, given, ("stages", 0), draft.problems)
+    if config is None:
+        raise draft.error()
+    return config
+
+
+def makes(module: ModuleType) -> str:
+    """The kind of model that a stage makes: "language" or "numeric"; empty for a stage that makes none."""
+    return getattr(module, "MAKES", "")
+
+
+def _check_name(draft: Draft, index: int, name: str, earlier: Sequence[str]) -> None:
+    if not re.fullmatch(NAME, name):
+        draft.add(("stages", index, "name"), f"is {name!r}, but must be letters, digits, - and _, a letter first")
+    elif name in earlier:
+        draft.add(("stages", index, "name"), f"is {name!r}, the name of an earlier stage. Give each its own name")
+
+
+def _check_references(draft: Draft, index: int, stage: Any, module: ModuleType, earlier: dict[str, str]) -> None:
+    """Refuse ``model:`` and ``models:`` that name no earlier stage which makes a model of a suitable kind."""
+    if any(problem.keys[:1] == ("stages",) for problem in draft.problems):
+        return  # an earlier stage may be missing here only because it is wrong itself
+    made = [name for name, kind in earlier.items() if kind in getattr(module, "READS", ("language",))]
+    for key, options in (("model", ["base", *made]), ("models", made)):
+        given = getattr(stage, key, None)
+        for name in [given] if isinstance(given, str) else given if isinstance(given, list) else []:
+            if name not in options:
+                draft.add(
+                    ("stages", index, key),
+                    f"is '{name}', but no stage of that name before this one makes a model."
+                    f"{did_you_mean(str(name), options)} Choose from: {', '.join(options) or 'none'}",
+                )
+
+
+def _name_stages(document: dict[str, Any]) -> None:
+    """Name stages without a name after their kind; the second of a kind gets a number (``grpo-2``)."""
+    stages = document.get("stages")
+    given = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    taken = [stage["name"] for stage in given if stage.get("name")]
+    for stage in given:
+        if not stage.get("name"):
+            kind, number = str(stage.get("stage")), 2
+            name = kind
+            while name in taken:
+                name, number = f"{kind}-{number}", number + 1
+            stage["name"] = name
+            taken.append(name)
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json")

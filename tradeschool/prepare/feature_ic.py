@@ -1,0 +1,153 @@
+"""Rank IC of each feature with the outcome on the training part, with intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tradeschool import metrics
+from tradeschool.evaluate.comparison import Interval
+from tradeschool.evaluate.inference import BootstrapEstimate, bootstrap_dates, holm
+from tradeschool.market import features, labels
+from tradeschool.market.panel import FIELDS, Floats, Panel
+
+LEVEL = 0.95
+DRAWS = 2000
+DRAWS_A_FEATURE = 100
+"""The smallest p-value of B draws is 2 / (B + 1); with this many, Holm's correction can still detect one feature."""
+IN_PRICE = frozenset((
+    "sma_20", "sma_50", "ema_20", "mom_10", "macd", "macd_signal", "macd_hist", "bb_upper", "bb_middle", "bb_lower",
+    "atr_14", "stat_min", "stat_max", "stat_mean", "stat_median", "stat_trend",
+))  # fmt: skip
+"""Features in price units, which are divided by the close: the rank of a price is not a signal."""
+
+
+@dataclass(frozen=True)
+class FeatureIC:
+    """One feature's rank IC with the outcome.
+
+    ``p_value`` is two-sided and adjusted by Holm over all features. Both are NaN for a constant or unknown feature.
+    ``dates`` is the number of dates on which the feature was known.
+    """
+
+    feature: str
+    ic: Interval
+    p_value: float
+    dates: int
+
+
+@dataclass(frozen=True)
+class FeatureICs:
+    """All features, the largest absolute IC first.
+
+    ``dates`` counts the training dates whose outcome also lies in train. ``by_date``: ranks are taken among the tickers
+    of each date and ICs averaged over dates; otherwise (a single ticker) ranks are taken among its dates.
+    """
+
+    rows: list[FeatureIC]
+    horizons: tuple[int, ...]
+    by_date: bool
+    dates: int
+    block: int
+    draws: int
+
+    @property
+    def known(self) -> list[FeatureIC]:
+        """Features with an interval."""
+        return [row for row in self.rows if math.isfinite(row.ic.low)]
+
+    @property
+    def excluding_zero(self) -> list[FeatureIC]:
+        """Features whose interval excludes zero."""
+        return [row for row in self.known if row.ic.excludes_zero]
+
+    @property
+    def after_holm(self) -> list[FeatureIC]:
+        """Features significant after Holm's correction."""
+        return [row for row in self.known if row.p_value < 1 - LEVEL]
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest adjusted p-value that this number of draws can show."""
+        return 2 * len(self.known) / (1 + self.draws)
+
+
+def feature_ics(
+    panel: Panel, first_train_row: int, last_train_row: int, horizons: Sequence[int], seed: int
+) -> FeatureICs:
+    """Rank IC of every feature with the forward return that tasks are scored on (``labels.excess_TN``).
+
+    The panel is truncated after the last training row before anything is computed, so no later price can enter;
+    training rows whose outcome lies beyond it have none. Intervals: stationary block bootstrap over dates, with blocks
+    at least as long as the longest horizon.
+    """
+    train = _until(panel, last_train_row)
+    rows = slice(first_train_row, last_train_row + 1)
+    outcome_TN = labels.excess_TN(train, horizons)[rows]
+    by_date = len(panel.tickers) > 1
+    found = {name: values_TN[rows] for name, values_TN in feature_values(train).items()}
+    series_TK = np.stack([_series(values_TN, outcome_TN, by_date) for values_TN in found.values()], axis=1)
+    draws = max(DRAWS, DRAWS_A_FEATURE * len(found))
+    dates = bootstrap_dates(series_TK, draws=draws, seed=seed, shortest=max(horizons))
+    estimates = {
+        name: dates.mean(series_TK[:, [k]]) if by_date else dates.rank_correlation(values_TN, outcome_TN)
+        for k, (name, values_TN) in enumerate(found.items())
+    }
+    known = dict(zip(found, np.isfinite(series_TK).sum(axis=0).tolist(), strict=True))
+    with_outcome = int(np.isfinite(outcome_TN).any(axis=1).sum())
+    return FeatureICs(_ranked(estimates, known), tuple(horizons), by_date, with_outcome, dates.block, draws)
+
+
+def feature_values(panel: Panel) -> dict[str, Floats]:
+    """All indicators, the strength against the market and the window statistics, [T, N] each, without price units."""
+    values = features.compute(panel)
+    values["strength_10"] = features.strength_TN(panel, values[features.VOLATILITY])
+    values |= features.panel_statistics(panel)
+    return {
+        f"{name} / close" if name in IN_PRICE else name: values_TN / panel.close_TN if name in IN_PRICE else values_TN
+        for name, values_TN in values.items()
+    }
+
+
+def _until(panel: Panel, row: int) -> Panel:
+    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[: row + 1] for name in FIELDS}
+    return replace(panel, dates_T=panel.dates_T[: row + 1], events=(), true_alpha_TN=None, factor_TN=None, **bars)
+
+
+def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:
+    """The IC of each date; for a single ticker the products of ranks, whose mean is proportional to the IC."""
+    if by_date:
+        ranks = _ranks_by_date(values_TN, outcome_TN)
+        return metrics.correlation(metrics.moment_sums(*ranks))
+    feature_TN, forward_TN = metrics.ranks(values_TN, outcome_TN)
+    product_T: Floats = (feature_TN * forward_TN)[:, 0]
+    return product_T
+
+
+def _ranks_by_date(values_TN: Floats, outcome_TN: Floats) -> tuple[Floats, Floats]:
+    """Both as ranks among the tickers of each date that have both values, ties with their mean rank."""
+    from scipy.stats import rankdata
+
+    known_TN = np.isfinite(values_TN) & np.isfinite(outcome_TN)
+    # Unknown values sort last, so that they do not affect the other ranks.
+    ranked = [rankdata(np.where(known_TN, given_TN, np.inf), axis=1) for given_TN in (values_TN, outcome_TN)]
+    return np.where(known_TN, ranked[0], np.nan), np.where(known_TN, ranked[1], np.nan)
+
+
+def _ranked(estimates: dict[str, BootstrapEstimate], dates: dict[str, int]) -> list[FeatureIC]:
+    intervals = {name: estimate.interval(LEVEL) for name, estimate in estimates.items()}
+    adjusted = holm(
+        {name: _p_value(estimates[name]) for name, interval in intervals.items() if math.isfinite(interval.low)}
+    )
+    rows = [
+        FeatureIC(name, interval, adjusted.get(name, math.nan), dates[name]) for name, interval in intervals.items()
+    ]
+    return sorted(rows, key=lambda row: -abs(row.ic.value) if math.isfinite(row.ic.low) else math.inf)
+
+
+def _p_value(estimate: BootstrapEstimate) -> float:
+    """Two-sided p-value: twice the share of draws on the other side of zero, counting the estimate as a draw."""
+    draws_B = estimate.draws_B[np.isfinite(estimate.draws_B)]
+    other = min(np.count_nonzero(draws_B <= 0), np.count_nonzero(draws_B >= 0))
+    return min(1.0, 2 * (1 + other) / (1 + draws_B.size))
