@@ -18,9 +18,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo as a newcomer runs it, with a thread per core: the number of threads changes its figures."""
-    torch.set_num_threads(os.cpu_count() or 1)
     out = tmp_path_factory.mktemp("demo") / "run"
-    return pipeline.run(read(ROOT / "recipes" / "demo.yaml"), out, Console(quiet=True))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        return pipeline.run(read(ROOT / "recipes" / "demo.yaml"), out, Console(quiet=True))
+    finally:
+        torch.set_num_threads(threads)  # the tests after this one compare weights with those of subprocesses
 
 
 def comparison(run: Path) -> Comparison:
