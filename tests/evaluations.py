@@ -84,7 +84,7 @@ def field(questions: EvaluationSet, seed: int = 0, sft: float = 0.1, grpo: float
         constant(questions, "buy and hold", 2),
         drawn(questions, "random", seed + 1),
         drawn(questions, "rsi rules", seed + 2, "rule"),
-        drawn(questions, "untrained", seed + 3, "untrained"),
+        drawn(questions, "untrained", seed + 3, "base"),
         drawn(questions, "sft", seed + 4, "trained", sft),
         drawn(questions, "grpo", seed + 5, "trained", grpo),
         best,

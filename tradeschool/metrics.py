@@ -1,9 +1,11 @@
 """Metrics of daily returns (empyrical-reloaded's), correlations and Sharpe ratios corrected for chance.
 
-Returns are simple and daily, along the last axis: [T] gives a float, [B, T] gives B values. A year has 252 days; ddof
-is 1. A metric that is not defined (no variance, no days) is NaN, never infinite.
+Returns are simple and of one bar each, along the last axis: [T] gives a float, [B, T] gives B values. A year has 252
+bars, unless a market has another number (``Panel.bars_per_year``); ddof is 1. A metric that is not defined (no
+variance, no days) is NaN, never infinite.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 DAYS_A_YEAR = 252
+ROUNDING = 1e-9
+"""A spread below this share of the largest value is an error of floating-point arithmetic."""
+ROUNDING_OF_RETURNS = 1e-13
+"""The same in absolute terms for returns, which are quotients of capitals near 1."""
 
 
-def sharpe(returns: ArrayLike) -> Any:
-    """Annualised Sharpe ratio without a risk-free rate: mean / standard deviation * sqrt(252)."""
+def sharpe(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> Any:
+    """Annualised Sharpe ratio without a risk-free rate: mean / standard deviation * sqrt(bars a year)."""
     import empyrical
 
-    return _finite(empyrical.sharpe_ratio, returns)
+    ratio = functools.partial(empyrical.sharpe_ratio, annualization=bars_per_year)
+    return _at_real_risk(ratio, lambda returns_BT: np.nanstd(returns_BT, axis=-1), returns)
 
 
-def sortino(returns: ArrayLike) -> Any:
-    """Annualised Sortino ratio: mean / root mean square of the losses * sqrt(252); NaN without a loss."""
+def sortino(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> Any:
+    """Annualised Sortino ratio: mean / root mean square of the losses * sqrt(bars a year); NaN without a loss."""
     import empyrical
 
-    return _finite(empyrical.sortino_ratio, returns)
+    ratio = functools.partial(empyrical.sortino_ratio, annualization=bars_per_year)
+    return _at_real_risk(ratio, lambda returns_BT: -np.minimum(returns_BT, 0.0).min(-1), returns)
 
 
 def max_drawdown(returns: ArrayLike) -> Any:
@@ -56,30 +64,29 @@ def ranks(forecasts: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
     known = np.isfinite(x) & np.isfinite(y)
     ranked = []
     for values in (x, y):
-        rank = np.full(values.shape, np.nan)
-        rank[known] = rankdata(values[known]) - (known.sum() + 1) / 2
+        rank, given = np.full(values.shape, np.nan), values[known]
+        if given.size and not _varies(given - given.mean(), given):
+            given = np.zeros(given.size)  # a constant, whose errors of rounding have no order
+        rank[known] = rankdata(given) - (given.size + 1) / 2
         ranked.append(rank)
     return ranked[0], ranked[1]
 
 
-def moment_sums(x: Floats, y: Floats) -> Floats:
-    """Count, sums, squares and cross product of the finite pairs along the last axis: [..., 6].
-
-    Sums of several dates add up, so the bootstrap can combine dates into one correlation.
-    """
+def correlation(x: ArrayLike, y: ArrayLike) -> Any:
+    """Pearson correlation of the finite pairs along the last axis; NaN where one side is constant."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
     known = np.isfinite(x) & np.isfinite(y)
-    x, y = np.where(known, x, 0.0), np.where(known, y, 0.0)
-    return np.stack([a.sum(-1) for a in (known.astype(float), x, y, x * x, y * y, x * y)], axis=-1)
-
-
-def correlation(sums: Floats) -> Floats:
-    """Pearson correlation from :func:`moment_sums`, [..., 6] to [...]; NaN where one side is constant."""
-    count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    count = known.sum(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance_x, variance_y = xx - x * x / count, yy - y * y / count
-        # Rounding leaves a constant with a tiny variance, which does not count.
-        varies = (variance_x > 1e-12 * xx) & (variance_y > 1e-12 * yy)
-        return np.where(varies, np.clip((xy - x * y / count) / np.sqrt(variance_x * variance_y), -1, 1), np.nan)
+        x, y = (np.where(known, given, 0.0) for given in (x, y))
+        dx, dy = (np.where(known, given - given.sum(-1, keepdims=True) / count, 0.0) for given in (x, y))
+        value = (dx * dy).sum(-1) / np.sqrt((dx * dx).sum(-1) * (dy * dy).sum(-1))
+        return np.where(_varies(dx, x) & _varies(dy, y), np.clip(value, -1, 1), np.nan)[()]
+
+
+def _varies(deviations: Floats, values: Floats) -> Any:
+    """Whether the values along the last axis differ by more than rounding."""
+    return np.abs(deviations).max(-1, initial=0.0) > ROUNDING * np.abs(values).max(-1, initial=0.0)
 
 
 def probabilistic_sharpe(returns: ArrayLike, benchmark: float = 0.0) -> float:
@@ -120,17 +127,28 @@ def expected_maximum_sharpe(variance: float, trials: int) -> float:
     return float(math.sqrt(variance) * ((1 - np.euler_gamma) * first + np.euler_gamma * second))
 
 
-def deflated_sharpe(returns: ArrayLike, tried: ArrayLike) -> float:
+def deflated_sharpe(returns: ArrayLike, tried: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> float:
     """Probabilistic Sharpe ratio above the best that would be expected of all policies tried without skill.
 
     Args:
         returns: daily returns of one policy, [T].
         tried: annualised Sharpe ratios of all policies tried, this one included; NaN (never traded) is left out.
+        bars_per_year: by which ``tried`` were annualised.
     """
-    known = np.asarray(tried, float)
+    known = np.asarray(tried, float) * math.sqrt(DAYS_A_YEAR / bars_per_year)
     known = known[np.isfinite(known)]
     variance = float(known.var(ddof=1)) if known.size > 1 else 0.0
     return probabilistic_sharpe(returns, expected_maximum_sharpe(variance, known.size))
+
+
+def _at_real_risk(metric: Callable[..., Any], risk: Callable[[Floats], Any], returns: ArrayLike) -> Any:
+    """A return divided by its risk; NaN where the risk is an error of rounding, as that of constant growth is."""
+    returns_BT = np.asarray(returns, float)
+    value = _finite(metric, returns_BT)
+    if returns_BT.shape[-1] == 0:
+        return value
+    least = np.maximum(ROUNDING_OF_RETURNS, ROUNDING * np.nanmax(np.abs(returns_BT), axis=-1))
+    return np.where(risk(returns_BT) > least, value, np.nan)[()]
 
 
 def _finite(metric: Callable[..., Any], returns: ArrayLike) -> Any:

@@ -14,6 +14,7 @@ from tradeschool.errors import RunError
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.compare_runs import compare_runs, read_runs
 from tradeschool.evaluate.comparison import Comparison
+from tradeschool.manifest import Manifest
 
 
 def run(folder: Path, comparison: Comparison, stage: str = "") -> Path:
@@ -22,9 +23,9 @@ def run(folder: Path, comparison: Comparison, stage: str = "") -> Path:
     return folder
 
 
-def evaluated(market: int = 0, policies: int = 0, seed: int = 0) -> Comparison:
+def evaluated(market: int = 0, policies: int = 0) -> Comparison:
     questions = fake.evaluation_set(dates=30, tickers=3, seed=market)
-    return compare(questions, fake.field(questions, policies), seed=seed, draws=150)
+    return compare(questions, fake.field(questions, policies))
 
 
 def test_rows_stand_side_by_side_and_common_ones_once(tmp_path: Path) -> None:
@@ -37,9 +38,66 @@ def test_rows_stand_side_by_side_and_common_ones_once(tmp_path: Path) -> None:
     assert "grpo" in console.export_text()
 
 
-def test_other_seeds_are_warned_of(tmp_path: Path) -> None:
-    runs = read_runs([run(tmp_path / "a", evaluated()), run(tmp_path / "b", evaluated(seed=1))])
-    assert "a: 0, b: 1" in runs.warnings[0]
+def test_models_of_two_runs_are_paired_by_date(tmp_path: Path) -> None:
+    """The interval of a difference is that of the paired daily differences, as within one run."""
+    questions = fake.evaluation_set(dates=120, tickers=3)
+    ours, theirs = fake.field(questions, 0), fake.field(questions, 0, grpo=0.8)
+    folders = [run(tmp_path / name, compare(questions, field)) for name, field in (("a", ours), ("b", theirs))]
+    console = Console(record=True, width=120)
+    runs = compare_runs(folders, console)
+    ((name, what, gaps),) = runs.gaps  # the others are equal
+    assert (name, what) == ("b", "grpo")
+    values = [
+        np.nanmean(next(p for p in field if p.policy == "grpo").value("score"), axis=1) for field in (theirs, ours)
+    ]
+    change = values[0] - values[1]
+    assert gaps["score"].interval.value == pytest.approx(change.mean())
+    assert gaps["score"].improved
+    error = change.std(ddof=1) / np.sqrt(120)
+    assert gaps["score"].interval.high - gaps["score"].interval.low == pytest.approx(2 * 1.98 * error, rel=0.35)
+    alone = [one.row("grpo").metrics["score"] for one in runs.comparisons]
+    assert gaps["share"].interval.value == pytest.approx(
+        runs.comparisons[1].row("grpo").metrics["share"].value - runs.comparisons[0].row("grpo").metrics["share"].value
+    )
+    equity = [np.array([1.0, *one.row("grpo").equity_T]) for one in runs.comparisons]
+    returns = [(one[1:] / one[:-1] - 1).mean() for one in equity]
+    assert gaps["mean_return"].interval.value == pytest.approx(returns[1] - returns[0])
+    assert alone[0].value < alone[1].value
+    text = console.export_text()
+    assert "Paired differences from a" in text
+    assert "--seeds" in text
+
+
+def test_the_last_models_are_compared_whatever_their_names(tmp_path: Path) -> None:
+    questions = fake.evaluation_set(dates=30, tickers=3)
+    field = fake.field(questions)
+    short = [p for p in field if p.policy != "grpo"]
+    folders = [run(tmp_path / name, compare(questions, made)) for name, made in (("a", short), ("b", field))]
+    assert [what for _, what, _ in read_runs(folders).gaps] == ["grpo minus sft"]
+
+
+def test_another_market_is_refused_with_the_keys_that_differ_and_the_cure(tmp_path: Path) -> None:
+    recipe = {
+        "market": {"seed": 0},
+        "split": {},
+        "task": {"name": "rating"},
+        "stages": [
+            {"stage": "sft", "name": "sft", "examples": 5},
+            {"stage": "evaluate", "name": "evaluate", "seed": 0},
+        ],
+    }
+    folders = [run(tmp_path / "a", evaluated()), run(tmp_path / "b", evaluated(market=1))]
+    for folder, seed, examples in zip(folders, (0, 1), (5, 6), strict=True):
+        stages = [{**recipe["stages"][0], "examples": examples}, {**recipe["stages"][1], "seed": seed}]  # type: ignore[index]
+        changed = {**recipe, "market": {"seed": seed}, "stages": stages}
+        Manifest(changed, "", "a market", "", "1", {}, versions={}, source={}, machine={}).write(folder)
+    with pytest.raises(RunError, match="market data") as raised:
+        read_runs(folders)
+    text = str(raised.value)
+    assert "market.seed: 0 -> 1" in text
+    assert "stages.evaluate.seed: 0 -> 1" in text
+    assert "examples" not in text
+    assert text.endswith("such as --set market.seed=0")
 
 
 def test_another_evaluation_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -64,7 +122,7 @@ def evaluated_on(tickers: list[int], score: str = "score") -> Comparison:
         answers.append(
             replace(p, values=cut, read_TQ=asked, position_TQ=np.where(asked, p.position_TQ, np.nan), action_TQ=None)
         )
-    return compare(replace(whole, asked_TQ=asked, score=score), answers, seed=0, draws=150)
+    return compare(replace(whole, asked_TQ=asked, score=score), answers)
 
 
 def test_as_many_questions_on_other_tickers_are_another_evaluation(tmp_path: Path) -> None:
@@ -72,7 +130,7 @@ def test_as_many_questions_on_other_tickers_are_another_evaluation(tmp_path: Pat
     assert first.evaluation.model_copy(update={"questions_hash": other.evaluation.questions_hash}) == other.evaluation
     assert len(first.evaluation.questions_hash) == 16
     assert evaluated_on([1, 0]).evaluation.questions_hash == first.evaluation.questions_hash
-    with pytest.raises(RunError, match=r"questions asked .* The seed draws the tickers.*evaluate\.tickers"):
+    with pytest.raises(RunError, match=r"questions asked .* evaluate\.seed draws the tickers"):
         read_runs([run(tmp_path / "a", first), run(tmp_path / "b", other)])
 
 

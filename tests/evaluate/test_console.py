@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from tradeschool.evaluate.compare import compare
-from tradeschool.evaluate.comparison import Comparison
+from tradeschool.evaluate.comparison import JUDGED, MODELS, Comparison
 from tradeschool.evaluate.console import SUMMARY_LINES, print_comparison, rows_table, summary
 
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     questions = fake.evaluation_set()
-    return compare(questions, fake.field(questions), seed=0, draws=200)
+    return compare(questions, fake.field(questions))
 
 
 def printed(comparison: Comparison) -> str:
@@ -70,7 +70,7 @@ def test_names_are_text_not_markup(comparison: Comparison) -> None:
 def test_where_there_is_no_edge_there_is_no_share_of_it() -> None:
     questions = fake.evaluation_set(dates=30, tickers=3)
     answers = [replace(a, values={**a.values, "expected": np.zeros(questions.shape)}) for a in fake.field(questions)]
-    table = compare(questions, answers, seed=0, draws=150)
+    table = compare(questions, answers)
     assert np.isnan(table.row("grpo").metrics["share"].value)
     assert "edge" not in printed(table)
 
@@ -84,13 +84,13 @@ def test_the_summary_says_what_was_learned(comparison: Comparison) -> None:
 
 def test_the_summary_says_that_nothing_was_learned() -> None:
     questions = fake.evaluation_set(seed=2)
-    lines = summary(compare(questions, fake.field(questions, sft=0.0, grpo=0.0), seed=0, draws=200))
+    lines = summary(compare(questions, fake.field(questions, sft=0.0, grpo=0.0)))
     assert lines[0].startswith("Not shown to have learned anything")
 
 
 def test_on_too_few_dates_there_is_no_claim() -> None:
     questions = fake.evaluation_set(dates=5)
-    table = compare(questions, fake.field(questions), seed=0, draws=200)
+    table = compare(questions, fake.field(questions))
     assert summary(table) == ["Too few dates to judge anything: 5 unseen dates."]
     text = printed(table)
     assert "too few dates" in text
@@ -111,4 +111,27 @@ def test_the_metrics_say_which_of_them_the_terminal_shows(comparison: Comparison
 
 def test_without_trained_policies_there_is_no_claim() -> None:
     questions = fake.evaluation_set(dates=30, tickers=3)
-    assert "No trained model" in summary(compare(questions, fake.field(questions)[:4], seed=0, draws=150))[0]
+    naive = [p for p in fake.field(questions) if p.kind not in MODELS]
+    assert summary(compare(questions, naive)) == ["No model was evaluated; the rows show the baselines only."]
+
+
+def test_a_base_model_alone_is_named_and_judged() -> None:
+    """It may be a pretrained or a trained model, so nothing is said about training or unseen dates."""
+    questions = fake.evaluation_set(dates=30, tickers=3)
+    without = [p for p in fake.field(questions) if p.kind not in JUDGED]
+    lines = summary(compare(questions, without))
+    assert lines[0] == "Evaluated as given: untrained, beside the baselines."
+    assert lines[1].startswith("Not shown to be better than the baselines: on 30 dates and 3 tickers, untrained")
+    assert not any(word in " ".join(lines) for word in ("trained model", "unseen", "earned", "Learned"))
+
+
+def test_a_trained_model_has_learned_nothing_where_its_base_beats_the_baselines_too() -> None:
+    questions = fake.evaluation_set(dates=120, tickers=6)
+    field = [
+        replace(p, kind="base") if p.policy == "sft" else p
+        for p in fake.field(questions, sft=0.5, grpo=0.5)
+        if p.kind != "base"
+    ]
+    found = compare(questions, field)
+    assert (found.row("sft").verdict, found.row("grpo").verdict) == ("better", "better")
+    assert summary(found)[0].startswith("Better than the baselines: on 120 unseen dates")

@@ -99,18 +99,22 @@ def test_an_interval_does_not_depend_on_order_scale_or_the_first_row(
     assert math.isnan(found[1]) or found[1] < found[0] < found[2]
 
 
+def test_less_than_five_episodes_side_by_side_claim_nothing() -> None:
+    """However far from zero all values are, and however many episodes there are."""
+    values = np.random.default_rng(0).normal(50, 1, 400)
+    for rows, known in ((2, False), (4, False), (5, True)):
+        found = estimate(values, np.linspace(0, 20 * (rows - 1), 400).astype(int), 20)
+        assert math.isfinite(found.interval().low)
+        assert math.isnan(found.p_value) is not known
+
+
 def test_too_few_dates_have_no_interval() -> None:
     values = np.random.default_rng(0).normal(0, 1, 100)
     # Two episodes without a common date are the fewest that say anything, and what they say has one degree of freedom.
     for last, freedom in ((19, 0), (20, 1), (40, 2)):
         found = estimate(values, np.linspace(0, last, 100).astype(int), 20)
         assert found.degrees_of_freedom <= freedom
-        assert (
-            math.isnan(found.standard_error)
-            == math.isnan(found.p_value)
-            == math.isnan(found.interval().low)
-            == (last == 19)
-        )
+        assert math.isnan(found.standard_error) == math.isnan(found.interval().low) == (last == 19)
 
 
 def test_a_gap_without_episodes_is_not_evidence() -> None:
@@ -142,7 +146,7 @@ def test_the_p_value_and_the_interval_say_the_same() -> None:
     apart = estimate(values, np.arange(80) * 100, 20)
     assert apart.p_value == pytest.approx(ttest_1samp(values, 0).pvalue)
     assert estimate([0.0, 0.0], [0, 100], 20).p_value == 1.0
-    assert estimate([1.0, 1.0], [0, 100], 20).p_value == 0.0
+    assert estimate([1.0] * 5, np.arange(5) * 100, 20).p_value == 0.0
 
 
 def test_many_episodes_of_many_rows_are_fast() -> None:

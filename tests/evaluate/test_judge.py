@@ -57,7 +57,7 @@ def written(folder: Path, rows: Rows, header: tuple[str, ...] = ("date", "ticker
 
 
 def judged(folder: Path, panel: Panel, rows: Rows, **options: Any) -> Comparison:
-    return evaluate_decisions(written(folder, rows), panel, draws=200, **options)
+    return evaluate_decisions(written(folder, rows), panel, **options)
 
 
 @pytest.mark.parametrize(("aversion", "horizon"), [(0.2, 1), (0.02, 3)])
@@ -73,7 +73,7 @@ def test_momentums_ratings_give_momentums_row_to_the_digit(
         traces_to_predictions(questions, p.name, p.kind, examples, rollout(p, task, examples, {}))
         for p in task.baselines(0)
     ]
-    row = compare(questions, answers, seed=0, draws=200).row("momentum")
+    row = compare(questions, answers).row("momentum")
     ours = found.row("decisions")
     labels = {"decision", "accuracy"}
     assert {k: v.value for k, v in ours.metrics.items() if k != "dsr"} == pytest.approx(
@@ -95,7 +95,7 @@ def test_the_command_prints_risk_aversion_and_horizon(
     tmp_path: Path, panel: Panel, momentum: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tradeschool.evaluate.judge.load_prices", lambda path: panel)
-    path, options = written(tmp_path, momentum), ["--prices", "prices", "--draws", "200"]
+    path, options = written(tmp_path, momentum), ["--prices", "prices"]
     shown = CliRunner().invoke(app, ["judge", str(path), *options, "--confidence", "0.9"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     assert "(aversion 0.02) over 1 day" in shown.output
@@ -125,7 +125,7 @@ def test_positions_are_judged_as_the_ratings_that_they_equal(tmp_path: Path, pan
             "Position": [value[row[2]] for row in momentum],
         }
     )
-    by_position = evaluate_decisions(frame, panel, draws=200, report=tmp_path / "out.html")
+    by_position = evaluate_decisions(frame, panel, report=tmp_path / "out.html")
     by_rating = judged(tmp_path, panel, momentum)
     assert by_position.row("decisions").metrics == by_rating.row("decisions").metrics
     assert by_position.row("decisions").answer_shares == {}
@@ -137,8 +137,8 @@ def test_an_unreadable_answer_of_signal_counts_as_unreadable(tmp_path: Path, pan
     table = [[*row, ""] for row in momentum]
     table[0][2:] = ["", "no decision"]
     path = written(tmp_path, table, ("date", "ticker", "rating", "error"))
-    row = evaluate_decisions(path, panel, draws=200).row("decisions")
-    answers = evaluate_decisions(path, panel, draws=200).evaluation.questions
+    row = evaluate_decisions(path, panel).row("decisions")
+    answers = evaluate_decisions(path, panel).evaluation.questions
     assert row.metrics["parse_errors"].value == pytest.approx(1 / answers)
     assert row.answer_shares["unreadable"] == pytest.approx(1 / answers)
 
@@ -165,6 +165,30 @@ def edited(rows: Rows, at: int, column: int, value: Any) -> Rows:
 def test_broken_rows_are_named(change: Any, words: str, tmp_path: Path, panel: Panel, momentum: Rows) -> None:
     with pytest.raises(DataError, match=words):
         judged(tmp_path, panel, change(momentum))
+
+
+def test_a_row_missing_on_the_last_date_of_the_prices_is_named(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
+    """It would not be scored, since its outcome is not known yet; but nobody leaves it out on purpose."""
+    days = panel.dates_T.astype("datetime64[D]")
+    given = [row for row in momentum if row[0] < str(days[-3])]
+    given += [[str(day), ticker, "HOLD"] for day in days[-3:] for ticker in panel.tickers]
+    judged(tmp_path, panel, given)
+    with pytest.raises(DataError, match=rf"no decision for {panel.tickers[-1]} on {days[-1]}\. "):
+        judged(tmp_path, panel, given[:-1])
+
+
+def test_only_an_earlier_report_is_replaced(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
+    path = written(tmp_path, momentum)
+    report, figures = tmp_path / "decisions.html", tmp_path / "decisions.json"
+    for content, name in (("[1, 2]", figures), ("<html>mine", report)):
+        name.write_text(content, encoding="utf-8")
+        with pytest.raises(RunError, match=r"exists already and is not an earlier report .*--report"):
+            evaluate_decisions(path, panel, report=report)
+        assert name.read_text(encoding="utf-8") == content
+        name.unlink()
+    for _ in range(2):
+        evaluate_decisions(path, panel, report=report)
+    assert "decisions" in report.read_text(encoding="utf-8")
 
 
 def test_a_day_without_trading_is_named_as_possible_look_ahead(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
@@ -202,7 +226,7 @@ def test_fills_at_the_close_are_warned_of(tmp_path: Path, panel: Panel, momentum
     close = [panel.close_TN[rows[day], panel.tickers.index(ticker)] for day, ticker, _ in momentum]
     table = [[*row, price, price * 2] for row, price in zip(momentum, close, strict=True)]
     path = written(tmp_path, table, ("date", "ticker", "rating", "price", "fill_price"))
-    warnings = evaluate_decisions(path, panel, draws=200).warnings
+    warnings = evaluate_decisions(path, panel).warnings
     assert "'price' equals the day's close in 100%" in warnings[0]
     assert "'fill_price' suggests execution" in warnings[1]
 

@@ -29,7 +29,7 @@ from tradeschool.rollout import rollout
 from tradeschool.tasks.base import Example, Metric, Task
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.trace import Trace, read_traces, write_traces
-from tradeschool.train.stage import CheckContext
+from tradeschool.train.stage import CheckContext, base_row
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.yaml"
 SETS = (
@@ -38,7 +38,7 @@ SETS = (
     "task={name: rating, facts: [rsi], horizons: [1], weights: {profit: 1.0, risk: 1.0, format: 0.05}}",
     "model={base: tiny, tiny: {vocabulary: 300, hidden_size: 16, layers: 1, heads: 2, intermediate_size: 32}}",
 )
-STAGE = {"stage": "evaluate", "name": "evaluate", "tickers": 2, "max_new_tokens": 3, "draws": 200}
+STAGE = {"stage": "evaluate", "name": "evaluate", "tickers": 2, "max_new_tokens": 3}
 
 
 def recipe(*sets: str, **config: Any) -> Recipe:
@@ -70,7 +70,7 @@ def unfinish(run: Path) -> Path:
     (run / "1-evaluate" / "done.json").unlink()
     (run / "1-evaluate" / "comparison.json").unlink()
     (run / "report.html").unlink()
-    return run / "1-evaluate" / "traces-untrained.jsonl"
+    return run / "1-evaluate" / "traces-base.jsonl"
 
 
 # asking ------------------------------------------------------------------------------------------
@@ -86,15 +86,15 @@ def test_every_policy_answers_the_same_questions_of_the_test_dates(evaluated: Pa
         "random",
         "rsi rules",
         "momentum",
-        "untrained",
+        "base model (tiny)",
         "best possible",
     }
     assert set(names) == expected
     kinds = {row["policy"]: row["kind"] for row in found["rows"]}
-    assert (kinds["hold"], kinds["untrained"], kinds["best possible"]) == ("naive", "untrained", "best")
+    assert (kinds["hold"], kinds["base model (tiny)"], kinds["best possible"]) == ("naive", "base", "best")
     made = recipe()
     task = pipeline.make_task(made, pipeline.load_panel(made, Console(quiet=True)))
-    traces = list(read_traces(evaluated / "1-evaluate" / "traces-untrained.jsonl"))
+    traces = list(read_traces(evaluated / "1-evaluate" / "traces-base.jsonl"))
     asked = Counter(trace.key.split("@")[0] for trace in traces)
     dates = {trace.key.split("@")[1] for trace in traces}
     assert len(asked) == 2
@@ -108,7 +108,7 @@ def test_every_policy_answers_the_same_questions_of_the_test_dates(evaluated: Pa
 def questions(seed: int, tickers: int | None) -> list[Example]:
     pool = [Example(f"T{n}@{t}", t, n) for t in range(4) for n in range(10)]
     task: Any = SimpleNamespace(examples=lambda split: pool)
-    return stage._questions(stage.Config(stage="evaluate", tickers=tickers), task, seed)
+    return stage._questions(stage.Config(stage="evaluate", tickers=tickers, seed=seed), task)
 
 
 def test_the_draw_of_tickers_is_fixed_by_the_seed_and_takes_all_their_dates() -> None:
@@ -138,7 +138,27 @@ def task() -> RatingTask:
 def test_answers_longer_than_the_model_are_refused(task: RatingTask) -> None:
     with pytest.raises(RecipeError, match=r"stages\.evaluate\.max_new_tokens is 1,024, .* has 1,024 positions"):
         check(task, max_new_tokens=1024)
-    check(task, trained=(), untrained=False, max_new_tokens=1024)
+    check(task, trained=(), base=False, max_new_tokens=1024)
+
+
+@pytest.mark.parametrize("name", ["hold", "random", "momentum", "base"])
+def test_a_stage_with_the_name_of_another_row_is_refused(name: str, task: RatingTask) -> None:
+    with pytest.raises(RecipeError, match=rf"stages\.{name}\.name: '{name}' is the name of .* other than: base, best"):
+        check(task, trained=("sft", name))
+
+
+@pytest.mark.parametrize(
+    ("base", "row"),
+    [
+        ("tiny", "base model (tiny)"),
+        ("Qwen/Qwen3-0.6B", "base model (Qwen3-0.6B)"),
+        ("runs/demo/latest/2-grpo/weights/", "base model (2-grpo)"),
+        ("~/models/mine", "base model (mine)"),
+        (".", "base model (.)"),
+    ],
+)
+def test_the_row_of_the_base_model_names_it(base: str, row: str) -> None:
+    assert base_row(base) == row
 
 
 def test_a_sound_stage_passes(task: RatingTask) -> None:
@@ -150,7 +170,6 @@ def test_a_sound_stage_passes(task: RatingTask) -> None:
     ("config", "words"),
     [
         ({"models": ["gpro"]}, r"evaluate\.models: 'gpro'.*Did you mean 'grpo'.*sft, grpo\."),
-        ({"draws": 200, "level": 0.98}, r"evaluate\.draws: 200 draws are too few to judge 3 models"),
         ({"baselines": ["markets:Says2"]}, r"evaluate\.baselines: .*Did you mean 'Says'"),
         (
             {"baselines": ["tradeschool.policies.rules:Rule"]},
@@ -203,7 +222,7 @@ def test_the_models_of_a_run_are_asked_as_the_recipe_says(
 
     monkeypatch.setattr(stage, "_ask_model", ask)
     context: Any = SimpleNamespace(models={"sft": Path("a"), "grpo": Path("b")}, folder=tmp_path)
-    config = stage.Config(stage="evaluate", models=chosen, untrained=False)
+    config = stage.Config(stage="evaluate", models=chosen, base=False)
     found = stage._ask_models(config, context, evaluation_set_of(task, task.panel, examples, "test"), examples)
     assert [p.policy for p in found] == expected
     assert asked == [(name, {"sft": "a", "grpo": "b"}[name]) for name in expected]
@@ -311,12 +330,12 @@ def parity(monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def test_a_task_of_several_turns_is_evaluated_by_its_episodes(parity: Recipe, tmp_path: Path) -> None:
     run = pipeline.run(parity, tmp_path / "run", Console(quiet=True))
-    traces = list(read_traces(run / "1-evaluate" / "traces-untrained.jsonl"))
+    traces = list(read_traces(run / "1-evaluate" / "traces-base.jsonl"))
     assert [message["role"] for message in traces[0].messages] == ["user", "assistant"] * 2
     assert all(trace.rewards == {"right": 2.0} and trace.metrics == {"share": 1.0} for trace in traces)
     assert len({trace.key for trace in traces}) == len(comparison(run)["evaluation"]["dates"]) == len(traces)
     rows = {row["policy"]: row for row in comparison(run)["rows"]}
-    assert rows["untrained"]["verdict"] == "better"
+    assert rows["base model (tiny)"]["verdict"] == "better"
     assert rows["always even"]["verdict"] == "reference"
     right = rows["always even"]["metrics"]["right"]
     assert right["low"] < right["value"] < right["high"]
@@ -346,7 +365,7 @@ def test_a_model_whose_traces_are_complete_is_not_asked_again(
     after = {row["policy"]: row for row in comparison(run)["rows"]}
     was = {row["policy"]: row for row in before["rows"]}
     # The traces on the disk are what is compared: they were changed, and the table shows it.
-    assert after["untrained"] != was["untrained"]
+    assert after["base model (tiny)"] != was["base model (tiny)"]
     assert after["hold"]["metrics"]["score"] == was["hold"]["metrics"]["score"]
 
 
@@ -434,7 +453,7 @@ def trace(n: int, correct: float | None) -> Trace:
 
 
 def fake_comparison(*trained: str) -> Any:
-    kinds = {"hold": "naive", "untrained": "untrained", **dict.fromkeys(trained, "trained")}
+    kinds = {"hold": "naive", "base model (tiny)": "base", **dict.fromkeys(trained, "trained")}
     return SimpleNamespace(rows=[SimpleNamespace(policy=name, kind=kind) for name, kind in kinds.items()])
 
 

@@ -61,6 +61,15 @@ def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "mine.txt").read_text() == "kept"
 
 
+def test_the_command_writes_what_the_last_sft_stage_imitates(tmp_path: Path) -> None:
+    prepared(tmp_path, [MORE, FEW])
+    rows = pq.read_table(tmp_path / "out" / "data" / "train-00000.parquet").to_pylist()
+    recipe = from_mapping({**RECIPE, "stages": [MORE, FEW]})
+    episodes = make_task(recipe, load_panel(recipe, Console(quiet=True))).demonstrations(60, 0, None, 3)
+    assert [row["messages"] for row in rows] == [episode.messages for episode in episodes]
+    assert max(len(row["learned"]) for row in rows) == 3
+
+
 def prepared(tmp_path: Path, stages: list[dict[str, Any]], *options: str) -> tuple[int, str]:
     """How many answers the command has flagged, and its output."""
     path, out = tmp_path / "recipe.yaml", tmp_path / "out"
@@ -79,6 +88,7 @@ FEW, MORE = {"stage": "sft", "examples": 60, "turns": 3}, {"stage": "sft", "name
     [
         ([FEW], [], 60),
         ([FEW, MORE, {"stage": "evaluate"}], [], 120),
+        ([MORE, FEW], [], 60),
         ([FEW], ["--set", "stages.sft.examples=90"], 90),
         ([MORE], ["--answers", "30"], 30),
         ([{"stage": "ppo"}], [], 150),

@@ -21,7 +21,7 @@ def columns(panel: Panel, *tickers: int) -> Panel:
 
 
 def related(panel: Panel, first: int = 40, last: int = 250, horizons: tuple[int, ...] = (5,)) -> FeatureICs:
-    return feature_ics(panel, first, last, horizons, seed=0)
+    return feature_ics(panel, first, last, horizons)
 
 
 def test_the_ic_is_the_mean_of_the_rank_correlations_of_the_dates() -> None:
@@ -70,7 +70,7 @@ def test_no_feature_is_in_units_of_the_price() -> None:
 
 
 def test_an_edge_is_found_and_without_one_nothing_is_significant_after_holm() -> None:
-    found = related(market(edge=0.5, tickers=12, days=600), last=500)
+    found = related(market(edge=0.5, tickers=12, days=900), last=800)
     assert {"strength_10", "mom_10 / close"} <= {row.feature for row in found.after_holm}
     for seed in range(4):
         assert not related(market(edge=0.0, tickers=12, days=600, seed=seed), last=500).after_holm
@@ -86,14 +86,10 @@ def test_a_constant_feature_has_no_interval_and_is_not_counted() -> None:
     assert len(found.known) == len(found.rows) - 1
 
 
-def test_holm_has_draws_enough_to_find_the_best_of_all_features() -> None:
-    assert related(market()).smallest_p < 0.05
-
-
 def made_up(*rows: tuple[float, float, float, float]) -> FeatureICs:
     """Rows of (IC, low, high, adjusted p)."""
     listed = [FeatureIC(f"f{k}", Interval(value=v, low=low, high=h), p, 500) for k, (v, low, h, p) in enumerate(rows)]
-    return FeatureICs(listed, (5,), True, 500, 6, 2000)
+    return FeatureICs(listed, (5,), True, 500, 15)
 
 
 def test_the_summary_compares_the_significant_features_with_chance() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markets import market, ragged, scrambled_after, task_of
+from markets import market, ragged, repriced_after, task_of
 from rich.console import Console
 from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
+from tradeschool.config import recipe as recipes
 from tradeschool.errors import RecipeError
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
@@ -33,7 +34,7 @@ def seen() -> Overview:
 def test_nothing_after_train_enters_the_features() -> None:
     panel = ragged()
     last = int(task_of(panel).split.train_T[-1])
-    before, after = seen_of(panel), seen_of(scrambled_after(panel, last))
+    before, after = seen_of(panel), seen_of(repriced_after(panel, last))
     assert before.feature_ics == after.feature_ics
     assert before.parts[2].labels != after.parts[2].labels
     assert before.feature_ics is not None
@@ -206,3 +207,21 @@ def test_stocknet_is_described(stocknet: Path, tmp_path: Path) -> None:
     assert "80 tickers on 1,258 dates" in output
     assert "training part: GMRE" in output
     assert "sessions of NYSE are missing" not in output
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("synthetic", "demo"), ("sample", "stocks"), ("prices", "stocks"), ("prices/AAA.csv", "stocks")],
+)
+def test_the_defaults_are_those_of_the_recipe_that_is_prepared_for(
+    source: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``prepare prices/`` writes the prompts that ``run recipes/stocks.yaml --set market.path=prices/`` trains on."""
+    monkeypatch.chdir(tmp_path)
+    Path("prices").mkdir()
+    Path("prices/AAA.csv").write_text("Date,Open,High,Low,Close,Volume\n2020-01-02,1,1,1,1,1\n", encoding="utf-8")
+    recipe = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
+    expected = recipes.read(recipe, [f"market.path={source}"] if "prices" in source else [])
+    made = recipe_from_source(source)
+    for key in ("seed", "market", "split", "task"):
+        assert made.resolved[key] == expected.resolved[key]

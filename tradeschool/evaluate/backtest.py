@@ -1,15 +1,14 @@
 """The backtest of a policy's positions: fills at the next open, costs, one sleeve of capital per ticker."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool import metrics
 from tradeschool.evaluate.evaluation_set import Costs
 from tradeschool.market.panel import Floats, Panel
+from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.tasks.base import Metric
 
 
@@ -19,21 +18,15 @@ def _metric(key: str, label: str, meaning: str, digits: int = 1, scale: float = 
 
 BACKTEST_METRICS = (
     _metric("cumulative_return", "return %", "compounded, after costs"),
-    _metric("sharpe", "Sharpe", "annualised, after costs, 252 days, no risk-free rate", 2, 1, terminal="interval"),
+    _metric(
+        "sharpe", "Sharpe", "annualised by the bars a year, after costs, no risk-free rate", 2, 1, terminal="interval"
+    ),
     _metric("sortino", "Sortino", "the same with losses only in the risk", 2, 1, terminal="no"),
     _metric("max_drawdown", "drawdown %", "largest fall from a peak"),
     _metric("turnover", "turnover %", "traded a day, of the capital", better="lower", terminal="no"),
     _metric("psr", "PSR", "probability that the true Sharpe ratio is above 0", 2, 1, terminal="no"),
     _metric("dsr", "DSR", "the same, above the best of as many policies without skill", 2, 1, terminal="no"),
 )
-PATHS: dict[str, Callable[[Floats], Floats]] = {
-    "cumulative_return": metrics.cumulative_return,
-    "sharpe": metrics.sharpe,
-    "sortino": metrics.sortino,
-    "max_drawdown": metrics.max_drawdown,
-    "mean_return": metrics.mean,
-}
-"""Metrics of a series of daily returns, [T] or [B, T]."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +38,14 @@ class Backtest:
         equity_T: the capital after each day, from 1.
         turnover_T: traded notional / capital at the close before.
         positions_TN: the position after the close, as a fraction of the sleeve's equity, negative = short.
+        bars_per_year: by which figures of the returns are annualised.
     """
 
     returns_T: Floats
     equity_T: Floats
     turnover_T: Floats
     positions_TN: Floats
+    bars_per_year: int = DAYS_A_YEAR
 
 
 def backtest(
@@ -61,8 +56,8 @@ def backtest(
     A sleeve gets an equal share of the capital for every ticker that is asked about at all, and keeps it: nothing
     moves between sleeves, so a position of always 1 is buy and hold. Between changes a position drifts with its price.
     An unreadable answer keeps no position; a date without a question changes nothing. A ticker without a bar keeps
-    position and price, and the order waits for its next open; after its last bar in the panel it is sold at its last
-    price. A sleeve whose equity is used up stays at zero. Borrowing shares costs nothing.
+    position and price, and the order waits for its next open with a volume other than 0; after its last bar in the
+    panel it is sold at its last price. A sleeve whose equity is used up stays at zero. Borrowing shares costs nothing.
 
     Args:
         panel: the market.
@@ -83,7 +78,8 @@ def backtest(
         sleeves.decide(asked_TN[t], _target(position_TN[t], costs.allow_short))
         traded_N = np.zeros(tickers)
         if row < panel.shape[0]:
-            traded_N = sleeves.fill(panel.open_TN[row]) + sleeves.delist(row > last_row_N)
+            open_N = np.where(panel.volume_TN[row] == 0, np.nan, panel.open_TN[row])
+            traded_N = sleeves.fill(open_N) + sleeves.delist(row > last_row_N)
             sleeves.mark(panel.close_TN[row])
         equity_T[t] = sleeves.equity_N.sum() / capital
         turnover_T[t] = traded_N.sum() / capital / before if before > 0 else 0.0
@@ -91,7 +87,7 @@ def backtest(
         before = equity_T[t]
     start_T = np.concatenate([[1.0], equity_T[:-1]])
     returns_T = np.divide(equity_T, start_T, out=np.ones(dates), where=start_T > 0) - 1
-    return Backtest(returns_T, equity_T, turnover_T, positions_TN)
+    return Backtest(returns_T, equity_T, turnover_T, positions_TN, panel.bars_per_year)
 
 
 def _target(position_N: Floats, allow_short: bool) -> Floats:

@@ -14,11 +14,11 @@ from tradeschool.tasks.base import Metric
 Verdict = Literal["better", "not shown", "worse", "same", "too few dates", "reference", "ceiling"]
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
-UNTRAINED = "untrained"
-"""The name of the base model's row."""
 NAIVE: tuple[Kind, ...] = ("naive", "rule")
 JUDGED: tuple[Kind, ...] = ("trained", "decisions")
-MODELS: tuple[Kind, ...] = ("untrained", *JUDGED)
+MODELS: tuple[Kind, ...] = ("base", *JUDGED)
+BUY_AND_HOLD = "buy and hold"
+"""The baseline that returns are compared with first."""
 UNREADABLE = "unreadable"
 PARSE_ERRORS = Metric(
     "parse_errors",
@@ -58,9 +58,10 @@ class Difference(Plain):
 
     Attributes:
         metric: key of the figure.
-        p_value: two-sided, of no difference; adjusted by Holm's method where several are judged together, NaN where
-            the difference is not judged.
+        p_value: two-sided, of no difference; adjusted by Holm's method for all differences that are judged together,
+            NaN where nothing can be claimed.
         better: the direction of the metric.
+        level: of the interval and of claims.
     """
 
     policy: str
@@ -69,37 +70,47 @@ class Difference(Plain):
     interval: Interval
     p_value: Number = math.nan
     better: Literal["higher", "lower"] = "higher"
+    level: float = 0.95
 
     @property
     def shown(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.interval.excludes_zero
+        """Whether a difference can be claimed: by its adjusted p, not by its own interval."""
+        return self.p_value < 1 - self.level
 
     @property
     def improved(self) -> bool:
-        """Whether the whole interval lies on the better side of zero."""
-        return self.interval.low > 0 if self.better == "higher" else self.interval.high < 0
+        """Whether the policy is shown to be better."""
+        return self.shown and (self.interval.value > 0) is (self.better == "higher")
 
     @property
     def worsened(self) -> bool:
-        """Whether the whole interval lies on the worse side of zero."""
+        """Whether the policy is shown to be worse."""
         return self.shown and not self.improved
+
+
+class DailySums(Plain):
+    """The sum and the number of a metric's values on each date: what a mean over all dates is computed from."""
+
+    sum_T: list[float]
+    count_T: list[int]
 
 
 class Row(Plain):
     """The results of one policy.
 
     Attributes:
-        verdict: on the primary metric, against the reference.
+        verdict: on the primary metric, against all baselines.
         sentence: the verdict in words.
         p_value: two-sided p of the verdict, adjusted by Holm's method over the models judged; NaN where not judged.
         metrics: figures by key, without intervals where the dates are too few.
-        differences: from the reference, and of a model from the models before it.
+        differences: in the primary metric from the baseline that decides the verdict and from the reference; in daily
+            returns from buy and hold and from the baseline that decides; of a model also from the models before it.
         answer_shares: share of all questions by class of answer, and ``unreadable``; they add up to 1. Empty where
             answers have no classes.
         shares_over_time: the same in consecutive periods.
         rewards: mean of each reward component.
         equity_T: capital after costs, from 1; empty without a backtest.
+        daily: by metric, from which ``compare`` computes paired differences between runs.
     """
 
     policy: str
@@ -113,6 +124,7 @@ class Row(Plain):
     shares_over_time: list[dict[str, Number]] = []
     rewards: dict[str, Number] = {}
     equity_T: list[Number] = []
+    daily: dict[str, DailySums] = {}
 
     def difference(self, metric: str, against: str) -> Difference | None:
         """The difference in one metric from another policy; None where it was not computed."""
@@ -150,9 +162,9 @@ class Comparison(Plain):
     Attributes:
         metrics: the columns, in order.
         primary: key of the metric that verdicts are about.
-        reference: the baseline with the best primary metric.
-        level: of the intervals.
-        draws, seed, block_length: of the bootstrap over dates.
+        reference: the baseline with the best primary metric in this sample.
+        level: of the intervals and verdicts.
+        cosines: degrees of freedom of the intervals of figures with a value for every question.
     """
 
     evaluation: EvaluationFacts
@@ -161,9 +173,7 @@ class Comparison(Plain):
     rows: list[Row]
     reference: str
     level: float
-    draws: int
-    seed: int
-    block_length: int
+    cosines: int
     warnings: list[str]
 
     def row(self, policy: str) -> Row:
@@ -176,6 +186,11 @@ class Comparison(Plain):
         if policy not in rows:
             raise RunError(f"There is no row '{policy}'.{did_you_mean(policy, rows)} The rows are: {', '.join(rows)}.")
         return rows[policy]
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the dates were not used in training: of models that a run has trained itself this is known."""
+        return any(row.kind == "trained" for row in self.rows)
 
     def has(self, policy: str) -> bool:
         """Whether there is a row of that policy."""
@@ -254,48 +269,44 @@ def gap(metric: Metric, difference: Difference) -> str:
     return signed(difference.interval, metric.digits, metric.scale)
 
 
-def sentence(verdict: Verdict, primary: Metric, differences: Sequence[Difference], reference: str) -> str:
-    """The verdict on one policy in words."""
+def sentence(verdict: Verdict, primary: Metric, kind: Kind, differences: Sequence[Difference], market: str) -> str:
+    """The verdict on one policy in words: on the score, on the return against ``market``, on each step of training."""
     if verdict == "ceiling":
         return "The best possible answers given all that could be known: a ceiling, not a competitor."
-    if verdict == "reference":
-        return "The best baseline: the one to beat."
     if verdict == "too few dates":
         return "Not judged: the dates are too few."
-    parts = []
-    for one in differences:
-        if (one.metric, one.against) == (primary.key, reference):
-            parts.append(_against_reference(verdict, primary, one))
-        elif one.metric == MEAN_RETURN.key:
-            parts.append(_after_costs(one))
-        elif one.metric == primary.key:
-            shown = "shown" if one.shown else "not shown"
-            parts.append(f"Against {one.against}: {gap(primary, one)} in {primary.label}, {shown}.")
+    every = "every other baseline" if kind in NAIVE else "every baseline"
+    parts = [f"The best baseline by {primary.label}."]
+    if verdict != "reference":
+        first = next(one for one in differences if one.metric == primary.key)  # from the baseline that decides
+        parts = [_score(verdict, primary, first, every)]
+    if returns := [one for one in differences if one.metric == MEAN_RETURN.key]:
+        parts.append(_money(returns, market, every))
     return " ".join(parts)
 
 
-def _against_reference(verdict: Verdict, primary: Metric, difference: Difference) -> str:
-    found = f"{gap(primary, difference)} in {primary.label}"
-    if verdict in ("better", "worse"):
-        return f"{verdict.capitalize()} than the best baseline, {difference.against}: {found}."
-    text = f"Not shown to differ from the best baseline, {difference.against}: {found}."
-    if difference.improved:
-        text += (
-            " The interval excludes zero, but the difference is not significant after correcting for the number of "
-            "models judged."
-        )
-    elif difference.worsened:
-        text += (
-            " The interval excludes zero, but the difference is not significant after correcting for the choice of the "
-            "best of several baselines."
-        )
-    return text
+def _score(verdict: Verdict, primary: Metric, first: Difference, every: str) -> str:
+    label = primary.label
+    if verdict == "same":
+        return f"Its {label} equals that of {first.against} on every date."
+    if verdict == "better":
+        return f"Better than {every} in {label}; the closest is {first.against}: {gap(primary, first)}."
+    if verdict == "worse":
+        return f"Worse than {first.against}: {gap(primary, first)} in {label}."
+    return f"Not shown to be better than {every} in {label}: {gap(primary, first)} against {first.against}."
 
 
-def _after_costs(returns: Difference) -> str:
-    if not math.isfinite(returns.interval.low):
+def _money(returns: Sequence[Difference], market: str, every: str) -> str:
+    """What is shown about the daily return after costs: against ``market``, then against every baseline."""
+    first = next(one for one in returns if one.against == market)
+    if not math.isfinite(first.interval.low):
         return "After costs the daily returns cannot be compared."
-    if returns.interval.value == returns.interval.low == returns.interval.high == 0:
-        return "After costs it earned the same."
-    shown = "shown" if returns.shown else "not shown"
-    return f"After costs its return differed by {gap(MEAN_RETURN, returns)} % a day: {shown}."
+    if first.interval.low == first.interval.high == 0:
+        return f"After costs it earned the same as {market}."
+    found = f"{gap(MEAN_RETURN, first)} % a day against {market}"
+    if first.improved:
+        return f"After costs it earned more than {every}: {found}."
+    if first.worsened:
+        return f"After costs it earned less than {market}: {found}."
+    others = [f", {gap(MEAN_RETURN, one)} against {one.against}" for one in returns if one is not first]
+    return f"After costs it is not shown to earn more than {every}: {found}{''.join(others)}."

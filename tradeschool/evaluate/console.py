@@ -10,8 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tradeschool.evaluate.comparison import (
+    BUY_AND_HOLD,
     JUDGED,
-    UNTRAINED,
+    MEAN_RETURN,
+    MODELS,
+    NAIVE,
     Comparison,
     Difference,
     Interval,
@@ -22,6 +25,7 @@ from tradeschool.evaluate.comparison import (
 )
 from tradeschool.tasks.base import Metric
 
+EARNED = "cumulative_return"
 SUMMARY_LINES = 6
 ELSEWHERE = "The report has the rest."
 MORE = " ... (more in the report)"
@@ -158,39 +162,58 @@ def _summary_lines(comparison: Comparison, width: int, most: int) -> list[str]:
 
 
 def summary(comparison: Comparison) -> list[str]:
-    """One sentence on the whole, one on each step of training, one on the return after costs."""
-    trained = [row for row in comparison.rows if row.kind in JUDGED]
+    """What is shown, the most important first: the whole, the last step of training, the return, the earlier steps.
+
+    Where nothing was trained the sentences are about the base model.
+    """
+    models = [row for row in comparison.rows if row.kind in MODELS]
+    trained = [row for row in models if row.kind in JUDGED] or models
     if not trained:
-        return ["No trained model was evaluated; the rows show the baselines only."]
+        return ["No model was evaluated; the rows show the baselines only."]
     if all(row.verdict == "too few dates" for row in trained):
         return [f"Too few dates to judge anything: {_dates(comparison)}."]
     lines = [_overall(comparison, trained)]
-    lines += [line for row in trained if (line := _step(comparison, row))]
-    money = trained[-1].difference("mean_return", comparison.reference)
-    if money is not None:
-        lines.append(_money(comparison, trained[-1], money))
-    return lines
+    if trained is models:
+        lines.insert(0, f"Evaluated as given: {_joined([row.policy for row in models])}, beside the baselines.")
+    last, *earlier = reversed([_step(comparison, row) for row in trained])
+    lines += [last, _money(comparison, trained[-1]), *earlier]
+    return [line for line in lines if line]
 
 
 def _overall(comparison: Comparison, trained: list[Row]) -> str:
-    facts, best = comparison.evaluation, comparison.reference
+    facts = comparison.evaluation
     where = f"on {_dates(comparison)}" + (f" and {facts.tickers} tickers" if facts.tickers else "")
     better = [row.policy for row in trained if row.verdict == "better"]
     rest = [row.policy for row in trained if row.verdict != "better"]
     worse = [row.policy for row in trained if row.verdict == "worse"]
-    learned = comparison.has(UNTRAINED)
+    base = next((row for row in comparison.rows if row.kind == "base"), None)
+    # Where the base model beats the baselines itself, that a trained one does shows nothing about the training.
+    learned = base is not None and base not in trained and base.verdict != "better"
+    best = _best_baselines(comparison)
     if better:
         claim = "Learned something" if learned else "Better than the baselines"
-        text = f"{claim}: {where}, {_joined(better)} beat every baseline (the best: {best})."
+        text = f"{claim}: {where}, {_joined(better)} beat every baseline ({best})."
         return text + (f" {_joined(rest)} did not." if rest else "")
     claim = "Not shown to have learned anything" if learned else "Not shown to be better than the baselines"
-    text = f"{claim}: {where}, {_joined(rest)} did not beat {best}."
-    return text + (f" {_joined(worse)} did worse." if worse else "")
+    text = f"{claim}: {where}, {_joined(rest)} did not beat every baseline ({best})."
+    return text + (f" {_joined(worse)} did worse than a baseline." if worse else "")
+
+
+def _best_baselines(comparison: Comparison) -> str:
+    """The best by the primary metric and the best by return, which are not always the same."""
+    primary, rows = comparison.metric(comparison.primary), [row for row in comparison.rows if row.kind in NAIVE]
+    best = comparison.row(comparison.reference)
+    text = f"best by {primary.label}: {best.policy} {figure(primary, best.metrics[primary.key].value)}"
+    earned = [row for row in rows if EARNED in row.metrics and math.isfinite(row.metrics[EARNED].value)]
+    if not earned:
+        return text
+    metric, richest = comparison.metric(EARNED), max(earned, key=lambda row: row.metrics[EARNED].value)
+    return f"{text}; by {metric.label}: {richest.policy} {figure(metric, richest.metrics[EARNED].value)}"
 
 
 def _dates(comparison: Comparison) -> str:
-    """Decisions from a table have no row of a base model: nothing is known about their training."""
-    return f"{len(comparison.evaluation.dates)} {'unseen ' if comparison.has(UNTRAINED) else ''}dates"
+    """Called unseen only where that is known: nothing is of the training behind decisions or a base model."""
+    return f"{len(comparison.evaluation.dates)} {'unseen ' if comparison.unseen else ''}dates"
 
 
 def _step(comparison: Comparison, row: Row) -> str:
@@ -201,11 +224,8 @@ def _step(comparison: Comparison, row: Row) -> str:
     for metric in [*shares, comparison.metric(comparison.primary)]:
         one = row.difference(metric.key, before)
         if one is not None and math.isfinite(one.interval.value):
-            now, then = row.metrics[metric.key], comparison.row(before).metrics[metric.key]
-            return (
-                f"{row.policy}: {metric.label} {figure(metric, then.value)} ({before}) to "
-                f"{figure_with_interval(metric, now)}; change {gap(metric, one)}, {_shown(one)}."
-            )
+            now = figure_with_interval(metric, row.metrics[metric.key])
+            return f"{row.policy}: {metric.label} {now}; {gap(metric, one)} over {before}, {_shown(one)}."
     return ""
 
 
@@ -215,11 +235,22 @@ def _shown(one: Difference) -> str:
     return "a loss" if one.worsened else "not shown"
 
 
-def _money(comparison: Comparison, row: Row, difference: Difference) -> str:
-    earned = comparison.metric("cumulative_return")
-    side = "above" if difference.improved else "below" if difference.worsened else "not shown to differ from"
-    found = figure_with_interval(earned, row.metrics["cumulative_return"])
-    return f"{row.policy}: {earned.label} {found} after costs, {side} {difference.against}."
+def _money(comparison: Comparison, row: Row) -> str:
+    """The return after costs against buy and hold, and only then against every baseline."""
+    market = BUY_AND_HOLD if comparison.has(BUY_AND_HOLD) else comparison.reference
+    one = row.difference(MEAN_RETURN.key, market)
+    if one is None:
+        return ""
+    earned = comparison.metric(EARNED)
+    found = figure_with_interval(earned, row.metrics[EARNED])
+    theirs = f"{market} {figure(earned, comparison.row(market).metrics[EARNED].value)}"
+    if one.interval.low == one.interval.high == 0:
+        claim = "the same"
+    elif one.improved:
+        claim = "above every baseline"
+    else:
+        claim = "below it" if one.worsened else "not shown to be above every baseline"
+    return f"{row.policy}: {earned.label} {found}, {theirs}: {claim}."
 
 
 def _joined(names: list[str]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tradeschool.evaluate.comparison import MODELS
 from tradeschool.evaluate.evaluation_set import EvaluationSet
+from tradeschool.evaluate.inference import FEWEST_COSINES, cosines_of
 from tradeschool.evaluate.predictions import Predictions
 
 # Bounds from public reproductions: beyond them the answers of a group no longer differ, or the policy has diverged.
@@ -17,11 +18,8 @@ MOST_CONSTANT = 0.95
 MOST_OF_ONE_ANSWER = 0.9
 MOST_UNREADABLE = 0.01
 
-FEWEST_DATES = 60
-FEWEST_INDEPENDENT = 10
-# Below these, resampling the dates says nothing: no verdict, no interval.
-FEWEST_JUDGED = 10
-FEWEST_JUDGED_INDEPENDENT = 5
+FEW_COSINES = 6
+"""With fewer, intervals are a quarter wider than on many dates, or more: 60 dates, in 15 periods of the horizon."""
 COLLAPSED = 0.95
 
 
@@ -74,29 +72,30 @@ def _about(late: Mapping[str, float], weights: Mapping[str, float]) -> list[str]
     return found
 
 
+def cosines(evaluation_set: EvaluationSet) -> int:
+    """The degrees of freedom of figures with a value for every question."""
+    return cosines_of(evaluation_set.asked_TQ.sum(1).astype(float), evaluation_set.horizon)
+
+
 def too_few_dates(evaluation_set: EvaluationSet) -> bool:
-    """Whether the dates with a question are too few, or overlap too much, for any verdict or interval."""
-    asked = np.flatnonzero(evaluation_set.asked_TQ.any(1))
-    independent = len(np.unique(asked // evaluation_set.horizon))
-    return len(asked) < FEWEST_JUDGED or independent < FEWEST_JUDGED_INDEPENDENT
+    """Whether the dates with a question are too few, or overlap too much, for any verdict."""
+    return cosines(evaluation_set) < FEWEST_COSINES
 
 
 def comparison_warnings(evaluation_set: EvaluationSet, predictions: Sequence[Predictions]) -> list[str]:
     """Too few dates, overlapping outcomes, unreadable answers, the same answer to everything."""
     warnings = []
-    dates, horizon = evaluation_set.shape[0], evaluation_set.horizon
-    if too_few_dates(evaluation_set):
+    dates, horizon, found = evaluation_set.shape[0], evaluation_set.horizon, cosines(evaluation_set)
+    days = f"{horizon} {'day' if horizon == 1 else 'days'}"
+    if found < FEWEST_COSINES:
         warnings.append(
-            f"Too few dates for verdicts and intervals: at least {FEWEST_JUDGED} are needed, in "
-            f"{FEWEST_JUDGED_INDEPENDENT} periods as long as outcomes look ahead (days: {horizon})."
+            f"Too few dates for verdicts: {dates}, with outcomes that look {days} ahead. About 12 are needed, and five "
+            "periods as long as outcomes look ahead."
         )
-        return warnings + _of_models(evaluation_set, predictions)
-    if dates < FEWEST_DATES:
-        warnings.append(f"Only {dates} dates: below {FEWEST_DATES} the intervals are rough and too narrow.")
-    if horizon * FEWEST_INDEPENDENT > dates:
+    elif found < FEW_COSINES:
         warnings.append(
-            f"Outcomes look {horizon} days ahead and overlap: {dates} dates hold fewer than {FEWEST_INDEPENDENT} "
-            "independent ones, so the intervals are too narrow."
+            f"Only {dates} dates, with outcomes that look {days} ahead: the intervals are wide, and only large "
+            "differences can be shown."
         )
     return warnings + _of_models(evaluation_set, predictions)
 

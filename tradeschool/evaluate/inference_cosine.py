@@ -1,7 +1,7 @@
 """Means over episodes that overlap in time: HAR standard errors, t-intervals and sample sizes.
 
 HAR: robust to heteroskedasticity and autocorrelation. This is the equal-weighted cosine estimator, for episodes.
-Evaluations with questions on every date use the bootstrap over dates (``evaluate/inference.py``).
+Evaluations with questions on every date use ``evaluate/inference.py``: the same method on evenly spaced dates.
 """
 
 import functools
@@ -21,6 +21,8 @@ BLOCK_EPISODES = 2
 """Reports count dates in blocks of this many episodes. Intervals do not depend on it."""
 MOST_TERMS = 200
 """Cosines considered. With this many degrees of freedom an interval is 0.6 % wider than with infinitely many."""
+FEWEST_LENGTHS = 5
+"""Where the episodes cover fewer dates than this many episodes side by side, nothing is claimed."""
 LEVEL = 0.95
 POWER = 0.8
 """Chance of detecting a difference that exists, for the number of episodes needed."""
@@ -111,6 +113,10 @@ class CosineEstimate:
         variance = float(squares_K[:nu].mean()) / float(ratio_K[nu - 1])
         return math.sqrt(variance / len(self.values_B)), nu
 
+    @property
+    def _days_covered(self) -> int:
+        return int(_without_gaps(self.starts_B, self.days).max()) + self.days
+
     def interval(self, level: float = LEVEL) -> Interval:
         """The t-interval; its ends are NaN where the episodes cover too few dates."""
         from scipy.stats import t
@@ -122,13 +128,15 @@ class CosineEstimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p of a true mean of 0; below 1 - level exactly where the interval excludes 0. NaN if unknown."""
+        """Two-sided p of a true mean of 0, by the interval's t distribution; NaN where dates are too few to claim."""
         from scipy.stats import t
 
-        if not self.degrees_of_freedom:
+        if self.standard_error == self.value == 0:
+            return 1.0
+        if not self.degrees_of_freedom or self._days_covered < FEWEST_LENGTHS * self.days:
             return math.nan
         if self.standard_error == 0:
-            return float(self.value == 0)
+            return 0.0
         return 2 * float(t.sf(abs(self.value) / self.standard_error, self.degrees_of_freedom))
 
 

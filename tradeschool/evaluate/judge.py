@@ -31,13 +31,10 @@ from tradeschool.trace import Trace
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LABEL_METRICS = ("decision", "accuracy")
-"""Metrics that need labels fitted on a training split."""
-FEWEST_EARLIER = 120
-"""Dates before the first decision, from which the best constant rating is chosen."""
+LABEL_METRICS = ("decision", "accuracy")  # which need labels fitted on a training split
+FEWEST_EARLIER = 120  # dates before the first decision, to choose the best constant rating from
 COLUMNS = ("date", "ticker", "rating", "position")
-SAME_CLOSE = 0.9
-"""Share of rows in which a column equals the day's close that suggests execution at that close."""
+SAME_CLOSE = 0.9  # share of rows in which a column equals the day's close that suggests execution at that close
 FILL_WORDS = re.compile(r"fill|exec|entry|exit|trade_?price|pnl|profit|return", re.IGNORECASE)
 LATE = "Date each decision by the trading day whose close it was based on; a later date can hide look-ahead."
 
@@ -79,7 +76,6 @@ def evaluate_decisions(
     horizon: int = 1,
     trained_until: date | str | None = None,
     seed: int = 0,
-    draws: int = 2000,
     level: float = 0.95,
     report: Path | str | None = None,
 ) -> Comparison:
@@ -98,8 +94,7 @@ def evaluate_decisions(
             units of volatility.
         horizon: days over which the score measures the return.
         trained_until: the last date used to train whatever made the decisions; dates up to it are warned of.
-        seed: of the random baseline and of the intervals.
-        draws: resamplings of the dates.
+        seed: of the random baseline.
         level: of the intervals and of the verdict.
         report: an HTML file to write; the comparison is written beside it as JSON.
 
@@ -111,13 +106,8 @@ def evaluate_decisions(
         RunError: a setting is out of range, or ``name`` is the name of a baseline.
     """
     costs = _costs(commission_bps, slippage_bps, allow_short)
-    if not 0 <= risk_aversion < math.inf:
-        raise RunError(f"risk_aversion is {risk_aversion}. Give 0 or more.")
-    if horizon < 1:
-        raise RunError(f"horizon is {horizon}. Give 1 day or more.")
     path = None if report is None else Path(report)
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise RunError(f"report is {path}. Give a file in a folder that exists.")
+    _check_settings(risk_aversion, horizon, path)
     panel = prices if isinstance(prices, Panel) else load_prices(prices)
     read = read_decisions(decisions, panel)
     warnings = [*read.warnings, *_seen_in_training(panel, read, trained_until)]
@@ -125,15 +115,9 @@ def evaluate_decisions(
     task = RatingTask(config, panel, _split(read, horizon))
     examples = _questions(task, read)
     questions = _evaluation_set(task, examples, read, costs)
-    baselines = task.baselines(seed)
-    if name in {policy.name for policy in baselines}:
-        raise RunError(f"name is '{name}', which is a baseline's. Choose another name.")
-    predictions = [
-        traces_to_predictions(questions, policy.name, policy.kind, examples, rollout(policy, task, examples, {}))
-        for policy in baselines
-    ]
+    predictions = _baselines(task, questions, examples, name, seed)
     predictions.append(_predictions(task, questions, examples, name, read))
-    comparison = compare(questions, predictions, seed=seed, draws=draws, level=level)
+    comparison = compare(questions, predictions, level=level)
     warnings += _not_scored(read, len(examples), horizon)
     comparison = comparison.model_copy(update={"warnings": [*warnings, *comparison.warnings]})
     if path is not None:
@@ -142,14 +126,37 @@ def evaluate_decisions(
     return comparison
 
 
+def _check_settings(risk_aversion: float, horizon: int, report: Path | None) -> None:
+    if not 0 <= risk_aversion < math.inf:
+        raise RunError(f"risk_aversion is {risk_aversion}. Give 0 or more.")
+    if horizon < 1:
+        raise RunError(f"horizon is {horizon}. Give 1 day or more.")
+    if report is None:
+        return
+    if report.is_dir() or not report.parent.is_dir():
+        raise RunError(f"report is {report}. Give a file in a folder that exists.")
+    _refuse_to_replace(report)
+
+
+def _refuse_to_replace(report: Path) -> None:
+    """An earlier report is replaced; it is known by the comparison beside it. Other files are not ours to replace."""
+    figures = report.with_suffix(".json")
+    try:
+        if figures.exists() or report.exists():
+            Comparison.read(figures)
+    except RunError as error:
+        raise RunError(
+            f"{report} or {figures} exists already and is not an earlier report ({error}) Choose another file with "
+            "--report, or remove both."
+        ) from error
+
+
 def _costs(commission_bps: float, slippage_bps: float, allow_short: bool) -> Costs:
     try:
         return Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(
-            f"{first['loc'][0]} is {first['input']}. Give at least 0 and less than 1000 basis points (10 %)."
-        ) from error
+        key, value = error.errors()[0]["loc"][0], error.errors()[0]["input"]
+        raise RunError(f"{key} is {value}. Give at least 0 and less than 1000 basis points (10 %).") from error
 
 
 def _split(read: Decisions, horizon: int) -> Split:
@@ -161,11 +168,16 @@ def _split(read: Decisions, horizon: int) -> Split:
 
 def _questions(task: RatingTask, read: Decisions) -> list[Example]:
     """The questions about the tickers that have decisions, each of which must be answered."""
-    tickers = set(np.flatnonzero(np.isfinite(read.position_TN).any(axis=0)).tolist())
-    asked = [example for example in task.examples("test") if example.n in tickers]
-    missing = [example for example in asked if not np.isfinite(read.position_TN[example.t, example.n])]
+    given_TN = np.isfinite(read.position_TN)
+    asked = [example for example in task.examples("test") if given_TN[:, example.n].any()]
+    # On the last dates too, whose outcomes are not known and which are not scored: a row is not forgotten unnoticed.
+    wanted_TN = np.zeros_like(given_TN)
+    wanted_TN[read.rows_T] = task.panel.listed_TN[read.rows_T] & given_TN.any(axis=0)
+    first = {example.n: example.t for example in reversed(asked)}
+    missing = [(t, n) for t, n in np.argwhere(wanted_TN & ~given_TN) if t >= first.get(n, len(given_TN))]
     if missing:
-        ticker, _, day = missing[0].key.partition("@")
+        t, n = missing[0]
+        ticker, day = task.panel.tickers[n], task.panel.dates_T[t].astype("datetime64[D]")
         more = f" (the first of {len(missing)} missing rows)" if len(missing) > 1 else ""
         raise DataError(
             f"{read.source}: no decision for {ticker} on {day}{more}. Every ticker needs a row on each of its trading "
@@ -182,6 +194,19 @@ def _evaluation_set(task: RatingTask, examples: Sequence[Example], read: Decisio
     whole = evaluation_set_of(task, task.panel, examples, "test", costs)
     metrics = tuple(metric for metric in whole.metrics if metric.key not in LABEL_METRICS)
     return replace(whole, metrics=metrics, action_names=whole.action_names if read.are_ratings else ())
+
+
+def _baselines(
+    task: RatingTask, questions: EvaluationSet, examples: Sequence[Example], name: str, seed: int
+) -> list[Predictions]:
+    """The baselines' answers; none of them may have the name of the decisions."""
+    policies = task.baselines(seed)
+    if name in {policy.name for policy in policies}:
+        raise RunError(f"name is '{name}', which is a baseline's. Choose another name.")
+    return [
+        traces_to_predictions(questions, policy.name, policy.kind, examples, rollout(policy, task, examples, {}))
+        for policy in policies
+    ]
 
 
 def _predictions(
@@ -358,7 +383,7 @@ def _fill_warnings(table: "DataFrame", lines: Mapping[tuple[int, int], Hashable]
     import pandas as pd
 
     warnings = []
-    close_R = np.array([panel.close_TN[cell] for cell in lines])
+    close_R = np.array([panel.traded_close_TN[cell] for cell in lines])
     for column in [name for name in table.columns if name not in COLUMNS]:
         value_R = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
         share = float(np.mean(np.isclose(value_R, close_R, rtol=1e-4)))

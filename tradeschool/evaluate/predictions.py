@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import RunError
+from tradeschool.evaluate.comparison import DailySums
 from tradeschool.evaluate.evaluation_set import EvaluationSet
 from tradeschool.market.panel import Floats
 from tradeschool.policies.base import Kind
-from tradeschool.tasks.base import POSITION, Example
+from tradeschool.tasks.base import POSITION, Example, Metric
 from tradeschool.trace import Trace
 
 
@@ -54,6 +55,11 @@ class Predictions:
         return name in self.values and bool(np.isfinite(self.values[name]).any())
 
 
+def traces_name(policy: str, kind: Kind) -> str:
+    """The file of a model's traces in an evaluate stage's folder; no stage is called ``base``."""
+    return f"traces-{kind if kind == 'base' else policy}.jsonl"
+
+
 def traces_to_predictions(
     evaluation_set: EvaluationSet, policy: str, kind: Kind, examples: Sequence[Example], traces: Sequence[Trace]
 ) -> Predictions:
@@ -86,6 +92,18 @@ def traces_to_predictions(
         action_TQ=action_TQ if classes else None,
         rewards={name: _mean([trace.rewards.get(name) for trace in traces]) for name in components},
     )
+
+
+def daily_sums(metrics: Sequence[Metric], predictions: Predictions) -> dict[str, DailySums]:
+    """By metric, for the primary one if it is a mean and for shares of the best possible answers."""
+    found = {}
+    for metric in metrics:
+        if (metric.primary and metric.aggregate == "mean") or metric.aggregate == "share_of_oracle":
+            value_TQ = predictions.value(metric.values[0])
+            known_TQ = np.isfinite(value_TQ)
+            sum_T, count_T = np.where(known_TQ, value_TQ, 0.0).sum(1), known_TQ.sum(1)
+            found[metric.key] = DailySums(sum_T=sum_T.tolist(), count_T=count_T.tolist())
+    return found
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tradeschool import metrics
+from tradeschool.evaluate import inference
 from tradeschool.evaluate.comparison import Interval
-from tradeschool.evaluate.inference import BootstrapEstimate, bootstrap_dates, holm
+from tradeschool.evaluate.inference import Estimate, holm
 from tradeschool.market import features, labels
 from tradeschool.market.panel import FIELDS, Floats, Panel
 
 LEVEL = 0.95
-DRAWS = 2000
-DRAWS_A_FEATURE = 100
-"""The smallest p-value of B draws is 2 / (B + 1); with this many, Holm's correction can still detect one feature."""
 IN_PRICE = frozenset((
     "sma_20", "sma_50", "ema_20", "mom_10", "macd", "macd_signal", "macd_hist", "bb_upper", "bb_middle", "bb_lower",
     "atr_14", "stat_min", "stat_max", "stat_mean", "stat_median", "stat_trend",
@@ -49,8 +47,7 @@ class FeatureICs:
     horizons: tuple[int, ...]
     by_date: bool
     dates: int
-    block: int
-    draws: int
+    cosines: int
 
     @property
     def known(self) -> list[FeatureIC]:
@@ -67,20 +64,12 @@ class FeatureICs:
         """Features significant after Holm's correction."""
         return [row for row in self.known if row.p_value < 1 - LEVEL]
 
-    @property
-    def smallest_p(self) -> float:
-        """The smallest adjusted p-value that this number of draws can show."""
-        return 2 * len(self.known) / (1 + self.draws)
 
-
-def feature_ics(
-    panel: Panel, first_train_row: int, last_train_row: int, horizons: Sequence[int], seed: int
-) -> FeatureICs:
+def feature_ics(panel: Panel, first_train_row: int, last_train_row: int, horizons: Sequence[int]) -> FeatureICs:
     """Rank IC of every feature with the forward return that tasks are scored on (``labels.excess_TN``).
 
     The panel is truncated after the last training row before anything is computed, so no later price can enter;
-    training rows whose outcome lies beyond it have none. Intervals: stationary block bootstrap over dates, with blocks
-    at least as long as the longest horizon.
+    training rows whose outcome lies beyond it have none. Intervals are those of ``evaluate/inference.py``.
     """
     train = _until(panel, last_train_row)
     rows = slice(first_train_row, last_train_row + 1)
@@ -88,15 +77,17 @@ def feature_ics(
     by_date = len(panel.tickers) > 1
     found = {name: values_TN[rows] for name, values_TN in feature_values(train).items()}
     series_TK = np.stack([_series(values_TN, outcome_TN, by_date) for values_TN in found.values()], axis=1)
-    draws = max(DRAWS, DRAWS_A_FEATURE * len(found))
-    dates = bootstrap_dates(series_TK, draws=draws, seed=seed, shortest=max(horizons))
+    horizon = max(horizons)
     estimates = {
-        name: dates.mean(series_TK[:, [k]]) if by_date else dates.rank_correlation(values_TN, outcome_TN)
+        name: inference.mean(series_TK[:, [k]], horizon)
+        if by_date
+        else inference.rank_correlation(values_TN, outcome_TN, horizon)
         for k, (name, values_TN) in enumerate(found.items())
     }
     known = dict(zip(found, np.isfinite(series_TK).sum(axis=0).tolist(), strict=True))
-    with_outcome = int(np.isfinite(outcome_TN).any(axis=1).sum())
-    return FeatureICs(_ranked(estimates, known), tuple(horizons), by_date, with_outcome, dates.block, draws)
+    has_outcome_T = np.isfinite(outcome_TN).any(axis=1)
+    cosines = inference.cosines_of(has_outcome_T.astype(float), horizon)
+    return FeatureICs(_ranked(estimates, known), tuple(horizons), by_date, int(has_outcome_T.sum()), cosines)
 
 
 def feature_values(panel: Panel) -> dict[str, Floats]:
@@ -119,7 +110,8 @@ def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:
     """The IC of each date; for a single ticker the products of ranks, whose mean is proportional to the IC."""
     if by_date:
         ranks = _ranks_by_date(values_TN, outcome_TN)
-        return metrics.correlation(metrics.moment_sums(*ranks))
+        by_date_T: Floats = metrics.correlation(*ranks)
+        return by_date_T
     feature_TN, forward_TN = metrics.ranks(values_TN, outcome_TN)
     product_T: Floats = (feature_TN * forward_TN)[:, 0]
     return product_T
@@ -135,19 +127,12 @@ def _ranks_by_date(values_TN: Floats, outcome_TN: Floats) -> tuple[Floats, Float
     return np.where(known_TN, ranked[0], np.nan), np.where(known_TN, ranked[1], np.nan)
 
 
-def _ranked(estimates: dict[str, BootstrapEstimate], dates: dict[str, int]) -> list[FeatureIC]:
+def _ranked(estimates: dict[str, Estimate], dates: dict[str, int]) -> list[FeatureIC]:
     intervals = {name: estimate.interval(LEVEL) for name, estimate in estimates.items()}
     adjusted = holm(
-        {name: _p_value(estimates[name]) for name, interval in intervals.items() if math.isfinite(interval.low)}
+        {name: estimates[name].p_value() for name, interval in intervals.items() if math.isfinite(interval.low)}
     )
     rows = [
         FeatureIC(name, interval, adjusted.get(name, math.nan), dates[name]) for name, interval in intervals.items()
     ]
     return sorted(rows, key=lambda row: -abs(row.ic.value) if math.isfinite(row.ic.low) else math.inf)
-
-
-def _p_value(estimate: BootstrapEstimate) -> float:
-    """Two-sided p-value: twice the share of draws on the other side of zero, counting the estimate as a draw."""
-    draws_B = estimate.draws_B[np.isfinite(estimate.draws_B)]
-    other = min(np.count_nonzero(draws_B <= 0), np.count_nonzero(draws_B >= 0))
-    return min(1.0, 2 * (1 + other) / (1 + draws_B.size))

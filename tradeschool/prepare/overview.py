@@ -1,10 +1,12 @@
 """Overview of a market: bars, events, labels per split part, rank ICs of features; and its terminal output."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +16,9 @@ from tradeschool.config import recipe as recipes
 from tradeschool.config.recipe import Recipe
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.evaluate.console import print_warnings
+from tradeschool.market.frequency import bars_per_year
 from tradeschool.market.panel import Panel
+from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.prepare.coverage import (
     CalendarDifference,
     EventKind,
@@ -32,10 +36,31 @@ from tradeschool.tasks.base import Task
 WORDS = ("sample", "synthetic")
 MARKET_FILES = (".csv", ".parquet", ".jsonl")
 """Endings of files of prices; DeepStock's may end in .jsonl."""
-FACTS = ["strength", "trend", "momentum", "rsi", "macd", "bollinger", "volatility", "volume"]
-"""Default facts of a prompt for real prices."""
-HORIZON = 5
-"""Default horizon in days: a trading week."""
+DEMO: dict[str, Any] = {
+    "market": {"edge": 0.4, "tickers": 40, "days": 1500},
+    "split": {"train": 0.7, "validation": 0.08, "test": 0.22, "warmup": 60},
+    "task": {
+        "facts": ["market", "strength", "rsi", "news"],
+        "horizons": [1, 3, 5],
+        "risk_aversion": 0.2,
+        "hindsight_share": 0.25,
+        "weights": {"profit": 1.0, "risk": 1.0, "format": 0.01},
+    },
+}
+"""What recipes/demo.yaml says of market, split and task: the defaults for the synthetic market."""
+STOCKS: dict[str, Any] = {
+    "market": {},
+    "split": {"train": 0.62, "validation": 0.1, "test": 0.28, "warmup": 260},
+    "task": {
+        "facts": ["strength", "trend", "rsi", "macd", "bollinger", "volume"],
+        "horizons": [5],
+        "risk_aversion": 0.02,
+        "hindsight_share": 0.5,
+        "eval_score": ["profit"],
+        "weights": {"profit": 1.0, "risk": 1.0, "format": 0.01},
+    },
+}
+"""As recipes/stocks.yaml: the defaults for real prices."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,9 @@ class Overview:
 def recipe_from_source(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
     """Read a recipe file, or make a rating recipe for prices or one of the words ``sample`` and ``synthetic``.
 
+    A recipe made here has the market, split and task of recipes/stocks.yaml, or of recipes/demo.yaml for the synthetic
+    market, so that what is prepared or described is what these train on.
+
     Args:
         source: a .yaml file, a file or folder of prices, or a word.
         sets: ``--set`` overrides.
@@ -81,12 +109,16 @@ def recipe_from_source(source: str, sets: Sequence[str] = (), split: dict[str, f
     path = Path(source).expanduser()
     if source not in WORDS and path.is_file() and path.suffix.casefold() not in MARKET_FILES:
         raise RecipeError(f"{source} is not a recipe, .csv or .parquet file.")
-    market = {"source": source} if source in WORDS else {"path": source}
-    task = {"name": "rating", "horizons": [HORIZON], **({} if source == "synthetic" else {"facts": FACTS})}
-    document: dict[str, Any] = {"name": "overview", "market": market, "task": task, "model": {"base": "tiny"}}
-    if split is not None:
-        document["split"] = split
-    return recipes.from_mapping({**document, "stages": [{"stage": "evaluate"}]}, sets, source)
+    defaults = copy.deepcopy(DEMO if source == "synthetic" else STOCKS)
+    document: dict[str, Any] = {
+        "name": "overview",
+        "market": {**({"source": source} if source in WORDS else {"path": source}), **defaults["market"]},
+        "split": split or defaults["split"],
+        "task": {"name": "rating", **defaults["task"]},
+        "model": {"base": "tiny"},
+        "stages": [{"stage": "evaluate"}],
+    }
+    return recipes.from_mapping(document, sets, source)
 
 
 def make_overview(
@@ -94,7 +126,6 @@ def make_overview(
     task: Task | None,
     *,
     horizons: Sequence[int],
-    seed: int = 0,
     exchange: str | None = None,
     problem: str | None = None,
 ) -> Overview:
@@ -104,17 +135,18 @@ def make_overview(
         panel: the market.
         task: the task; None if the market cannot be split, with the reason in ``problem``.
         horizons: days of the outcome that features are correlated with.
-        seed: seed of the bootstrap.
         exchange: compare the dates with this exchange's calendar.
         problem: the first warning, if any.
     """
+    # An exchange's sessions are expected of daily bars alone.
+    exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
     tickers, events = ticker_coverage(panel, exchange), event_kinds(panel)
     difference = calendar_difference(panel, exchange) if exchange else None
     parts: tuple[SplitPart, ...] = ()
     found: FeatureICs | None = None
     if task is not None:
         parts, train_T = split_parts(panel, task), task.rows("train")
-        found = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons, seed)
+        found = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons)
     dates = tuple(str(day) for day in panel.dates_T.astype("datetime64[D]"))
     warnings = [problem] if problem else []
     outcome_dates = found.dates if found else None
@@ -157,10 +189,11 @@ def print_overview(console: Console, overview: Overview) -> None:
 def headline(overview: Overview) -> list[str]:
     """One or two sentences on bars and features."""
     tickers, dates = len(overview.tickers), len(overview.dates)
+    a_year = bars_per_year(np.array(overview.dates, dtype="datetime64[D]"))
     missing, spanned = (sum(getattr(ticker, name) for ticker in overview.tickers) for name in ("missing", "span"))
     lines = [
         f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {dates:,} dates, "
-        f"{overview.dates[0]} to {overview.dates[-1]}. "
+        f"{overview.dates[0]} to {overview.dates[-1]}{f', {a_year} a year' if a_year != DAYS_A_YEAR else ''}. "
         f"{f'{missing:,} of {spanned:,}' if missing else 'No'} days are missing between first and last bars."
     ]
     if overview.feature_ics:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradeschool.errors import DataError
-from tradeschool.evaluate.charts import ANSWER_COLOURS, INK, NAIVE_COLOUR, date_axis, draw, legend_below, template
+from tradeschool.evaluate.charts import (
+    COLOURS,
+    INK,
+    NAIVE_COLOUR,
+    class_colours,
+    date_axis,
+    draw,
+    legend_below,
+    template,
+)
 from tradeschool.evaluate.comparison import signed
 from tradeschool.market.panel import Floats
 from tradeschool.prepare.coverage import EventKind, TickerCoverage
@@ -23,8 +32,8 @@ FOLDED = 20
 WIDTH = 5.4
 MOST_ROWS = 120
 """Tickers with a row in the chart; if there are more, only their number is drawn."""
-PART_COLOURS = {"train": "#2f80ed", "validation": "#c79a00", "test": "#e4572e"}
-FOUND_COLOUR, EXCLUDES_COLOUR = "#2a9d5c", "#c79a00"
+PART_COLOURS = {"train": COLOURS[0], "validation": COLOURS[4], "test": COLOURS[1]}
+FOUND_COLOUR, EXCLUDES_COLOUR = COLOURS[2], COLOURS[4]
 
 
 def write_overview(path: Path, overview: Overview) -> None:
@@ -114,14 +123,13 @@ def events_chart(events: Sequence[EventKind]) -> str:
     found = sorted({month for kind in events for month in kind.months})
     months = np.arange(np.datetime64(found[0], "M"), np.datetime64(found[-1], "M") + 1)
     counts = np.array([[kind.months.get(str(month), 0) for month in months] for kind in events])
-    colours = ("#5a7fb8", "#e4572e", "#c79a00", "#00957a", "#8e5bd0", NAIVE_COLOUR)
 
     def paint(axes: "Axes") -> None:
         starts = months.astype("datetime64[D]")
         floor = np.zeros(len(months))
         for number, kind in enumerate(events):
-            colour = colours[number % len(colours)]
-            axes.bar(starts, counts[number], 26, bottom=floor, color=colour, label=kind.kind, align="edge")
+            colour, hatch = COLOURS[number % len(COLOURS)], "//" * (number // len(COLOURS))
+            axes.bar(starts, counts[number], 26, floor, color=colour, hatch=hatch, label=kind.kind, align="edge")
             floor += counts[number]
         axes.set_ylabel("events a month")
         axes.grid(visible=False, axis="x")
@@ -137,8 +145,7 @@ def label_chart(overview: Overview) -> str:
 
     def paint(axes: "Axes") -> None:
         floor = np.zeros(len(overview.parts))
-        for k, label in enumerate(overview.classes):
-            colour = ANSWER_COLOURS[k % len(ANSWER_COLOURS)]
+        for k, (label, colour) in enumerate(zip(overview.classes, class_colours(overview.classes), strict=True)):
             name = label.replace("_", " ").lower()
             axes.barh(np.arange(len(overview.parts)), shares[:, k], left=floor, color=colour, label=name, height=0.7)
             floor += shares[:, k]
