@@ -66,7 +66,7 @@ def rules(**gains: float) -> list[AgentResult]:
 
 
 def board(*results: AgentResult, stages: Sequence[Mapping[str, Any]] = TWO_STEPS) -> Leaderboard:
-    return Leaderboard.of("board", results, lineage({"stages": stages}))
+    return Leaderboard.of("board", results, lineage({"model": {"base": "tiny"}, "stages": stages}))
 
 
 def trace(agent: str, number: int, grade: float, *answers: str, message: str = "RSI 30", **changes: Any) -> Trace:
@@ -88,7 +88,12 @@ def run_folder(
     name: str = "episodes",
 ) -> Path:
     """A run folder whose last stage is a finished leaderboard; without results it has not finished."""
-    recipe = {"name": name, "stages": [*stages, *([STAGE] if results else [])], "task": {"weights": {"profit": 1.0}}}
+    recipe = {
+        "name": name,
+        "model": {"base": "tiny"},
+        "stages": [*stages, *([STAGE] if results else [])],
+        "task": {"weights": {"profit": 1.0}},
+    }
     none: dict[str, Any] = {"versions": {}, "source": {}, "machine": {}}
     folder.mkdir(parents=True, exist_ok=True)
     Manifest(recipe, "d" * 64, "a market", "c" * 16, "1.0.0", {"run": 7}, **none).write(folder)

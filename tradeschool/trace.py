@@ -24,6 +24,7 @@ class Trace:
         rewards: one value for each component, None where it was not scored.
         stop: why it ended.
         action: the class of the answer; None where it cannot be read.
+        label: the class that the outcome makes right; None where the task has none, or the outcome is not known.
         error: why it cannot be read.
         metrics: further figures, all finite.
         versions: of the task, the data and the package; of a trading episode also what episodes must have in common to
@@ -37,6 +38,7 @@ class Trace:
     rewards: dict[str, float | None]
     stop: Stop
     action: str | None = None
+    label: str | None = None
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """report.html: complete, self-contained, and no text becomes markup."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import evaluations as fake
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from tradeschool.evaluate import charts
 from tradeschool.evaluate.charts import task_figure
 from tradeschool.evaluate.compare import compare
-from tradeschool.evaluate.comparison import Comparison
+from tradeschool.evaluate.comparison import Comparison, Interval
 from tradeschool.evaluate.report import write_report
 from tradeschool.tasks.base import Figure
 from tradeschool.trace import Trace
@@ -66,7 +69,7 @@ def trace(policy: str, answer: str, **changes: Any) -> Trace:
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     questions = fake.evaluation_set(dates=60, tickers=4)
-    return compare(questions, fake.field(questions, grpo=0.7), seed=0, draws=150)
+    return compare(questions, fake.field(questions, grpo=0.7))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_the_page_holds_all_its_parts(written: tuple[str, Page], comparison: Com
     _, page = written
     for row in comparison.rows:
         assert row.sentence in page.text
-    for part in ("Learned something", "KL is high.", "Sharpe", "[[[BUY]]]", "right", "wrong", "abc123", "Entropy"):
+    for part in ("Learned something", "KL is high.", "Sharpe", "[[[BUY]]]", "abc123", "Entropy", "19 optimizer steps."):
         assert part in page.text, part
     labels = [value for name, value in page.attributes if name == "aria-label"]
     for label in (
@@ -167,9 +170,149 @@ def test_a_task_brings_figures_of_its_own(tmp_path: Path, comparison: Comparison
 
 
 def test_a_run_without_training_or_samples_has_a_page(tmp_path: Path, comparison: Comparison) -> None:
-    _, page = write(tmp_path, comparison, training={"sft": []}, samples=[], warnings=[])
+    _, page = write(tmp_path, comparison, training=None, samples=[], warnings=[])
     assert "Training:" not in page.text
     assert "Example answers" not in page.text
+
+
+# what a reader could take for something else
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, str, Any]]]:
+    """By chart: label, colour and dashes of each line."""
+    found: dict[str, list[tuple[str, str, Any]]] = {}
+
+    def draw(paint: Any, label: str, size: Any = None) -> str:
+        from matplotlib.figure import Figure as Canvas
+
+        axes = Canvas().add_subplot()
+        paint(axes)
+        drawn: list[Any] = list(axes.lines)
+        # The pattern of dashes as it is drawn, since names of patterns may mean the same.
+        found[label] = [(one.get_label(), one.get_color(), one._unscaled_dash_pattern) for one in drawn]
+        return f"<svg aria-label='{label}'></svg>"
+
+    monkeypatch.setattr(charts, "draw", draw)
+    return found
+
+
+def training_of(*components: str) -> list[dict[str, Any]]:
+    return [{"step": i, "reward": 1.0, **{f"rewards/{name}/mean": 0.1 * i for name in components}} for i in range(5)]
+
+
+@pytest.mark.parametrize("count", [6, 40])
+def test_no_two_lines_of_a_chart_look_the_same(lines: Any, count: int) -> None:
+    names = [f"part{n}" for n in range(count)]
+    charts.training_charts("grpo", training_of(*names), dict.fromkeys(names, 1.0), ())
+    (drawn,) = lines.values()
+    assert [name for name, *_ in drawn] == ["reward, weighted", *(f"{name} (weight 1)" for name in names)]
+    assert len({(colour, str(dashes)) for _, colour, dashes in drawn}) == 1 + count
+
+
+def test_no_two_policies_look_the_same(lines: Any, comparison: Comparison) -> None:
+    kinds = ("naive", "rule", "base", "trained", "decisions", "best")
+    made = comparison.rows[0]
+    rows = [made.model_copy(update={"policy": f"{kind}{n}", "kind": kind}) for kind in kinds for n in range(12)]
+    rows = [row for row in rows if row.kind != "best" or row.policy == "best0"]
+    charts.equity_chart(rows, comparison.evaluation.dates)
+    (drawn,) = lines.values()
+    assert len({(colour, str(dashes)) for _, colour, dashes in drawn}) == len(drawn) == 61
+
+
+@pytest.mark.parametrize("count", [3, 6, 12])
+def test_no_two_classes_of_answers_have_one_colour(count: int) -> None:
+    colours = charts.class_colours([*(f"C{n}" for n in range(count)), "unreadable"])
+    assert len({to_hex(one) for one in colours}) == count + 1
+
+
+def test_components_of_weight_0_are_drawn_apart(lines: Any) -> None:
+    training = training_of("profit", "decision", "outcome")
+    drawn = dict(charts.training_charts("grpo", training, {"profit": 1.0, "decision": 0.0}, ()))
+    assert "Recorded, but not trained on (weight 0)" in drawn
+    names = {chart: [name for name, *_ in found] for chart, found in lines.items()}
+    assert names == {
+        "reward during grpo": ["reward, weighted", "profit (weight 1)"],
+        "components of weight 0 during grpo": ["decision", "outcome"],
+    }
+    lines.clear()
+    charts.training_charts("grpo", training, {}, ())
+    assert list(lines) == ["reward during grpo"]  # nothing is known of the weights
+
+
+def test_answers_keep_their_order_in_the_charts_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacked: list[list[str]] = []
+    monkeypatch.setattr(charts, "_stack", lambda axes, x, shares, names: stacked.append(list(names)))
+    steps = [{"step": i, "answers/BUY": 0.5, "answers/HOLD": 0.2, "answers/SELL": 0.3} for i in range(3)]
+    charts.training_charts("grpo", steps, {}, ("SELL", "HOLD", "BUY", "unreadable"))
+    assert stacked == [["SELL", "HOLD", "BUY", "unreadable"]]
+
+
+def test_samples_say_what_is_right(tmp_path: Path, comparison: Comparison, lines: Any) -> None:
+    samples = [
+        trace("grpo", "[[[BUY]]]", action="BUY", label="SELL", metrics={"correct": 0.0}, rewards={"profit": 1.477}),
+        trace("grpo", "[[[BUY]]]", action="BUY", label="BUY", metrics={"correct": 1.0}, rewards={"outcome": 0.5}),
+        trace("grpo", "[[[7]]]", action="7", metrics={"correct": 0.0}, rewards={}),
+    ]
+    manifest = {"recipe": {"task": {"weights": {"profit": 1.0}}}}
+    html, page = write(tmp_path, comparison, samples=samples, manifest=manifest)
+    for text in (
+        "label: SELL; answer: BUY",
+        "profit +1.477",
+        "label: BUY; answer: BUY",
+        "not counted as correct",
+        "outcome +0.500 (weight 0, not trained on)",
+    ):
+        assert text in page.text, text
+    assert "profit +1.477 (weight" not in page.text
+    assert not re.search(r">\s*(right|wrong)\s*<", html)
+
+
+def test_every_training_stage_says_how_many_steps_it_took(tmp_path: Path, comparison: Comparison, lines: Any) -> None:
+    stages = [{"stage": kind, "name": name} for kind, name in (("sft", "sft"), ("grpo", "rl"), ("ppo", "ppo"))]
+    stages += [{"stage": "grpo", "name": "later"}, {"stage": "evaluate", "name": "evaluate"}]
+    finished = [{"name": name} for name in ("sft", "rl", "ppo", "evaluate")]
+    manifest = {"recipe": {"stages": stages}, "stages": finished}
+    training = {"sft": [{"step": 1, "loss": 1.0}], "ppo": [{"step": 4096}, {"step": 8192, "n_updates": 20}]}
+    html, _ = write(tmp_path, comparison, training=training, manifest=manifest)
+    text = " ".join(re.sub("<.*?>", " ", html).split())
+    for part in (
+        "Training: sft 1 optimizer step.",
+        "Training: rl No optimizer step: the weights are those that it began with.",
+        "Training: ppo 8,192 decisions, learned from in 20 epochs.",
+    ):
+        assert part in text, part
+    assert "Training: later" not in text  # it has not begun
+    assert "Training: evaluate" not in text
+
+
+def widths(html: str) -> list[int]:
+    """Of every table, in characters: the longest line of each column, and the padding of cells as two."""
+    found = []
+    for table in re.findall(r"<table.*?</table>", html, flags=re.DOTALL):
+        rows = [re.findall(r"<t[hd].*?</t[hd]>", row, flags=re.DOTALL) for row in re.findall(r"<tr.*?</tr>", table)]
+        columns = zip(*rows, strict=True)
+        found.append(sum(2 + max(len(line) for cell in column for line in cell_lines(cell)) for column in columns))
+    return found
+
+
+def cell_lines(cell: str) -> list[str]:
+    """The lines that a cell cannot break into shorter ones."""
+    if "words" in cell or cell.startswith("<th"):
+        return re.sub(r"<.*?>", "", cell).split()
+    return [re.sub(r"<.*?>", "", line) for line in cell.split('<span class="low-high">')]
+
+
+def test_tables_fit_a_screen_of_1280_pixels(tmp_path: Path, comparison: Comparison, lines: Any) -> None:
+    extra = [dataclasses.replace(comparison.metrics[0], key=f"m{n}", label=f"metric {n}") for n in range(20)]
+    figures = {metric.key: Interval(value=-1234.567, low=-12345.678, high=12345.678) for metric in extra}
+    rows = [row.model_copy(update={"metrics": {**row.metrics, **figures}}) for row in comparison.rows]
+    update = {"rows": rows, "metrics": [*comparison.metrics, *extra]}
+    for found in (comparison, comparison.model_copy(update=update)):
+        html, page = write(tmp_path, found)
+        # 1,086 pixels inside the page's margins, at the 7.5 of the widest usual font of this size.
+        assert max(widths(html)) <= 1086 / 7.5
+        assert all(metric.label in page.text for metric in found.metrics if metric.key in rows[-1].metrics)
 
 
 def test_the_same_comparison_writes_the_same_page(

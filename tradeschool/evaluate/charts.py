@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeschool.evaluate.comparison import Row
+from tradeschool.evaluate.comparison import MODELS, NAIVE, UNREADABLE, Row
 from tradeschool.tasks.base import Figure, Metric, Values
 
 if TYPE_CHECKING:
@@ -18,12 +18,27 @@ if TYPE_CHECKING:
 # Stands for "the colour of the page's text" until the SVG is written: the page may be light or dark.
 INK = "#010203"
 SIZE = (5.4, 3.2)
-MODEL_COLOURS = ("#8b93a1", "#2f80ed", "#e4572e", "#8e5bd0", "#c79a00", "#00957a")
-NAIVE_COLOUR, BEST_COLOUR = "#9aa3ad", "#2a9d5c"
-NAIVE_DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
-ANSWER_COLOURS = ("#b2382b", "#ef9a72", "#b0b5bb", "#74aede", "#2f6fb5", "#8e44ad")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of Okabe and Ito (2008), told apart with every kind of colour blindness, on white and on black."""
+NAIVE_COLOUR, DARK_COLOUR, UNREADABLE_COLOUR = "#a3abb3", "#6b737c", "#e69f00"
+DASHES = ("-", "--", ":", "-.")
+COMPONENT = re.compile("rewards/(.*)/mean")
+ANSWER = "answers/"
+# Figures of trainers (those of train/rewards.py, TRL and Stable-Baselines3) that get a chart each, and what they are.
+FIGURES = {
+    "entropy": "entropy",
+    "kl": "KL to the reference",
+    "approx_kl": "KL between updates",
+    "zero_variance_groups": "groups with equal rewards",
+    "decision_entropy": "entropy of the decisions",
+    "decision_mass": "probability that the answer is one of the decisions",
+    "sft_loss": "loss of the tokens around the decision",
+    "episode_return": "return of the training episodes, as a share",
+}
 
 Steps = Sequence[Mapping[str, Any]]
+Drawn = list[tuple[str, str]]
+"""(caption, SVG)."""
 
 
 def template(path: Path) -> Any:
@@ -91,15 +106,15 @@ def _inline(svg: str, label: str) -> str:
     return svg.replace(INK, "currentColor")
 
 
-def equity_chart(rows: Sequence[Row], dates: Sequence[str]) -> str:
-    """Capital after costs, starting at 1; a log scale where the rows differ much."""
+def equity_chart(rows: Sequence[Row], dates: Sequence[str] = (), label: str = "Capital after costs") -> str:
+    """Capital after costs, starting at 1, by date, or by day of an episode; a log scale where the rows differ much."""
 
     def paint(axes: "Axes") -> None:
         from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-        days = np.array(dates, dtype="datetime64[D]")
+        x = np.array(dates, dtype="datetime64[D]") if dates else np.arange(len(rows[0].equity_T))
         for row, style in _styles(rows):
-            axes.plot(days, row.equity_T, label=row.policy, **style)
+            axes.plot(x, row.equity_T, label=row.policy, **style)
         values = np.array([row.equity_T for row in rows])
         if values.min() > 0 and values.max() / values.min() > 4:
             axes.set_yscale("log")
@@ -107,16 +122,19 @@ def equity_chart(rows: Sequence[Row], dates: Sequence[str]) -> str:
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel("capital")
-        date_axis(axes)
+        if dates:
+            date_axis(axes)
+        else:
+            axes.set_xlabel("day of the episode")
         legend_below(axes, 4)
 
-    return draw(paint, "Capital after costs")
+    return draw(paint, label)
 
 
 def interval_chart(rows: Sequence[Row], metric: Metric) -> str:
     """A bar per policy with its interval, for one metric."""
     shown = [row for row in rows if metric.key in row.metrics and math.isfinite(row.metrics[metric.key].value)]
-    colours = {row.policy: style["color"] for row, style in _styles(rows)}
+    colours = [NAIVE_COLOUR if row.kind in NAIVE else style["color"] for row, style in _styles(rows) if row in shown]
     label = metric.unit or metric.meaning
 
     def paint(axes: "Axes") -> None:
@@ -125,7 +143,7 @@ def interval_chart(rows: Sequence[Row], metric: Metric) -> str:
         ends = metric.scale * np.array([(one.low, one.high) for one in found]).reshape(-1, 2)
         # An interval may leave out its own value, and a whisker cannot have a negative length.
         reach = np.maximum(np.nan_to_num([values - ends[:, 0], ends[:, 1] - values]), 0)
-        axes.barh(np.arange(len(shown)), values, xerr=reach, color=[colours[row.policy] for row in shown], ecolor=INK)
+        axes.barh(np.arange(len(shown)), values, xerr=reach, color=colours, ecolor=INK)
         axes.set_yticks(np.arange(len(shown)), [row.policy for row in shown])
         axes.invert_yaxis()
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -146,31 +164,58 @@ def answers_chart(row: Row, dates: Sequence[str]) -> str:
     def paint(axes: "Axes") -> None:
         parts = np.array_split(np.array(dates, dtype="datetime64[D]"), len(row.shares_over_time))
         shares = np.array([[period[name] for name in names] for period in row.shares_over_time])
-        stack(axes, np.array([part[0] for part in parts]), shares, _words(names), _class_colours(len(names)))
+        _stack(axes, np.array([part[0] for part in parts]), shares, names)
         date_axis(axes)
 
     return draw(paint, f"Answers of {row.policy} over time")
 
 
-def training_answers_chart(stage: str, steps: Steps, names: Sequence[str]) -> str:
-    """Stacked shares of the classes ``names`` over the steps of training; empty where the stage did not record them."""
-    found = [step for step in steps if any(f"answers/{name}" in step for name in names)]
+def training_charts(stage: str, steps: Steps, weights: Mapping[str, float], classes: Sequence[str]) -> Drawn:
+    """All that a training stage recorded.
+
+    ``weights`` are those of the reward's components: what has no weight is drawn apart from what is trained on. They
+    are empty where they are not known. ``classes`` are those of answers in their order.
+    """
+    recorded = dict.fromkeys(key for step in steps for key in step)
+    components = {key: found[1] for key in recorded if (found := COMPONENT.fullmatch(key))}
+    idle = {key: name for key, name in components.items() if weights and not weights.get(name)}
+    trained = {key: name for key, name in components.items() if key not in idle}
+    named = {key: f"{name} (weight {weights[name]:g})" if weights else name for key, name in trained.items()}
+    # The loss of reinforcement learning begins at 0 and says nothing about progress.
+    losses = {} if "reward" in recorded else {"loss": "training loss", "eval_loss": "validation loss"}
+    drawn = [
+        ("Loss", _lines(stage, steps, losses, "loss")),
+        ("Reward and its components", _lines(stage, steps, {"reward": "reward, weighted", **named}, "reward")),
+        ("Recorded, but not trained on (weight 0)", _lines(stage, steps, idle, "components of weight 0")),
+        *((label[0].upper() + label[1:], _lines(stage, steps, {key: label}, label)) for key, label in FIGURES.items()),
+        ("Answers", _training_answers(stage, steps, classes)),
+    ]
+    return [(caption, svg) for caption, svg in drawn if svg]
+
+
+def _training_answers(stage: str, steps: Steps, classes: Sequence[str]) -> str:
+    """Stacked shares of the classes of answers over the steps; empty where the stage did not record them."""
+    recorded = dict.fromkeys(key for step in steps for key in step if key.startswith(ANSWER))
+    known = [key for name in classes if (key := f"{ANSWER}{name}") in recorded]
+    keys = [*known, *(key for key in recorded if key not in known)]
+    found = [step for step in steps if any(key in step for key in keys)]
     if len(found) < 2:
         return ""
 
     def paint(axes: "Axes") -> None:
-        shares = np.array([[number(step.get(f"answers/{name}", 0.0)) for name in names] for step in found])
-        stack(axes, step_numbers(found), shares, _words(names), _class_colours(len(names)))
+        shares = [[_number(step.get(key, 0.0)) for key in (*keys, "parse_errors")] for step in found]
+        names = [*(key.removeprefix(ANSWER) for key in keys), UNREADABLE]
+        _stack(axes, _step_numbers(found), np.array(shares), names)
         axes.set_xlabel("step")
 
     return draw(paint, f"Answers during {stage}")
 
 
-def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: str) -> str:
+def _lines(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: str) -> str:
     """Lines over steps for those of ``keys`` (key -> label) that the stage recorded; empty where none."""
     series = {}
     for key, label in keys.items():
-        values = [(x, number(step.get(key))) for x, step in zip(step_numbers(steps), steps, strict=True)]
+        values = [(x, _number(step.get(key))) for x, step in zip(_step_numbers(steps), steps, strict=True)]
         known = [(x, y) for x, y in values if math.isfinite(y)]
         if len(known) > 1:
             series[label] = known
@@ -178,9 +223,11 @@ def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: st
         return ""
 
     def paint(axes: "Axes") -> None:
-        for (label, known), colour in zip(series.items(), _cycle(MODEL_COLOURS[1:], len(series)), strict=True):
+        for place, (label, known) in enumerate(series.items()):
             marker = "o" if len(known) < 8 else None
-            axes.plot(*zip(*known, strict=True), label=label, color=colour, linewidth=1.4, marker=marker, markersize=3)
+            axes.plot(
+                *zip(*known, strict=True), label=label, linewidth=1.4, marker=marker, markersize=3, **line_style(place)
+            )
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
         axes.ticklabel_format(axis="y", useOffset=False)
@@ -189,8 +236,10 @@ def training_chart(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: st
     return draw(paint, f"{ylabel} during {stage}")
 
 
-def stack(axes: "Axes", x: Any, shares_PK: Any, labels: Sequence[str], colours: Sequence[str]) -> None:
-    """Shares of K answers at P points, stacked."""
+def _stack(axes: "Axes", x: Any, shares_PK: Any, names: Sequence[str]) -> None:
+    """Shares of K classes of answers at P points, stacked."""
+    colours = class_colours(names)
+    labels = [name.replace("_", " ").lower() for name in names]
     axes.stackplot(x, 100 * np.nan_to_num(shares_PK).T, colors=colours, labels=labels, linewidth=0)
     axes.set_ylim(0, 100)
     axes.set_ylabel("% of answers")
@@ -198,45 +247,50 @@ def stack(axes: "Axes", x: Any, shares_PK: Any, labels: Sequence[str], colours: 
     legend_below(axes, 3)
 
 
-def _words(names: Sequence[str]) -> list[str]:
-    return [name.replace("_", " ").lower() for name in names]
+def line_style(place: int) -> dict[str, Any]:
+    """Colour and dashes of the line at a place; no two places have the same."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": _dashes(place // len(COLOURS))}
 
 
-def _class_colours(count: int) -> list[str]:
-    """Of an ordered scale of classes and ``unreadable`` last."""
-    if count == len(ANSWER_COLOURS):
-        return list(ANSWER_COLOURS)
-    return [*_cycle(MODEL_COLOURS[1:], count - 1), ANSWER_COLOURS[-1]]
+def _dashes(place: int) -> Any:
+    """Dashes; beyond the usual ones, a long dash and more and more dots."""
+    return DASHES[place] if place < len(DASHES) else (0, (6, 1.5, *(1, 1.5) * (place - 2)))
+
+
+def class_colours(names: Sequence[str]) -> list[Any]:
+    """Of an ordered scale of classes, red to blue over grey, and of unreadable answers."""
+    import matplotlib
+
+    classes = [name for name in names if name != UNREADABLE]
+    scale = iter(matplotlib.colormaps["coolwarm_r"](np.linspace(0.02, 0.98, len(classes))))
+    return [UNREADABLE_COLOUR if name == UNREADABLE else tuple(next(scale)) for name in names]
 
 
 def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
-    """Models in colour, baselines thin and grey, the best possible dashed green."""
+    """Models in colour, baselines thin, grey and dashed, the best possible in the colour of the text."""
     styled, models, naive = [], 0, 0
     for row in rows:
         if row.kind == "best":
-            style: dict[str, Any] = {"color": BEST_COLOUR, "linestyle": "--", "linewidth": 1.2}
-        elif row.kind in ("untrained", "trained", "decisions"):
-            style = {"color": MODEL_COLOURS[models % len(MODEL_COLOURS)], "linewidth": 1.9}
+            one: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 1.0}
+        elif row.kind in MODELS:
+            one = {**line_style(models), "linewidth": 1.9}
             models += 1
         else:
-            style = {"color": NAIVE_COLOUR, "linestyle": NAIVE_DASHES[naive % len(NAIVE_DASHES)], "linewidth": 1.0}
+            grey = DARK_COLOUR if naive % 2 else NAIVE_COLOUR
+            one = {"color": grey, "linestyle": _dashes(1 + naive // 2), "linewidth": 1.1}
             naive += 1
-        styled.append((row, style))
+        styled.append((row, one))
     return styled
 
 
-def _cycle(colours: Sequence[str], count: int) -> list[str]:
-    return [colours[i % len(colours)] for i in range(count)]
-
-
-def number(value: Any) -> float:
+def _number(value: Any) -> float:
     """A figure of a step; NaN where it is not a number."""
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def step_numbers(steps: Steps) -> list[float]:
+def _step_numbers(steps: Steps) -> list[float]:
     """The steps' numbers, or their places where they have none."""
-    return [number(step.get("step", at)) for at, step in enumerate(steps)]
+    return [_number(step.get("step", at)) for at, step in enumerate(steps)]
 
 
 def date_axis(axes: "Axes") -> None:

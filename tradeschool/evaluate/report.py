@@ -1,8 +1,8 @@
-"""report.html of a run that ends in an evaluation or a leaderboard: one file without scripts or external parts."""
+"""report.html of an evaluation, and of a run that ends in an evaluation or a leaderboard."""
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,36 @@ from rich.console import Console
 from tradeschool import manifest as manifests
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
-from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, figure_with_interval, gap
+from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
 from tradeschool.evaluate.console import print_comparison, shown_metrics, summary
 from tradeschool.evaluate.diagnostics import training_warnings
-from tradeschool.run_folder import REPORT
+from tradeschool.evaluate.page import (
+    Card,
+    Cell,
+    Part,
+    Section,
+    Table,
+    Training,
+    figure_tables,
+    tag,
+    training_section,
+    write_page,
+)
+from tradeschool.evaluate.predictions import traces_name
+from tradeschool.run_folder import REPORT, stage_folders
 from tradeschool.tasks.base import CORRECT
 from tradeschool.trace import Trace, read_traces
 
 COMPARISON = "comparison.json"
 FIGURES = "figures.json"
 """The task's own plots as pairs of caption and SVG."""
-TEMPLATE = Path(__file__).with_name("report.jinja")
-COMPONENT_PREFIX = "rewards/"
-# Keys of the metrics of train/rewards.py and of TRL, and their names in the charts.
-STABILITY = {
-    "entropy": "entropy",
-    "kl": "KL to the reference",
-    "zero_variance_groups": "groups with equal rewards",
-}
-LOSS = {"loss": "training loss", "eval_loss": "validation loss"}
+KINDS = {"naive": "baseline", "rule": "baseline", "base": "base model", "trained": "trained model"}
 SAMPLES = 12
-
-Training = Mapping[str, Sequence[Mapping[str, Any]]]
-Drawn = list[tuple[str, str]]
-"""(caption, SVG)."""
+ABOUT_SAMPLES = (
+    "The label is the class that the task derives from what happened afterwards. An answer may differ from it and "
+    "still earn: profit follows the position, whatever the label. Where labels are known, half of the answers shown "
+    "equal theirs."
+)
 
 
 def write_report(
@@ -61,51 +67,76 @@ def write_report(
         warnings: of training; those of the comparison are added.
         samples: example answers; the first dozen is shown.
         figures: the task's own plots, as (caption, SVG).
-        manifest: versions, hashes and seeds, printed as JSON.
+        manifest: of the run: versions, hashes and seeds, printed as JSON. Its recipe has the weights of the reward.
 
-    Every text is escaped: an answer, a headline or a policy's name cannot become markup.
+    Raises:
+        RunError: the file cannot be written.
     """
-    models = [row for row in comparison.rows if row.kind in MODELS]
-    classes = list(comparison.rows[0].answer_shares)
-    html = charts.template(TEMPLATE).render(
-        title=title,
-        comparison=comparison,
-        facts=comparison.evaluation,
-        summary=summary(comparison),
-        metrics=shown_metrics(comparison, comparison.rows),
-        primary=comparison.metric(comparison.primary),
-        figure_with_interval=figure_with_interval,
-        differences=_difference_rows(comparison),
-        classes=classes,
-        result_charts=[*_result_charts(comparison), *figures],
-        training_charts={stage: _training_charts(stage, steps, classes) for stage, steps in (training or {}).items()},
-        answer_charts=[(r.policy, charts.answers_chart(r, comparison.evaluation.dates)) for r in models if classes],
+    weights = (manifest or {}).get("recipe", {}).get("task", {}).get("weights", {})
+    shown = [_card(trace, weights) for trace in samples[:SAMPLES]]
+    main = Section(
+        description=_description(comparison),
+        headline=summary(comparison),
         warnings=[*warnings, *comparison.warnings],
-        samples=[_sample(trace) for trace in samples[:SAMPLES]],
-        manifest=json.dumps(manifest, indent=2, ensure_ascii=False, default=str) if manifest else "",
+        parts=list(_results(comparison, figures)),
     )
-    path.write_text(html, encoding="utf-8")
+    examples = Section(parts=[Part("Example answers", [ABOUT_SAMPLES], cards=shown)] if shown else [])
+    sections = [main, training_section(training or {}, manifest, list(comparison.rows[0].answer_shares)), examples]
+    metrics = shown_metrics(comparison, comparison.rows)
+    write_page(path, title, sections, manifest, comparison=comparison, metrics=metrics)
 
 
-def _difference_rows(comparison: Comparison) -> list[dict[str, str]]:
-    """Every paired difference as the text of its cells."""
-    labels = {metric.key: metric for metric in (*comparison.metrics, MEAN_RETURN)}
-    return [
-        {
-            "policy": one.policy,
-            "against": one.against,
-            "metric": labels[one.metric].label,
-            "gap": gap(labels[one.metric], one),
-            "p": f"{one.p_value:.3f}" if one.p_value == one.p_value else "-",
-        }
+def _description(comparison: Comparison) -> str:
+    facts = comparison.evaluation
+    tickers = f"{facts.tickers} tickers, " if facts.tickers else ""
+    unseen = "unseen " if comparison.unseen else ""
+    return (
+        f"{facts.market}: {tickers}{len(facts.dates)} {unseen}dates from {facts.dates[0]} to "
+        f"{facts.dates[-1]}, {facts.questions:,} questions to every policy."
+    )
+
+
+def _results(comparison: Comparison, figures: Sequence[tuple[str, str]]) -> Iterator[Part]:
+    rows, dates = comparison.rows, comparison.evaluation.dates
+    kinds = {row.policy: KINDS.get(row.kind, row.kind) for row in rows}
+    judged = [(f"{row.policy}\n{kinds[row.policy]}", tag(row.verdict), row.sentence) for row in rows]
+    yield Part("Verdicts", tables=[Table(("policy", "verdict", ""), judged)])
+    interval = f"[low, high]: {100 * comparison.level:g} % interval. A dash: not defined for this policy."
+    yield Part("All figures", [interval], tables=figure_tables(rows, shown_metrics(comparison, rows), kinds))
+    paired = (
+        "Over the same dates, which removes the luck that all policies share. p: two-sided, adjusted by Holm's method "
+        "for all differences that are judged together; a difference is claimed only where it is below "
+        f"{1 - comparison.level:.3g}."
+    )
+    yield Part("Paired differences", [paired], tables=[_differences(comparison)])
+    yield Part("Results", charts=[*_result_charts(comparison), *figures])
+    if classes := list(rows[0].answer_shares):
+        names = [name.replace("_", " ").lower() for name in classes]
+        shares = [(row.policy, *(f"{100 * row.answer_shares[name]:.1f}" for name in classes)) for row in rows]
+        drawn = [(row.policy, charts.answers_chart(row, dates)) for row in rows if row.kind in MODELS]
+        yield Part("Answers", tables=[Table(("policy, % of answers", *names), shares)])
+        yield Part("Answers over time", charts=drawn)
+
+
+def _differences(comparison: Comparison) -> Table:
+    metrics = {metric.key: metric for metric in (*comparison.metrics, MEAN_RETURN)}
+    rows = [
+        (
+            one.policy,
+            one.against,
+            metrics[one.metric].label,
+            gap(metrics[one.metric], one),
+            f"{one.p_value:.3f}" if one.p_value == one.p_value else "-",
+        )
         for row in comparison.rows
         for one in row.differences
     ]
+    return Table(("policy", "against", "figure", "difference", "p"), rows)
 
 
-def _result_charts(comparison: Comparison) -> Drawn:
+def _result_charts(comparison: Comparison) -> charts.Drawn:
     drawn = [
-        (_capital(metric.label), charts.interval_chart(comparison.rows, metric))
+        (metric.label[0].upper() + metric.label[1:], charts.interval_chart(comparison.rows, metric))
         for metric in shown_metrics(comparison, comparison.rows)
         if metric.aggregate == "share_of_oracle" or metric.key == comparison.primary
     ]
@@ -114,53 +145,29 @@ def _result_charts(comparison: Comparison) -> Drawn:
     return drawn
 
 
-def _training_charts(stage: str, steps: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Drawn:
-    """Of all that the stage recorded."""
-    names = dict.fromkeys(key for step in steps for key in step if key.startswith(COMPONENT_PREFIX))
-    components = {key: key.split("/")[1] for key in names if not key.endswith("/std")}
-    drawn = [
-        ("Loss", charts.training_chart(stage, steps, LOSS, "loss")),
-        (
-            "Reward by component",
-            charts.training_chart(stage, steps, {"reward": "all, weighted", **components}, "reward"),
-        ),
-        *(
-            (_capital(label), charts.training_chart(stage, steps, {key: label}, label))
-            for key, label in STABILITY.items()
-        ),
-        ("Answers", charts.training_answers_chart(stage, steps, classes)),
+def _card(trace: Trace, weights: Mapping[str, float]) -> Card:
+    rewards = [
+        f"{name} {'-' if value is None else f'{value:+.3f}'}"
+        + (" (weight 0, not trained on)" if weights and not weights.get(name) else "")
+        for name, value in trace.rewards.items()
     ]
-    return [(caption, svg) for caption, svg in drawn if svg]
+    return Card(trace, rewards, _outcome(trace))
 
 
-def _capital(label: str) -> str:
-    return label[0].upper() + label[1:]
-
-
-def _sample(trace: Trace) -> dict[str, Any]:
-    """A trace as the page shows it: the outcome, the question folded away, the answer, the rewards."""
-    texts = {
-        role: "\n\n".join(message["content"] for message in trace.messages if message["role"] == role)
-        for role in ("user", "assistant")
-    }
-    return {
-        "key": trace.key,
-        "policy": trace.policy,
-        "outcome": _outcome(trace),
-        "question": texts["user"],
-        "answer": texts["assistant"],
-        "error": trace.error,
-        "rewards": [(name, "-" if value is None else f"{value:+.3f}") for name, value in trace.rewards.items()],
-    }
-
-
-def _outcome(trace: Trace) -> str:
-    """Right or wrong by the value ``CORRECT``, where the task records one."""
+def _outcome(trace: Trace) -> Cell:
+    """The answer beside its label; without a label, what the task's value ``CORRECT`` says."""
+    mark = trace.metrics.get(CORRECT)
     if trace.stop == "parse_error":
-        return "unreadable"
-    if (mark := trace.metrics.get(CORRECT)) is None:
-        return "answered"
-    return "right" if mark > 0 else "wrong"
+        return "unreadable", "tag unreadable"
+    if trace.label is not None and trace.action is not None:
+        return f"label: {trace.label}; answer: {trace.action}", f"tag {_colour(trace.label == trace.action)}"
+    if mark is None:
+        return "answered", "tag"
+    return "counted as correct" if mark > 0 else "not counted as correct", f"tag {_colour(mark > 0)}"
+
+
+def _colour(equal: bool) -> str:
+    return "equal" if equal else "other"
 
 
 # from a run folder -------------------------------------------------------------------------------
@@ -172,11 +179,11 @@ def report_run(run_folder: Path, console: Console) -> Path:
     Raises:
         RunError: neither an evaluation nor a leaderboard has finished, or their files cannot be read.
     """
-    from tradeschool.evaluate.leaderboard.report import has_leaderboard
+    from tradeschool.evaluate.leaderboard.results import LEADERBOARD
 
-    if has_leaderboard(run_folder):
+    if stage_folders(run_folder, LEADERBOARD):
         return report_leaderboard(run_folder, console, tables=True)
-    evaluated = sorted((path.parent for path in run_folder.glob(f"*/{COMPARISON}")), key=_number)
+    evaluated = stage_folders(run_folder, COMPARISON)
     if not evaluated:
         raise RunError(_nothing_to_report(run_folder))
     return report_evaluation(run_folder, evaluated[-1], console)
@@ -205,13 +212,13 @@ def report_evaluation(run_folder: Path, folder: Path, console: Console) -> Path:
 
 def report_leaderboard(run_folder: Path, console: Console, *, tables: bool = False) -> Path:
     """The same for a run whose leaderboard has finished; ``tables`` prints its tables too."""
-    from tradeschool.evaluate.leaderboard.console import print_leaderboard, print_summary
+    from tradeschool.evaluate.leaderboard.console import print_ranked, print_summary
     from tradeschool.evaluate.leaderboard.report import write_run_report
 
     path = run_folder / REPORT
-    for section in write_run_report(run_folder, path, manifests.read(run_folder), training_metrics(run_folder)):
-        if tables and section.board:
-            print_leaderboard(console, section.board)
+    for board, section in write_run_report(run_folder, path, manifests.read(run_folder), training_metrics(run_folder)):
+        if tables:
+            print_ranked(console, board.name, board.ranked)
         print_summary(console, section.headline, section.warnings)
     return path
 
@@ -231,23 +238,18 @@ def _nothing_to_report(run_folder: Path) -> str:
     )
 
 
-def _number(folder: Path) -> int:
-    """The 10 of ``10-evaluate``."""
-    return int(folder.name.split("-")[0])
-
-
 def training_metrics(run_folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The metrics that every stage of a run recorded in training, by the stage's name, in order."""
     from tradeschool.train.logging import METRICS, read_metrics
 
-    folders = sorted((path.parent for path in run_folder.glob(f"*/{METRICS}")), key=_number)
+    folders = stage_folders(run_folder, METRICS)
     return {folder.name.partition("-")[2]: read_metrics(folder / METRICS) for folder in folders}
 
 
 def _samples(folder: Path, comparison: Comparison) -> list[Trace]:
-    """Answers of the last trained policy over all dates; half of them right, where the task says which are."""
-    trained = [row.policy for row in comparison.rows if row.kind == "trained"]
-    path = folder / f"traces-{trained[-1]}.jsonl" if trained else folder / "none"
+    """Answers of the last model over all dates; half of them right, where the task says which are."""
+    models = [row for row in comparison.rows if row.kind in MODELS]
+    path = folder / traces_name(models[-1].policy, models[-1].kind) if models else folder / "none"
     if not path.exists():
         return []
     traces = list(read_traces(path))

@@ -21,8 +21,9 @@ from tradeschool.env.market_data import MarketData
 from tradeschool.errors import RecipeError
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, remote_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.results import read_transcripts, traces_path
+from tradeschool.evaluate.leaderboard.results import traces_path
 from tradeschool.evaluate.leaderboard.run import LevelEnvs
+from tradeschool.evaluate.page import turns_of
 from tradeschool.models.load import ModelConfig
 from tradeschool.policies.remote_config import server_config
 from tradeschool.tasks.trade import TradeTask
@@ -84,7 +85,8 @@ def test_similar_names_have_traces_of_their_own(recipe: Any, tmp_path: Path) -> 
     assert traces_path(folder, "a-b").name == "traces-a-b.jsonl"
     for n, result in enumerate(found.results):
         assert result.agent == names[n]
-        assert {day.order for one in read_transcripts(folder, result) for day in one.days} == {f"HOLD {n}"}
+        traces = read_traces(traces_path(folder, result.agent))
+        assert {turn.answer for one in traces for turn in turns_of(one)} == {f"HOLD {n}"}
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +136,49 @@ def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, p
     assert result["identity"]["trained_on"][1] < min(result["starts"])
     saved = tmp_path / "mine.zip"
     PPO("MlpPolicy", envs_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
-    found = played(recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: mine}}]"), tmp_path / "out")
+    zips = recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: mine}}]")
+    found = played(zips, tmp_path / "out")
     assert "trust" in found[0].missing["mine 2"]
     assert plays[2:] == ["mine"]
+    before = saved.read_bytes()
+    PPO.load(saved, device="cpu").save(saved)
+    assert saved.read_bytes() != before
+    played(zips, tmp_path / "out")
+    assert plays[2:] == ["mine"], "the same agent, saved again, is not played again"
+
+
+OWN = """
+from tradeschool import Policy
+
+class Plain(Policy):
+    name, kind = "plain", "rule"
+
+    def generate(self, conversations, n=1):
+        return [["HOLD"] * n for _ in conversations]
+
+class Asks(Plain):
+    def __init__(self, task, n=3):
+        self.said = f"HOLD {task.config.form} {task.config.level} {task.config.facts} {n}"
+
+class HasDefaults(Plain):
+    def __init__(self, n=3):
+        self.said = n
+"""
+
+
+def test_a_policy_of_ones_own_is_constructed_with_the_task_or_with_nothing(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_agents.py").write_text(OWN, encoding="utf-8")
+    entries = [
+        f"{{policy: 'own_agents:{name}', form: table, facts: [rsi_14]}}" for name in ("Plain", "Asks", "HasDefaults")
+    ]
+    made = recipe(f"agents=[{', '.join(entries)}]")
+    (results,) = played(made, tmp_path / "out")
+    assert not results.missing
+    built: list[Any] = [spec.build(envs_of(made), lambda count: None) for spec in made.agents[2:]]
+    assert [one.said for one in built] == ["HOLD table Easy ['rsi_14'] 3", 3]
 
 
 def test_a_ppo_entry_may_name_the_facts_that_are_read(recipe: Any) -> None:

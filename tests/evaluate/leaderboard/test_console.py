@@ -8,7 +8,7 @@ from tradeschool.evaluate.leaderboard.console import (
     board_headline,
     board_warnings,
     episode_training_warnings,
-    print_leaderboard,
+    print_ranked,
     print_summary,
     run_headline,
 )
@@ -26,7 +26,7 @@ from tradeschool.evaluate.leaderboard.ranking import Leaderboard, difference, ve
     ],
 )
 def test_the_first_sentence_says_whether_grpo_beat_sft(sft: float, grpo: float, text: str) -> None:
-    first = run_headline(board(*rules(), model("untrained", -0.1), model("sft", sft), model("grpo", grpo)))[0]
+    first = run_headline(board(*rules(), model("base model (tiny)", -0.1), model("sft", sft), model("grpo", grpo)))[0]
     assert first.startswith(text)
     assert f"{grpo - sft:+.3f} [" in first
 
@@ -46,11 +46,44 @@ def test_one_block_of_dates_shows_nothing() -> None:
     assert "[" not in first
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 4, 5])
+def test_two_blocks_of_dates_show_nothing_and_have_no_intervals(blocks: int) -> None:
+    # 40 episodes of 4 days, which begin on every day of that many blocks of 8 days.
+    starts = [n % (2 * DAYS * blocks) for n in range(40)]
+    grades = [1.0 if n % 2 else 0.9 for n in range(40)]
+    gaining = model("grpo", grades=grades, starts=starts)
+    found = board(result("buy and hold", spread=0.0, starts=starts), model("sft", -0.2, starts=starts), gaining)
+    text = " ".join([*run_headline(found), *board_headline(found)])
+    verdicts = {one.agent: one.row.verdict for one in found.ranked}
+    if blocks < 5:
+        assert "[" not in text
+        assert "beat" not in text
+        assert "No agent is shown to be better" in text
+        assert verdicts == {"buy and hold": "reference", "sft": "too few dates", "grpo": "too few dates"}
+        assert "At least 5 blocks of 8 days" in board_warnings(found)[0]
+    else:
+        assert "grpo beat buy and hold" in text
+        assert verdicts["grpo"] == "better"
+
+
+def test_intervals_of_grades_and_their_differences_stay_inside_their_bounds() -> None:
+    starts = [2 * DAYS * n for n in range(6)]
+    wild = model("grpo", grades=[0.0, 1.0, 1.0, 0.0, 1.0, 1.0], starts=starts)
+    low = result("buy and hold", grades=[1.0, 0.0, 0.0, 0.5, 0.0, 0.0], starts=starts)
+    (one,) = (each for each in board(low, wild).ranked if each.agent == "grpo")
+    raw = wild.estimate(wild.grades).interval()
+    assert raw.high > 1
+    assert 0 < one.grade.low == raw.low < one.grade.value
+    assert one.grade.high == 1
+    assert one.difference
+    assert -1 <= one.difference.interval.low < one.difference.interval.high == 1
+
+
 def test_grpo_is_compared_with_the_model_it_was_trained_from() -> None:
     stages = (*TWO_STEPS[:1], {"stage": "grpo", "name": "grpo", "model": "base"})
-    results = (model("untrained", -0.2), model("sft"), model("grpo", -0.1))
+    results = (model("base model (tiny)", -0.2), model("sft"), model("grpo", -0.1))
     first = run_headline(board(*results, stages=stages))[0]
-    assert first.startswith("grpo beat untrained: grade 0.475 against 0.375")
+    assert first.startswith("grpo beat base model (tiny): grade 0.475 against 0.375")
 
 
 def test_a_pair_has_one_verdict_on_the_page() -> None:
@@ -65,8 +98,8 @@ def test_a_pair_has_one_verdict_on_the_page() -> None:
 
 
 def test_earlier_steps_follow() -> None:
-    lines = run_headline(board(model("untrained", -0.2), model("sft", -0.1), model("grpo")))
-    assert lines[1].startswith("sft beat untrained")
+    lines = run_headline(board(model("base model (tiny)", -0.2), model("sft", -0.1), model("grpo")))
+    assert lines[1].startswith("sft beat base model (tiny)")
     assert "+0.100 [+0.100, +0.100]" in lines[1]
 
 
@@ -82,13 +115,13 @@ def test_buy_and_hold_and_the_best_rule_are_named() -> None:
 
 def test_returns_are_in_percentage_points_of_the_same_episodes() -> None:
     last = run_headline(board(*rules(), model("grpo", 0.1, spread=0.0)))[-1]
-    for part in ("4 days", "+2.00%", "+1.00%", "+1.00 [+1.00, +1.00] percentage points, shown."):
+    for part in ("4 days", "+2.00%", "+1.00%", "+1.00 [+1.00, +1.00] percentage points."):
         assert part in last
 
 
 def test_one_model_alone_is_compared_with_the_rules() -> None:
-    lines = run_headline(board(*rules(macd=0.1), model("untrained", -0.1), stages=()))
-    assert lines[0].startswith("untrained did worse than buy and hold")
+    lines = run_headline(board(*rules(macd=0.1), model("base model (tiny)", -0.1), stages=()))
+    assert lines[0].startswith("base model (tiny) did worse than buy and hold")
     assert "-0.100" in lines[0]
 
 
@@ -177,9 +210,9 @@ def test_mostly_holding_is_a_collapse_only_if_nothing_is_traded() -> None:
 
 @pytest.mark.parametrize("warnings", [[], ["a warning of many words " * 9, "another"]])
 def test_the_terminal_shows_the_table_and_at_most_six_lines(warnings: list[str]) -> None:
-    found = board(*rules(macd=0.1, rsi=0.05), model("untrained", -0.2), model("sft"), model("grpo", 0.07))
+    found = board(*rules(macd=0.1, rsi=0.05), model("base model (tiny)", -0.2), model("sft"), model("grpo", 0.07))
     console = Console(record=True, width=80, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    print_leaderboard(console, found)
+    print_ranked(console, found.name, found.ranked)
     assert "grpo" in console.export_text()
     print_summary(console, run_headline(found), warnings)
     lines = console.export_text().splitlines()

@@ -37,7 +37,7 @@ def refused(tmp_path: Path, *sets: str, text: str = TEXT) -> str:
 def test_keys_have_defaults(tmp_path: Path) -> None:
     made = recipe(tmp_path)
     assert (made.name, made.seed, made.episodes, made.levels) == ("mine", 4, 300, ["Easy", "Medium", "Hard"])
-    assert made.markets["synthetic"] == {"source": "synthetic", "seed": 4, "tickers": 40, "days": 300, "edge": 0.3} | {
+    assert made.markets["synthetic"] == {"source": "synthetic", "seed": 0, "tickers": 40, "days": 300, "edge": 0.3} | {
         "start": "2010-01-04"
     }
     assert made.markets["calm"]["source"] == "synthetic"
@@ -169,3 +169,5 @@ def test_a_policy_of_the_users_own_plays(tmp_path: Path, monkeypatch: pytest.Mon
     assert (spec.name, spec.observation, spec.episodes) == ("Mine", "text", 5)
     assert spec.settings["class"] == "my_policies:Mine"
     assert "my_policies" in refused(tmp_path, "agents=[{policy: 'my_policies:Yours'}]")
+    text = refused(tmp_path, "agents=[{policy: 'tradeschool.policies.rules:Rule'}]")
+    assert "is a Rule, which answers single questions" in text

@@ -21,7 +21,8 @@ from tradeschool.config.recipe import read
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
 from tradeschool.evaluate.leaderboard.report import compare_episodes, write_index
-from tradeschool.evaluate.leaderboard.results import Transcript, traces_path
+from tradeschool.evaluate.leaderboard.results import traces_path
+from tradeschool.evaluate.page import turns_of
 from tradeschool.evaluate.report import report_leaderboard, report_run
 from tradeschool.trace import Trace, write_traces
 
@@ -75,11 +76,15 @@ def episodes(agent: str, better: float = 0.0, **changes: Any) -> list[Trace]:
 RESULTS = [
     *rules(macd=-0.1),
     result("ppo", -0.2, identity={"agent": "zip"}),
-    model("untrained", -0.3),
+    model("base model (tiny)", -0.3),
     model("sft", -0.1),
     model("grpo", 0.05),
 ]
-TRACES = {"untrained": episodes("untrained"), "sft": episodes("sft", 0.1), "grpo": episodes("grpo", 0.3)}
+TRACES = {
+    "base model (tiny)": episodes("base model (tiny)"),
+    "sft": episodes("sft", 0.1),
+    "grpo": episodes("grpo", 0.3),
+}
 
 
 @pytest.fixture
@@ -123,10 +128,11 @@ def test_the_page_of_a_run_holds_all_its_parts(run: Path, drawn: None) -> None:
         "version 1.0.0",
         "hash cccccccccccccccc",
         "7 to 66",
+        "Training: grpo",
+        "9 optimizer steps.",
         "grpo thinks",
         "BUY 1",
-        "Largest gain of grpo over untrained: +0.30",
-        "Training: grpo",
+        "Largest gain of grpo over base model (tiny): +0.30",
     ):
         assert part in found.text, part
     for label in (
@@ -134,9 +140,8 @@ def test_the_page_of_a_run_holds_all_its_parts(run: Path, drawn: None) -> None:
         "grade minus that of buy and hold, same episodes: board by policy",
         "Mean equity, board",
         "reward during grpo",
-        "grade, 0 to 1 during grpo",
-        "Orders during grpo",
-        "KL divergence during grpo",
+        "Answers during grpo",
+        "KL to the reference during grpo",
     ):
         assert label in found.labels, label
 
@@ -181,17 +186,19 @@ def test_hostile_text_stays_text(tmp_path: Path, drawn: None) -> None:
 @pytest.mark.parametrize(
     ("results", "stages", "lead"),
     [
-        ([*rules(), model("untrained", -0.1), model("sft")], TWO_STEPS[:1], "sft beat untrained:"),
-        ([*rules(), model("untrained", -0.1)], (), "worse than buy and hold"),
+        ([*rules(), model("base model (tiny)", -0.1), model("sft")], TWO_STEPS[:1], "sft beat base model (tiny):"),
+        ([*rules(), model("base model (tiny)", -0.1)], (), "worse than buy and hold"),
         (rules(macd=-0.1), (), "No language model"),
     ],
     ids=["without grpo", "one model", "rules alone"],
 )
 def test_runs_with_less_have_a_page(results: Any, stages: Any, lead: str, tmp_path: Path) -> None:
-    found = page(run_folder(tmp_path / "run", results, {"untrained": episodes("untrained")}, stages=stages))
+    found = page(
+        run_folder(tmp_path / "run", results, {"base model (tiny)": episodes("base model (tiny)")}, stages=stages)
+    )
     assert lead in found.text
     assert "grpo" not in found.text
-    assert ("Best grade" in found.text) == any(one.agent == "untrained" for one in results)
+    assert ("Best grade" in found.text) == any(one.agent == "base model (tiny)" for one in results)
 
 
 # what cannot be read
@@ -314,7 +321,7 @@ def test_at_the_end_of_a_run_no_table_is_printed_twice(run: Path) -> None:
 
 
 def test_a_run_that_ends_in_a_leaderboard_has_a_report_in_the_end(tmp_path: Path) -> None:
-    stage = {"stage": "leaderboard", "name": "leaderboard", "episodes": 12, "rules": ["macd"], "untrained": False}
+    stage = {"stage": "leaderboard", "name": "leaderboard", "episodes": 12, "rules": ["macd"], "base": False}
     sets = ("market={source: synthetic, tickers: 3, days: 400}", f"stages=[{json.dumps(stage)}]")
     console = Console(record=True, width=200)
     folder = pipeline.run(read(EPISODES, sets), tmp_path / "run", console)
@@ -330,19 +337,15 @@ def test_a_run_that_ends_in_a_leaderboard_has_a_report_in_the_end(tmp_path: Path
 # episodes that are shown
 
 
-def transcripts(**traces: Sequence[Trace]) -> dict[str, list[Transcript]]:
-    return {name: [Transcript.of(one) for one in own] for name, own in traces.items()}
-
-
 def test_the_best_median_and_worst_episodes_are_shown() -> None:
-    found = compare_episodes(transcripts(**TRACES))
-    assert [[one.trace.key for one in own] for _, own in found] == [[f"Easy#{n}"] * 3 for n in (10, 5, 0)]
-    assert [one.trace.policy for one in found[0][1]] == ["untrained", "sft", "grpo"]
+    found = compare_episodes(TRACES)
+    assert [[one.key for one in own] for _, own in found] == [[f"Easy#{n}"] * 3 for n in (10, 5, 0)]
+    assert [one.policy for one in found[0][1]] == ["base model (tiny)", "sft", "grpo"]
 
 
 def test_only_episodes_that_all_played_are_shown() -> None:
-    ((_, own),) = compare_episodes(transcripts(a=TRACES["sft"][:1], b=TRACES["grpo"]))
-    assert [one.trace.key for one in own] == ["Easy#0", "Easy#0"]
+    ((_, own),) = compare_episodes({"a": TRACES["sft"][:1], "b": TRACES["grpo"]})
+    assert [one.key for one in own] == ["Easy#0", "Easy#0"]
 
 
 @pytest.mark.parametrize(
@@ -357,8 +360,8 @@ def test_only_episodes_that_all_played_are_shown() -> None:
     ],
 )
 def test_an_answer_is_split_into_thought_and_order(answer: str, thought: str, order: str, name: str) -> None:
-    day = Transcript.of(trace("a", 0, 0.5, *[answer] * DAYS)).days[-1]
-    assert (day.thought, day.order, day.side) == (thought, order, name)
+    day = turns_of(trace("a", 0, 0.5, *[answer] * DAYS))[-1]
+    assert (day.thought, day.answer, day.style) == (thought, order, name)
     assert day.message == "day 3, RSI 30"
 
 
@@ -379,5 +382,5 @@ def test_other_benchmarks_are_shown_apart(recipe: Any, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     played(recipe(), folder)
     found = Page(write_index(folder, "mine", played(recipe("seed=5"), folder)))
-    assert "differs in: data, seed" in found.text
+    assert "differs in: seed" in found.text
     assert found.text.count("momentum") > 1

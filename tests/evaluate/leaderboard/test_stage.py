@@ -62,7 +62,8 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def config(**settings: Any) -> Config:
     return Config.model_validate(
-        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "rules": ["hold", "momentum"]} | settings
+        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "seed": 3, "rules": ["hold", "momentum"]}
+        | settings
     )
 
 
@@ -80,15 +81,15 @@ def rows(context: Context) -> dict[str, Any]:
 
 def test_rules_and_every_model_of_the_run_play_the_same_episodes(context: Context, models: list[str]) -> None:
     result = run(config(), with_weights(context, sft="HOLD", grpo="BUY 1"))
-    assert models == ["untrained", "sft", "grpo"]
+    assert models == ["base model (tiny)", "sft", "grpo"]
     found = rows(context)
-    assert set(found) == {"buy and hold", "hold", "momentum", "untrained", "sft", "grpo"}
+    assert set(found) == {"buy and hold", "hold", "momentum", "base model (tiny)", "sft", "grpo"}
     assert {row["metrics"]["episodes"]["value"] for row in found.values()} == {8}
     grades = {name: row["metrics"]["grade"] for name, row in found.items()}
     # An unreadable answer does nothing; buying all at once is the market.
-    assert grades["untrained"] == grades["sft"] == grades["hold"]
+    assert grades["base model (tiny)"] == grades["sft"] == grades["hold"]
     assert grades["grpo"] == grades["buy and hold"]
-    assert found["untrained"]["metrics"]["refused"]["value"] == 4
+    assert found["base model (tiny)"]["metrics"]["refused"]["value"] == 4
     assert result.summary["grade/grpo"] == pytest.approx(0.575)
     assert written(context)["benchmark"]["level"] == "custom"
     assert written(context)["benchmark"]["seed"] == 3
@@ -102,7 +103,9 @@ def test_every_model_is_compared_with_the_one_before_and_with_the_best_rule(
     pairs = [(one["policy"], one["against"]) for one in content["differences"]]
     best = content["best_rule"]["agent"]
     assert best in ("buy and hold", "hold", "momentum")
-    assert pairs == [("sft", "untrained"), ("grpo", "sft")] + [(name, best) for name in ("untrained", "sft", "grpo")]
+    assert pairs == [("sft", "base model (tiny)"), ("grpo", "sft")] + [
+        (name, best) for name in ("base model (tiny)", "sft", "grpo")
+    ]
     assert content["differences"][0]["verdict"] == "same"
     gain = content["differences"][1]
     means = {name: row["metrics"]["grade"]["value"] for name, row in rows(context).items()}
@@ -130,7 +133,7 @@ def test_the_best_rule_is_chosen_on_earlier_dates(
 ) -> None:
     """Prices fall on the test dates: holding nothing is best there, whatever was best before."""
     turned = turning(with_weights(context, grpo="BUY 1"), validation=validation, test=-0.05)
-    run(config(rules=["hold"], untrained=False), turned)
+    run(config(rules=["hold"], base=False), turned)
     content = written(turned)
     assert content["rows"][0]["policy"] == "hold"
     assert (content["best_rule"]["agent"], content["best_rule"]["split"]) == (best, "validation")
@@ -148,17 +151,17 @@ def test_the_best_rule_is_chosen_on_training_dates_if_no_others_are_earlier(
     context: Context, models: list[str]
 ) -> None:
     turned = turning(with_weights(context, grpo="BUY 1"), train=0.05, validation=-0.05)
-    run(config(rules=["hold"], untrained=False, split="validation"), turned)
+    run(config(rules=["hold"], base=False, split="validation"), turned)
     assert (written(turned)["best_rule"]["split"], written(turned)["best_rule"]["agent"]) == ("train", "buy and hold")
     assert isinstance(context.task, TradeTask)
     short = replace(context.task.split, validation_T=context.task.split.validation_T[:3])
     task = TradeTask(context.task.config, context.task.panel, short)
-    run(config(rules=["hold"], untrained=False), replace(with_weights(context, grpo="BUY 1"), task=task))
+    run(config(rules=["hold"], base=False), replace(with_weights(context, grpo="BUY 1"), task=task))
     assert written(context)["best_rule"]["split"] == "train"
 
 
 def test_differences_are_judged_together(context: Context, models: list[str]) -> None:
-    run(config(rules=["hold"], untrained=False), with_weights(context, a="HOLD", b="BUY 0.5", c="BUY 1"))
+    run(config(rules=["hold"], base=False), with_weights(context, a="HOLD", b="BUY 0.5", c="BUY 1"))
     results = {one.agent: one for one in ResultsStore(context.folder / "results.json").results}
     found = written(context)["differences"]
     alone = [difference(results[one["policy"]], results[one["against"]]) for one in found]
@@ -174,19 +177,19 @@ def test_differences_are_judged_together(context: Context, models: list[str]) ->
 
 
 def test_unusable_answers_are_reported(context: Context, models: list[str]) -> None:
-    result = run(config(untrained=False), with_weights(context, sft="gibberish"))
+    result = run(config(base=False), with_weights(context, sft="gibberish"))
     assert (result.summary["unread/sft"], result.summary["out_of_room/sft"]) == (1.0, 0.0)
     assert not any("hold" in name for name in result.summary if not name.startswith("grade/"))
     found = {name: row["metrics"] for name, row in rows(context).items()}
     assert (found["sft"]["unread"]["value"], found["sft"]["out_of_room"]["value"]) == (1.0, 0.0)
     assert "unread" not in found["hold"]
     text = context.console.export_text()
-    line = next(line for line in text.splitlines() if line.strip().startswith("sft"))
+    line = next(line for line in text.splitlines() if line.strip().startswith("sft "))
     assert "100.0" in line
 
 
 def test_traces_hold_whole_conversations_and_all_versions(context: Context, models: list[str]) -> None:
-    run(config(untrained=False), with_weights(context, grpo="BUY 1"))
+    run(config(base=False), with_weights(context, grpo="BUY 1"))
     traces = list(read_traces(traces_path(context.folder, "grpo")))
     assert [trace.key for trace in traces] == [f"custom#{seed}" for seed in range(3, 11)]
     assert [message["role"] for message in traces[0].messages] == ["system"] + ["user", "assistant"] * 4
@@ -208,7 +211,7 @@ def test_a_resumed_stage_asks_no_model_twice(
             run(config(), both)
     assert not (context.folder / "leaderboard.json").exists()
     run(config(), both)
-    assert models == ["untrained", "sft", "grpo"]
+    assert models == ["base model (tiny)", "sft", "grpo"]
     assert len(rows(context)) == 6
 
 
@@ -225,22 +228,22 @@ def test_a_model_that_is_interrupted_in_its_episodes_plays_them_again(
     with monkeypatch.context() as patch:
         patch.setattr(Scripted, "generate", cut)
         with pytest.raises(KeyboardInterrupt):
-            run(config(untrained=False), one)
+            run(config(base=False), one)
     assert not list(context.folder.glob("traces-*"))
-    run(config(untrained=False), one)
+    run(config(base=False), one)
     assert models == ["sft", "sft"]
     assert len(list(read_traces(traces_path(context.folder, "sft")))) == 8
 
 
 def test_models_are_chosen_by_name(context: Context, models: list[str]) -> None:
-    run(config(models=["grpo"], untrained=False), with_weights(context, sft="HOLD", grpo="BUY 1"))
+    run(config(models=["grpo"], base=False), with_weights(context, sft="HOLD", grpo="BUY 1"))
     assert models == ["grpo"]
     with pytest.raises(RecipeError, match="Did you mean 'grpo'"):
         run(config(models=["gpro"]), with_weights(context, grpo="HOLD"))
 
 
 def test_without_models_the_rules_play_alone(context: Context, models: list[str]) -> None:
-    run(config(untrained=False), context)
+    run(config(base=False), context)
     assert set(rows(context)) == {"buy and hold", "hold", "momentum"}
     assert written(context)["differences"] == []
     assert not list(context.folder.glob("traces-*"))
@@ -276,7 +279,7 @@ def test_a_real_language_model_plays(context: Context, tmp_path: Path) -> None:
     folder = tiny_models.folder(tmp_path / "tiny", max_position_embeddings=2048)
     real = replace(context, models={"sft": folder}, model=ModelConfig(base=str(folder)))
     run(config(rules=["hold"], episodes=3, max_new_tokens=5, batch_size=2), real)
-    assert set(rows(real)) == {"buy and hold", "hold", "untrained", "sft"}
+    assert set(rows(real)) == {"buy and hold", "hold", "base model (tiny)", "sft"}
     traces = list(read_traces(real.folder / "traces-sft.jsonl"))
     assert [len(trace.messages) for trace in traces] == [9, 9, 9]
     assert next(one["verdict"] for one in written(real)["differences"] if one["policy"] == "sft") == "same"
@@ -286,7 +289,7 @@ def test_unreadable_answers_and_exceeded_contexts_are_recorded(context: Context,
     narrow = tiny_models.folder(tmp_path / "narrow", max_position_embeddings=500)
     wide = tiny_models.folder(tmp_path / "wide", max_position_embeddings=2048)
     models = replace(context, models={"narrow": narrow, "wide": wide}, model=ModelConfig(base=str(wide)))
-    run(config(rules=["hold"], episodes=2, max_new_tokens=5, untrained=False), models)
+    run(config(rules=["hold"], episodes=2, max_new_tokens=5, base=False), models)
     figures = {one.agent: one.figures for one in ResultsStore(context.folder / "results.json").results}
     assert figures["narrow"] == {"unread": 1.0, "out_of_room": 1.0}
     assert figures["wide"] == {"unread": 1.0, "out_of_room": 0.0}

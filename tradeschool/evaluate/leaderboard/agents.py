@@ -1,8 +1,6 @@
 """Agents that a leaderboard plays: what identifies each one, and how it is built for a market and a level."""
 
 import dataclasses
-import functools
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,11 @@ import tradeschool
 from tradeschool.env.render import FACTS, Form
 from tradeschool.env.strategies import Agent, make_strategy
 from tradeschool.env.trading_env import TradingEnv
-from tradeschool.errors import RunError
-from tradeschool.evaluate.comparison import UNTRAINED
+from tradeschool.errors import RecipeError, RunError
 from tradeschool.models.fingerprint import fingerprint, fingerprint_now
 from tradeschool.models.load import ModelConfig
-from tradeschool.policies.base import Policy
+from tradeschool.policies.base import Kind, Policy, make_policy
+from tradeschool.policies.rules import Rule
 from tradeschool.tasks.base import SplitName
 from tradeschool.tasks.trade import TradeTask
 
@@ -36,6 +34,9 @@ class EnvFactory(Protocol):
 
     def env(self, split: SplitName, observation: Observation) -> TradingEnv:
         """The environment on the dates of a split."""
+
+    def task(self, form: Form, facts: Sequence[str]) -> TradeTask:
+        """The task that asks for an answer every day, with days written so."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,12 @@ def zip_agent(name: str, path: Path, *, trust: bool = False) -> AgentSpec:
 
         return load_agent(path, trust=trust, name=name)
 
-    digest = hashlib.sha256(zip_path(path).read_bytes()).hexdigest()[:16]
-    return AgentSpec(name, {"agent": "zip", "sha256": digest}, build)
+    def weights() -> dict[str, Any]:
+        from tradeschool.policies.numeric import agent_hash
+
+        return {"sha256": agent_hash(zip_path(path))}
+
+    return AgentSpec(name, {"agent": "zip"}, build, weights=weights)
 
 
 def zip_path(path: Path) -> Path:
@@ -138,42 +143,49 @@ def model_agent(
     facts: Sequence[str] = FACTS,
     max_new_tokens: int = 64,
     temperature: float = 0.0,
+    kind: Kind = "base",
 ) -> AgentSpec:
     """A language model, identified by the content of its folder ``source``, or its commit on the Hub.
 
-    ``config`` says how it is loaded. At ``temperature`` 0 it takes the most likely token at every step.
+    ``config`` says how it is loaded. At ``temperature`` 0 it takes the most likely token at every step. ``kind`` is
+    "trained" for a model that the run has trained.
     """
     sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
 
     def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
         from tradeschool.policies.language import LanguagePolicy
 
-        model, tokenizer = _load(source, json.dumps(fingerprint(source)), config.model_dump_json())
-        return LanguagePolicy(
-            model, tokenizer, name=name, kind="untrained" if name == UNTRAINED else "trained", **sampling
-        )
+        model, tokenizer = _load_once(source, json.dumps(fingerprint(source)), config.model_dump_json())
+        return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    settings = {"agent": "model", **loading, "form": form, "facts": [*facts], **sampling}
+    settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], **sampling}
     return AgentSpec(
         name, settings, build, "text", form, facts, batch=batch, weights=lambda: {"weights": fingerprint(source)}
     )
 
 
-@functools.lru_cache(maxsize=1)
-def _load(source: str, weights: str, config: str) -> tuple[Any, Any]:
+_kept: dict[tuple[str, str, str], tuple[Any, Any]] = {}
+"""The model that was loaded last."""
+
+
+def _load_once(source: str, weights: str, config: str) -> tuple[Any, Any]:
     """Load a model and keep it, since the levels of a market play the same one in turn."""
     from tradeschool.models.load import load
 
-    loaded = load(source, ModelConfig.model_validate_json(config))
-    if (now := json.dumps(fingerprint_now(source))) != weights:
-        raise RunError(f"{source} changed while it was loaded, from {weights} to {now}. Run again.")
-    return loaded
+    key = (source, weights, config)
+    if key not in _kept:
+        unload()  # first, as two models may not fit on a GPU
+        loaded = load(source, ModelConfig.model_validate_json(config))
+        if (now := json.dumps(fingerprint_now(source))) != weights:
+            raise RunError(f"{source} changed while it was loaded, from {weights} to {now}. Run again.")
+        _kept[key] = loaded
+    return _kept[key]
 
 
 def unload() -> None:
     """Release the model that is kept loaded."""
-    _load.cache_clear()
+    _kept.clear()
 
 
 def remote_agent(name: str, config: "ServerConfig", form: Form, facts: Sequence[str]) -> AgentSpec:
@@ -195,13 +207,22 @@ def remote_agent(name: str, config: "ServerConfig", form: Form, facts: Sequence[
 
 
 def policy_agent(name: str, path: str, form: Form, facts: Sequence[str]) -> AgentSpec:
-    """A policy of the user's own, ``package.module:Class``, which is created without arguments.
+    """A policy of the user's own, ``package.module:Class``, constructed with the trade task or with nothing.
 
     Raises:
-        RecipeError: there is no such class, or it is not a policy.
+        RecipeError: there is no such class, it is not a policy, or it is a rule, which answers single questions.
     """
     from tradeschool.config.check import load_class
 
     policy_class = load_class(path, Policy, "path")  # type: ignore[type-abstract]
+    if issubclass(policy_class, Rule):
+        raise RecipeError(
+            f"path: {path} is a Rule, which answers single questions, but a leaderboard plays episodes. Derive it from "
+            "Policy, or use a rule of env/strategies.py."
+        )
     settings = {"agent": "policy", "class": path, "form": form, "facts": [*facts]}
-    return AgentSpec(name, settings, lambda envs, on_progress: policy_class(), "text", form, facts)
+
+    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
+        return make_policy(policy_class, envs.task(form, facts))
+
+    return AgentSpec(name, settings, build, "text", form, facts)

@@ -17,20 +17,19 @@ from tradeschool.evaluate.diagnostics import training_warnings
 from tradeschool.evaluate.inference_cosine import BLOCK_EPISODES
 from tradeschool.evaluate.leaderboard.ranking import (
     FEWEST_BLOCKS,
+    FEWEST_JUDGED,
     NO_DIFFERENCE,
     REFERENCE,
     Leaderboard,
     RankedResult,
+    interval_of,
     overview,
     rank,
     shown_metrics,
     verdict_of,
 )
-from tradeschool.evaluate.leaderboard.results import PARTS, AgentResult, LevelResults
+from tradeschool.evaluate.leaderboard.results import AgentResult, LevelResults
 
-COLUMNS = ("grade", "difference", "return", "episodes", "unread", "out_of_room", "refused", *PARTS)
-"""By importance: a narrow console leaves out the last ones."""
-WITH_INTERVAL = ("difference", "grade")
 CAPTION = f"difference: to {REFERENCE}, paired; [low, high]: 95% interval; verdict: at 5% for all rows together"
 MOST_UNREAD = 0.01
 """Share of unreadable answers above which a warning is given."""
@@ -51,7 +50,7 @@ def run_headline(board: Leaderboard) -> list[str]:
         numeric = [one.agent for one in board.ranked if one.result.kind == "numeric"]
         return lines + [line for agent in numeric for line in _against_rules(board, agent)]
     last = board.steps[-1].name
-    gains = [gain for step in reversed(board.steps) if (gain := board.gain(step))]
+    gains = [gain for step in reversed(board.steps) if (gain := board.against(step.name, step.start))]
     return [_sentence(board, gain) for gain in gains] + _against_rules(board, last) + _returns(board, last)
 
 
@@ -92,11 +91,11 @@ def _returns(board: Leaderboard, name: str) -> list[str]:
     result, base = board.result(name), board.reference
     if result is None or base is None:
         return []
-    gap = (result.estimate(result.returns) - base.estimate(base.returns)).interval()
-    shown = "shown" if gap.excludes_zero else "not shown"
+    # No verdict: those of grades are adjusted for their number, and this would be one more.
+    gap = interval_of(result.estimate(result.returns) - base.estimate(base.returns))
     return [
         f"{name} returned {np.mean(result.returns):+.2%} per episode of {result.benchmark.days} days after costs, "
-        f"{REFERENCE} {np.mean(base.returns):+.2%}: {signed(gap, 2, 100)} percentage points, {shown}."
+        f"{REFERENCE} {np.mean(base.returns):+.2%}: {signed(gap, 2, 100)} percentage points."
     ]
 
 
@@ -109,7 +108,11 @@ def board_warnings(board: Leaderboard) -> list[str]:
     found = [line for result in trained for line in _about(result, board.reference)]
     differences, first = board.differences(), board.ranked[0].result
     if any(math.isnan(one.p_value) for one in differences):
-        found.insert(0, "The episodes begin on too few dates for intervals: nothing is shown here. Use more dates.")
+        found.insert(
+            0,
+            f"The episodes begin on too few dates for intervals: nothing is shown here. At least {FEWEST_JUDGED} "
+            f"blocks of {BLOCK_EPISODES * first.benchmark.days} days are needed. Use more dates.",
+        )
     elif first.blocks < FEWEST_BLOCKS:
         found.insert(
             0,
@@ -196,13 +199,9 @@ def print_ranked(console: Console, heading: str, ranked: Sequence[RankedResult])
     benchmark = ranked[0].result.benchmark
     stocks = "1 stock" if benchmark.tickers == 1 else f"{benchmark.tickers} stocks"
     title = f"{heading}: {stocks}, {benchmark.days} days, within {benchmark.first} to {benchmark.last}"
-    metrics = [metric for key in COLUMNS for metric in shown_metrics(ranked) if metric.key == key]
-    console.print(fitting_table(title, CAPTION, metrics, [("", one.row) for one in ranked], console, WITH_INTERVAL))
-
-
-def print_leaderboard(console: Console, board: Leaderboard) -> None:
-    """The table of a run's leaderboard."""
-    print_ranked(console, board.name, board.ranked)
+    metrics = [metric for metric in shown_metrics(ranked) if metric.terminal != "no"]
+    rows, with_interval = [("", one.row) for one in ranked], ("difference", "grade")
+    console.print(fitting_table(title, CAPTION, metrics, rows, console, with_interval))
 
 
 def print_summary(console: Console, headline: Sequence[str], warnings: Sequence[str]) -> None:

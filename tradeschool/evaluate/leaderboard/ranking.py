@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tradeschool.errors import RunError
-from tradeschool.evaluate.comparison import UNTRAINED, Difference, Interval, Row, Verdict
+from tradeschool.evaluate.comparison import Difference, Interval, Row, Verdict
 from tradeschool.evaluate.inference import holm
-from tradeschool.evaluate.inference_cosine import LEVEL, episodes_needed
-from tradeschool.evaluate.leaderboard.results import AgentResult
+from tradeschool.evaluate.inference_cosine import LEVEL, CosineEstimate, episodes_needed
+from tradeschool.evaluate.leaderboard.results import AgentResult, blocks
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
+from tradeschool.train.stage import BASE, base_row
 
 REFERENCE = "buy and hold"
 CLAIMS = (0.02, 0.05)
@@ -22,33 +23,29 @@ CLAIMS = (0.02, 0.05)
 UNUSED_ANSWERS = ("unread", "out_of_room")
 """Figures of a language model: share of answers that could not be read, and of episodes that exceeded its context."""
 NO_DIFFERENCE = 1e-9
-FEWEST_BLOCKS = 10
-"""With fewer blocks of dates an interval is rough, however many episodes there are."""
+FEWEST_BLOCKS, FEWEST_JUDGED = 10, 5
+"""With fewer blocks of dates intervals are rough, however many episodes there are; and nothing is said at all."""
+GRADE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+"""Bounds, at which intervals are cut."""
 
 METRICS = (
-    Metric(key="grade", label="grade", meaning="mean grade of an episode, 0 to 1", primary=True),
+    Metric("grade", "grade", "mean grade of an episode, 0 to 1", primary=True, terminal="interval"),
+    Metric("difference", "difference", f"grade minus that of {REFERENCE}, same episodes", terminal="interval"),
+    Metric("return", "return %", "mean return of an episode after costs", 2, 100),
+    Metric("episodes", "episodes", "episodes played", 0),
+    Metric("unread", "unreadable %", "unreadable answers", 1, 100, better="lower"),
+    Metric("out_of_room", "cut short %", "episodes that exceeded the context", 1, 100, better="lower"),
+    Metric("refused", "refused", "refused orders per episode", 1, better="lower"),
+    Metric("risk", "risk", "risk-adjusted return (a Sharpe ratio), relative to the market's", 2),
+    Metric("pnl", "P&L", "return after costs, relative to the market's", 2),
+    Metric("drawdown", "drawdown", "largest fall from a peak, relative to the market's", 2),
+    Metric("activity", "activity", "capital at work, to the extent that it earned", 2),
     Metric(
-        key="risk", label="risk", meaning="risk-adjusted return (a Sharpe ratio), relative to the market's", digits=2
+        "excess_return", "excess return %", f"return minus that of {REFERENCE}, same episodes", 2, 100, terminal="no"
     ),
-    Metric(key="pnl", label="P&L", meaning="return after costs, relative to the market's", digits=2),
-    Metric(key="drawdown", label="drawdown", meaning="largest fall from a peak, relative to the market's", digits=2),
-    Metric(key="activity", label="activity", meaning="capital at work, to the extent that it earned", digits=2),
-    Metric(key="difference", label="difference", meaning=f"grade minus that of {REFERENCE}, same episodes"),
-    Metric(key="return", label="return %", meaning="mean return of an episode after costs", digits=2, scale=100),
-    Metric(
-        key="excess_return",
-        label="excess return %",
-        meaning=f"return minus that of {REFERENCE}, same episodes",
-        digits=2,
-        scale=100,
-    ),
-    Metric(key="refused", label="refused", meaning="refused orders per episode", digits=1, better="lower"),
-    Metric(key="unread", label="unreadable %", meaning="unreadable answers", digits=1, scale=100, better="lower"),
-    Metric(key="out_of_room", label="cut short %", meaning="episodes that exceeded the context", digits=1, scale=100),
-    Metric(key="bankrupt", label="bankrupt", meaning="episodes that ended in bankruptcy", digits=0, better="lower"),
-    Metric(key="episodes", label="episodes", meaning="episodes played", digits=0),
+    Metric("bankrupt", "bankrupt", "episodes that ended in bankruptcy", 0, better="lower", terminal="no"),
 )
-"""The grade's parts have the names of ``env.grading.WEIGHTS``."""
+"""By importance. The grade's parts have the names of ``env.grading.WEIGHTS``."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,14 @@ class RankedResult:
         return dataclasses.replace(self, row=self.row.model_copy(update=update))
 
 
+def interval_of(estimate: CosineEstimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
+    """The interval inside the bounds of what it is about; only the value where the dates are too few."""
+    found, (low, high) = estimate.interval(), bounds
+    if blocks(estimate.starts_B, estimate.days) < FEWEST_JUDGED or math.isnan(found.low):
+        return Interval(value=found.value)
+    return Interval(value=found.value, low=max(found.low, low), high=min(found.high, high))
+
+
 def difference(first: AgentResult, second: AgentResult) -> Difference:
     """The mean paired difference of grades, first minus second, on the episodes that both have.
 
@@ -95,7 +100,8 @@ def difference(first: AgentResult, second: AgentResult) -> Difference:
             "compared. Play both again with --again."
         )
     gain = first.estimate(first.grades) - second.estimate(second.grades)
-    interval, p_value = gain.interval(), gain.p_value
+    interval = interval_of(gain, DIFFERENCE)
+    p_value = math.nan if math.isnan(interval.low) else gain.p_value
     if np.abs(gain.values_B).max() < NO_DIFFERENCE:  # equal in every episode, which needs no inference
         interval, p_value = Interval(value=0.0, low=0.0, high=0.0), 1.0
     return Difference(policy=first.agent, against=second.agent, metric="grade", interval=interval, p_value=p_value)
@@ -154,10 +160,10 @@ def _row(result: AgentResult, base: AgentResult | None, gap: Difference | None) 
         **({"bankrupt": float(result.bankrupt)} if result.bankrupt else {}),
     }
     metrics = {name: Interval(value=value) for name, value in means.items()}
-    metrics["grade"] = result.estimate(result.grades).interval()
+    metrics["grade"] = interval_of(result.estimate(result.grades), GRADE)
     if gap and base:
         metrics["difference"] = gap.interval
-        metrics["excess_return"] = (result.estimate(result.returns) - base.estimate(base.returns)).interval()
+        metrics["excess_return"] = interval_of(result.estimate(result.returns) - base.estimate(base.returns))
     return Row(
         policy=result.agent,
         kind=_kind(result),
@@ -166,13 +172,15 @@ def _row(result: AgentResult, base: AgentResult | None, gap: Difference | None) 
         p_value=gap.p_value if gap else math.nan,
         metrics=metrics,
         differences=[gap] if gap else [],
+        equity_T=result.path,
     )
 
 
 def _kind(result: AgentResult) -> Kind:
     if result.kind == "rule":
         return "naive" if result.agent == REFERENCE else "rule"
-    return "untrained" if result.agent == UNTRAINED else "trained"
+    kind: Kind = result.identity.get("kind", "base" if result.kind == "language" else "trained")
+    return kind
 
 
 def reconciled(
@@ -219,11 +227,12 @@ class ModelStep:
 
 def lineage(recipe: Mapping[str, Any]) -> list[ModelStep]:
     """The language models of a resolved recipe in the order of training, the base model first."""
-    steps = [ModelStep(UNTRAINED)]
+    base = base_row(recipe["model"]["base"])
+    steps = [ModelStep(base)]
     for stage in recipe.get("stages", []):
         if stage["stage"] in ("sft", "grpo"):
             start = stage.get("model") or steps[-1].name
-            steps.append(ModelStep(stage["name"], UNTRAINED if start == "base" else start))
+            steps.append(ModelStep(stage["name"], base if start == BASE else start))
     return steps
 
 
@@ -305,13 +314,9 @@ class Leaderboard:
         """Buy and hold's result."""
         return self.result(REFERENCE)
 
-    def gain(self, step: ModelStep) -> Difference | None:
-        """A model against the one it was trained from; None where either did not play."""
-        return next((one for one in self.compared if (one.policy, one.against) == (step.name, step.start)), None)
-
-    def against(self, agent: str, rule: str) -> Difference | None:
-        """An agent against buy and hold or the best rule."""
-        return next((one for one in self.differences() if (one.policy, one.against) == (agent, rule)), None)
+    def against(self, agent: str, other: str) -> Difference | None:
+        """An agent against buy and hold, the best rule, or the model it was trained from; None where one is missing."""
+        return next((one for one in self.differences() if (one.policy, one.against) == (agent, other)), None)
 
     def differences(self) -> list[Difference]:
         """All differences: those compared, and every agent's to buy and hold."""

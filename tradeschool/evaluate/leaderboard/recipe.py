@@ -48,7 +48,7 @@ class Entry(BaseModel):
 
     agent: str
     name: str
-    episodes: int | None = Field(default=None, ge=1)
+    episodes: int | None = Field(default=None, ge=1, le=100_000)
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         """The agent; ``settings`` are the other keys of its entry, of a rule or a server."""
@@ -61,7 +61,7 @@ class PPOEntry(Entry):
     ``sb3`` holds arguments of its PPO class. ``facts`` are the market facts that its network reads, by default all.
     """
 
-    steps: int = Field(default=20_000, ge=1)
+    steps: int = Field(default=20_000, ge=1, le=1_000_000_000)
     seed: int = Field(default=0, ge=0, lt=2**32)
     envs: int = Field(default=ENVS, ge=1, le=100_000)
     facts: Facts | None = None
@@ -104,7 +104,7 @@ class ModelEntry(TextEntry):
     """
 
     source: str
-    max_new_tokens: int = Field(default=64, ge=1)
+    max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=1)
     dtype: str = "auto"
@@ -175,7 +175,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> LeaderboardRecipe:
     normalise_agents(document.get("agents"))
     draft.require(SECTIONS, ("name", "markets", "agents"), EXAMPLE)
     head = check(_Head, {key: document[key] for key in HEAD if key in document}, (), draft.problems)
-    markets = _markets(draft, head.seed if head else 0)
+    markets = _markets(draft)
     split = draft.section("split", SplitConfig)
     agents = _agents(draft)
     if draft.problems or head is None or split is None:
@@ -183,7 +183,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> LeaderboardRecipe:
     return LeaderboardRecipe(**head.model_dump(), markets=markets, split=split, agents=agents, notes=tuple(draft.notes))
 
 
-def _markets(draft: Draft, seed: int) -> dict[str, dict[str, Any]]:
+def _markets(draft: Draft) -> dict[str, dict[str, Any]]:
     sections = draft.document.get("markets", {})
     if not isinstance(sections, dict) or ("markets" in draft.document and not sections):
         draft.add(("markets",), f"is {sections!r}, but must be a mapping like {{synthetic: {{source: synthetic}}}}")
@@ -193,7 +193,7 @@ def _markets(draft: Draft, seed: int) -> dict[str, dict[str, Any]]:
         keys = ("markets", str(name))
         if not Draft.is_name(str(name)):
             draft.add(keys, "must be a file name: letters, digits, - and _, starting with a letter")
-        market = market_section(draft, section, keys, seed)
+        market = market_section(draft, section, keys)
         if market is not None:
             found[str(name)] = market
     return found

@@ -3,8 +3,7 @@
 import dataclasses
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RunError
 from tradeschool.evaluate.inference_cosine import BLOCK_EPISODES, CosineEstimate
 from tradeschool.manifest import replace_text
-from tradeschool.trace import Trace, read_traces
+from tradeschool.trace import Trace
 
 LEADERBOARD = "leaderboard.json"
 RESULTS = "results.json"
@@ -31,8 +30,6 @@ PARTS = tuple(WEIGHTS)
 DIGITS = 6
 """Decimals that are kept. Smaller differences count as none."""
 FORMAT = 2
-_THINKING = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
-_SPACES = re.compile(r"[ \t]*\n\s*")
 
 
 @dataclass(frozen=True)
@@ -128,8 +125,8 @@ class AgentResult:
 
     @property
     def blocks(self) -> int:
-        """Blocks of dates that the episodes begin in; a block is as long as two episodes."""
-        return len({start // (BLOCK_EPISODES * self.benchmark.days) for start in self.starts})
+        """Blocks of dates that the episodes begin in."""
+        return blocks(self.starts, self.benchmark.days)
 
     def estimate(self, values: Sequence[float]) -> CosineEstimate:
         """The mean of one value per episode, with its standard error."""
@@ -139,6 +136,11 @@ class AgentResult:
     def key(self) -> tuple[str, BenchmarkSpec, dict[str, Any]]:
         """Agent, benchmark and identity. A later result with the same key replaces it."""
         return self.agent, self.benchmark, self.identity
+
+
+def blocks(starts: Iterable[int], days: int) -> int:
+    """Blocks of dates that episodes of so many ``days`` begin in; a block is as long as two episodes."""
+    return len({start // (BLOCK_EPISODES * days) for start in starts})
 
 
 def result_of(
@@ -255,70 +257,6 @@ def episodes_to_traces(
         )
         for episode, record, graded in zip(episodes, records, grades(records), strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class Day:
-    """One day of an episode: the message, the reasoning, the order, and its ``side``: BUY, SELL, HOLD or unreadable."""
-
-    message: str
-    thought: str
-    order: str
-    side: str
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """An agent's episode. It has fewer ``days`` than the episode where the conversation exceeded the context."""
-
-    trace: Trace
-    rules: str
-    days: list[Day]
-
-    @classmethod
-    def of(cls, trace: Trace) -> "Transcript":
-        """A trace laid out day by day."""
-        rules, days, pending = "", [], []
-        for message in trace.messages:
-            role, content = message["role"], str(message["content"])
-            if role == "system":
-                rules += content
-            elif role == "user":
-                pending.append(content)
-            elif role == "assistant":
-                days.append(_day("\n".join(pending), content))
-                pending = []
-        return cls(trace, rules, days)
-
-    @property
-    def grade(self) -> float:
-        """The episode's total grade."""
-        return float(self.trace.metrics["grade"])
-
-
-def read_transcripts(folder: Path, result: AgentResult) -> list[Transcript]:
-    """The transcripts of a result in a leaderboard's folder.
-
-    Raises:
-        RunError: the file is missing, damaged, or of another agent.
-    """
-    path = traces_path(folder, result.agent)
-    try:
-        found = [Transcript.of(trace) for trace in read_traces(path)]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
-    own = identity_hash(result.identity)
-    if any(one.trace.versions.get("agent_hash", own) != own for one in found):
-        raise RunError(f"{path} is of another agent named {result.agent}.")
-    return found
-
-
-def _day(message: str, answer: str) -> Day:
-    found = _THINKING.fullmatch(answer)
-    thought, order = (found[1].strip(), found[2].strip()) if found else ("", answer.strip())
-    words = [piece.split()[0].upper() for piece in re.split(r"[;\n]", order) if piece.strip()]
-    side = next((name for name in ("BUY", "SELL", "HOLD") if name in words), "unreadable")
-    return Day(message, thought, _SPACES.sub("\n", order), side)
 
 
 @dataclass(frozen=True)

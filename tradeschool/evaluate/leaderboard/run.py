@@ -17,8 +17,9 @@ from tradeschool.env.config import LEVELS, EnvError
 from tradeschool.env.grading import Record
 from tradeschool.env.market_data import MarketData
 from tradeschool.env.play import play, record_conversation
+from tradeschool.env.render import Form
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
-from tradeschool.errors import RunError, TradeschoolError
+from tradeschool.errors import RunError, TradeschoolError, disk_error
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, Observation, OnProgress
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import (
@@ -32,9 +33,12 @@ from tradeschool.evaluate.leaderboard.results import (
 )
 from tradeschool.market.splits import Split
 from tradeschool.policies.base import Policy
+from tradeschool.progress import progress
 from tradeschool.rollout import run_episodes
-from tradeschool.run_folder import locked, plain_os_error
+from tradeschool.run_folder import locked
 from tradeschool.tasks.base import Example, SplitName
+from tradeschool.tasks.trade import TradeTask
+from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.trace import Trace, write_traces
 
 FOLDER = Path("leaderboards")
@@ -97,7 +101,8 @@ class EvalRun:
     def _progress(self, spec: AgentSpec, episodes: int) -> Iterator[OnProgress]:
         """A bar for the answers of an agent that reads text, or the steps of one that learns."""
         total = self.benchmark.days * episodes if spec.observation == "text" else spec.settings.get("steps", 0)
-        shown = self.bar.add_task(spec.name, total=total, figures="", visible=bool(total))
+        unit = "answers" if spec.observation == "text" else "steps"
+        shown = self.bar.add_task(spec.name, total=total, unit=unit, figures="", visible=bool(total))
         try:
             yield lambda count: self.bar.advance(shown, count)
         finally:
@@ -146,6 +151,11 @@ class LevelEnvs:
         """The environment on the dates of a split; EnvError where no episode of the level fits."""
         return TradingEnv(self.data, rows=self.split.ends(split), observation=observation, **LEVELS[self.level])
 
+    def task(self, form: Form, facts: Sequence[str]) -> TradeTask:
+        """The task of the level, for policies of the user's own. Nothing is imitated on a leaderboard."""
+        config = TradeConfig(level=self.level, form=form, facts=[*facts], demonstrators=["hold"])
+        return TradeTask(config, self.data.panel, self.split)
+
 
 def run_leaderboard(
     recipe: LeaderboardRecipe, folder: Path, console: Console, *, again: bool = False
@@ -155,8 +165,6 @@ def run_leaderboard(
     Raises:
         TradeschoolError: a market cannot be read, or the folder cannot be written.
     """
-    from tradeschool.train.logging import progress
-
     for note in recipe.notes:
         console.print(Text(f"Note: {note}."))
     try:
@@ -164,7 +172,7 @@ def run_leaderboard(
         with locked(folder), progress(console) as bar:
             return list(_run_markets(recipe, folder, bar, again))
     except OSError as error:
-        raise plain_os_error(error, folder) or RunError(f"{folder}: {error.strerror}.") from error
+        raise disk_error(error, folder) or RunError(f"{folder}: {error.strerror}.") from error
 
 
 def _run_markets(recipe: LeaderboardRecipe, folder: Path, bar: Progress, again: bool) -> Iterator[LevelResults]:
@@ -202,7 +210,7 @@ def _run_level(
         try:
             results.append(eval_run.play(spec, again))
         except Exception as error:  # an agent may fail in any way, and the others are still to be played
-            if full := plain_os_error(error, folder):
+            if full := disk_error(error, folder):
                 raise full from error
             known = isinstance(error, TradeschoolError)
             missing[spec.name] = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")

@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from tradeschool.env.config import EnvError
 from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.comparison import UNTRAINED
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, model_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.ranking import (
     REFERENCE,
@@ -32,11 +31,13 @@ from tradeschool.evaluate.leaderboard.results import (
 )
 from tradeschool.evaluate.leaderboard.run import EvalRun
 from tradeschool.manifest import replace_text
-from tradeschool.models.load import base_source
+from tradeschool.models.load import TRIED, base_source, refuse_too_long
+from tradeschool.policies.base import Kind
+from tradeschool.progress import progress
 from tradeschool.tasks.base import SplitName, Task
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.trace import Trace, write_traces
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
 
 READS = ("language", "numeric")
 """Kinds of earlier stages that ``models:`` may name."""
@@ -45,19 +46,22 @@ EARLIER: dict[SplitName, tuple[SplitName, ...]] = {"test": ("validation", "train
 
 
 class Config(StageConfig):
-    """``episodes`` on ``split``, the same for all agents.
+    """``episodes`` on ``split``, the same for all agents: those of the seeds from ``seed`` on.
 
-    ``rules`` are rules by name and ``models`` are stages that trained a model; all by default. ``untrained`` adds the
-    base model. Buy and hold always plays. Every model is compared with the one before it and with the best rule, which
+    The recipe's ``seed`` does not change them, so that trainings with several seeds play the same episodes.
+
+    ``rules`` are rules by name and ``models`` are stages that trained a model; all by default. ``base`` adds the base
+    model. Buy and hold always plays. Every model is compared with the one before it and with the best rule, which
     is chosen on earlier dates: the best of several on the compared dates would be biased upwards.
     """
 
     split: Literal["test", "validation"] = "test"
-    episodes: int = Field(default=200, ge=2)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    episodes: int = Field(default=200, ge=2, le=100_000)
     rules: list[str] = Field(default_factory=lambda: [*STRATEGIES], validate_default=True)
     models: list[str] | None = None
-    untrained: bool = True
-    max_new_tokens: int = Field(default=64, ge=1)
+    base: bool = True
+    max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=64, ge=1)
 
     @field_validator("rules")
@@ -77,12 +81,17 @@ def check(config: Config, context: CheckContext) -> None:
         RecipeError: one of these.
     """
     task = _trade_task(config, context.task)
+    refuse_reserved(context, config.rules)
     try:
         task.env(config.split, "numeric")
-        if context.models or context.agents or config.untrained:
-            _earlier_benchmark(task, config.split, context.seed)
+        if context.models or context.agents or config.base:
+            _earlier_benchmark(task, config.split, config.seed)
     except EnvError as error:
         raise RecipeError(f"stages.{config.name}.split: {error}") from error
+    if context.models or config.base:
+        starts = task.examples(config.split)
+        prompts = [task.messages(example) for example in starts[:: len(starts) // TRIED + 1]]
+        refuse_too_long(f"stages.{config.name}.max_new_tokens", context.model, task, prompts, config.max_new_tokens)
 
 
 def _trade_task(config: Config, task: Task) -> TradeTask:
@@ -101,13 +110,12 @@ def run(config: Config, context: Context) -> Result:
         RecipeError: the task is not the trading task, or no stage trained a model of ``models``.
         EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
     """
-    from tradeschool.evaluate.leaderboard.console import print_leaderboard
-    from tradeschool.train.logging import progress
+    from tradeschool.evaluate.leaderboard.console import print_ranked
 
     task = _trade_task(config, context.task)
     rules = [rule_agent(name) for name in config.rules]
     numeric, models = _trained(config, context, task)
-    benchmark = BenchmarkSpec.of(task.env(config.split, "numeric"), context.seed)
+    benchmark = BenchmarkSpec.of(task.env(config.split, "numeric"), config.seed)
 
     def save(name: str, traces: list[Trace]) -> None:
         path = traces_path(context.folder, name)
@@ -129,9 +137,9 @@ def run(config: Config, context: Context) -> Result:
     before = ["", *(spec.name for spec in models)]
     steps = [ModelStep(spec.name, start) for spec, start in zip(models, before, strict=False)]
     name = config.name or config.stage
-    board = Leaderboard.of(name, results, steps or [ModelStep(UNTRAINED)], config.split, best_rule)
+    board = Leaderboard.of(name, results, steps or [ModelStep(base_row(context.model.base))], config.split, best_rule)
     write_outcome(context.folder / LEADERBOARD, board, benchmark, best_rule)
-    print_leaderboard(context.console, board)
+    print_ranked(context.console, board.name, board.ranked)
     return Result(summary=_summary(board))
 
 
@@ -157,10 +165,12 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
             )
     chosen = set(trained if config.models is None else config.models)
     numeric = [zip_agent(name, weights) for name, weights in context.agents.items() if name in chosen]
-    sources = {name: str(weights) for name, weights in context.models.items() if name in chosen}
-    if config.untrained:
+    sources: dict[str, tuple[str, Kind]] = {
+        name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen
+    }
+    if config.base:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
-        sources = {UNTRAINED: base, **sources}
+        sources = {base_row(context.model.base): (base, "base"), **sources}
     models = [
         model_agent(
             name,
@@ -170,8 +180,9 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
             form=task.config.form,
             facts=task.config.facts,
             max_new_tokens=config.max_new_tokens,
+            kind=kind,
         )
-        for name, source in sources.items()
+        for name, (source, kind) in sources.items()
     ]
     return numeric, models
 
