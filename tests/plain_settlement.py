@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, REFUSALS, Outcome
-from tradeschool.env.config import HOLD_BELOW, ExecutionParams
+from tradeschool.env.config import ExecutionParams
 from tradeschool.env.features import MAX_EQUITY, MAX_PERCENT, MAX_REFUSED
 from tradeschool.env.market_data import Episode
 from tradeschool.env.render import Observation, observation_text
@@ -189,9 +189,9 @@ class PlainEpisodeAccount:
         return (tuple if name == "fills" else list)(value) if isinstance(value, list) else value
 
     def trade_numbers(self, action: Any) -> None:
-        wanted = np.asarray(action, float).tolist()
-        invalid = [(abs(want) >= HOLD_BELOW and not -1.0 <= want <= 1.0) or want != want for want in wanted]
-        valid = [0.0 if bad or abs(want) < HOLD_BELOW else want for want, bad in zip(wanted, invalid, strict=True)]
+        wanted, smallest = np.asarray(action, float).tolist(), self.episode.config.smallest_order
+        invalid = [(abs(want) >= smallest and not -1.0 <= want <= 1.0) or want != want for want in wanted]
+        valid = [0.0 if bad or abs(want) < smallest else want for want, bad in zip(wanted, invalid, strict=True)]
         self.day += 1
         outcomes = settle(self._account, valid, day_of(self.episode, self.day), self._params)
         self.refused = sum(invalid) + sum(outcome.kind in REFUSALS for outcome in outcomes)

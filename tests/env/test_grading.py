@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from env_markets import by_hand, hostile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import market, scrambled_after
 from reference_agents import Oracle, play_text
@@ -22,19 +22,22 @@ from tradeschool.env.grading import (
     WEIGHTS,
     Grade,
     MarketPortfolio,
+    Record,
     grade,
     grade_paths,
     grades,
     market_portfolios,
+    totals,
     volatilities,
 )
 from tradeschool.env.market_data import Episode, MarketData
 from tradeschool.env.play import play
-from tradeschool.env.strategies import BuyAndHold, Random
+from tradeschool.env.strategies import STRATEGIES, BuyAndHold, Random, make_strategy
 from tradeschool.env.trading_env import TradingEnv
 
 HOSTILE = MarketData(hostile(0))
 SYNTHETIC = MarketData(market(tickers=12, days=260))
+CROWDED, CROWD = MarketData(hostile(0, stocks=40, rows=200)), MarketData(market(tickers=30, days=260))
 DAYS = 12
 
 
@@ -367,6 +370,55 @@ def test_the_market_pays_the_costs_and_takes_no_leverage_or_shorts() -> None:
     )
     np.testing.assert_allclose(dear[1:] / free[1:], 1 / (1.0005 * 1.0005))
     np.testing.assert_array_equal(dear, levered)
+
+
+@given(
+    leverage=st.sampled_from([1.0, 1.01, 1.5, 3.0, 5.0, 10.0]),
+    tickers=st.sampled_from([1, 2, 6, 10, 25]),
+    costs=st.tuples(st.sampled_from([0.0, 0.0005, 0.1]), st.sampled_from([0.0, 0.0005, 0.1])),
+    delisting_return=st.sampled_from([-1.0, -0.3, 0.0]),
+    others=st.fixed_dictionaries(
+        {
+            "short": st.booleans(),
+            "interest": st.sampled_from([-0.1, 0.0, 0.5]),
+            "ruin": st.sampled_from([0.0, 0.1]),
+            "volume_share": st.sampled_from([0.01, 0.1, 1.0]),
+            "cash": st.sampled_from([1e3, 1e5, 1e9]),
+        }
+    ),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_buy_and_hold_is_the_market_whatever_the_rules_allow(
+    leverage: float, tickers: int, costs: tuple[float, float], delisting_return: float, others: Any, seed: int
+) -> None:
+    commission, slippage = costs
+    rules = {"commission": commission, "slippage": slippage, "delisting_return": delisting_return, **others}
+    env = env_of(CROWDED, tickers=tickers, leverage=leverage, **rules)
+    records = play(BuyAndHold(), env, 6, seed=seed)
+    assert not any(record.terminated and record.equity_D[-1] for record in records)
+    for record in records:
+        np.testing.assert_allclose(record.equity_D, record.market.equity_D, rtol=1e-9, atol=1e-9 * env.config.cash)
+    assert sum(record.refused for record in records) == 0
+    own = [replace(record, equity_D=record.market.equity_D) for record in records]
+    np.testing.assert_allclose(totals(records), totals(own), rtol=0, atol=1e-9)
+
+
+def traded(records: list[Record]) -> float:
+    return float(sum(record.turnover_D.sum() for record in records))
+
+
+@pytest.mark.parametrize("tickers", [1, 10, 25])
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "random"])
+def test_leverage_that_is_allowed_changes_no_rule(name: str, tickers: int) -> None:
+    """Rules do not borrow, and their orders are not too small to be filled where buying power is large."""
+    plain = play(make_strategy(name), env_of(CROWD, tickers=tickers), 20)
+    for leverage in (1.01, 3.0, 5.0, 10.0):
+        levered = play(make_strategy(name), env_of(CROWD, tickers=tickers, leverage=leverage), 20)
+        for record, other in zip(plain, levered, strict=True):
+            np.testing.assert_allclose(other.equity_D, record.equity_D, rtol=2e-3)
+        assert traded(levered) == pytest.approx(traded(plain), rel=0.01)
+    assert (traded(plain) > 0) == (name != "hold")
 
 
 def test_the_market_loses_all_where_all_is_delisted_for_nothing() -> None:

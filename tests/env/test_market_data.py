@@ -94,7 +94,7 @@ def test_a_known_fact_never_equals_the_mark_for_unknown() -> None:
     known = facts[facts != UNKNOWN]
     assert known.min() >= LOWEST
     panel = ragged()
-    facts = market_facts(panel, MarketData(panel).close_TN)
+    facts = market_facts(panel)
     assert (facts[~panel.listed_TN][:, 1:] == UNKNOWN).all()
     assert np.isfinite(facts).all()
 

@@ -355,7 +355,8 @@ def test_messages_about_orders_are_in_the_day_s_message(form: Form) -> None:
     [
         ({"tickers": 1, "days": 20}, ("one stock for 20 days", "BUY FRACTION")),
         ({"tickers": 5, "days": 30}, ("5 stocks for 30 days", "BUY STOCK FRACTION", "SELL STOCK FRACTION")),
-        ({"tickers": 5, "days": 30, "short": True}, ("opens a short",)),
+        ({"tickers": 5, "days": 30, "short": True}, ("FRACTION of the cash", "opens a short")),
+        ({"tickers": 5, "days": 30, "leverage": 2.5}, ("FRACTION of the buying power (2.5 times the equity, less",)),
     ],
 )
 def test_the_first_message_has_the_rules_of_the_episode(rules: dict[str, Any], words: tuple[str, ...]) -> None:

@@ -123,11 +123,25 @@ def test_equal_weight_ends_at_equal_weights() -> None:
     np.testing.assert_allclose(shares, 12.5, atol=1.5)
 
 
-def test_buying_power_is_the_cash_and_more_with_leverage() -> None:
-    vector = observed({"share": 100.0}, {"share": 0.0}, cash=0.0)
+def test_rules_spend_the_equity_once_with_leverage_too() -> None:
     target = np.array([[np.nan, 0.5]])
-    assert orders_to(target, vector, state_of(2).config).tolist() == [[0, 0]]
-    assert orders_to(target, vector, state_of(2, leverage=2.0).config).tolist() == [[0, 0.5]]
+    for rules in ({}, {"leverage": 2.0}, {"short": True}):
+        vector = observed({"share": 100.0}, {"share": 0.0}, cash=0.0)
+        assert orders_to(target, vector, state_of(2, **rules).config).tolist() == [[0, 0]]
+    vector = observed({"share": 60.0}, {"share": 0.0}, cash=40.0)
+    assert orders_to(target, vector, state_of(2).config).tolist() == [[0, 1]]
+    # Twice the equity less 60 % is 1.4 of it: what is left of the equity, .4, is 2/7 of that.
+    assert orders_to(target, vector, state_of(2, leverage=2.0).config).tolist() == [[0, 0.2857]]
+
+
+def test_equal_weight_can_express_its_orders_at_any_leverage() -> None:
+    for stocks, leverage in ((10, 3.0), (25, 10.0), (1, 1.5)):
+        state = state_of(stocks, leverage=leverage)
+        given_orders = make_strategy("equal weight").act(observed(*[{}] * stocks), state)
+        np.testing.assert_allclose(given_orders, 1 / (stocks * leverage), rtol=2e-3)
+        assert (given_orders >= state.config.smallest_order).all()
+    record = play(make_strategy("equal weight"), env_of(10, leverage=3.0), 1)[0]
+    assert record.turnover_D[0] == pytest.approx(record.equity_D[0], rel=0.01)
 
 
 def test_hold_buy_and_hold_and_random() -> None:

@@ -234,7 +234,7 @@ def test_actions_of_another_shape_are_refused() -> None:
 
 def test_the_constants_of_the_kernel_are_those_of_the_observation() -> None:
     assert (vector_kernel.FACTS, vector_kernel.WIDTH) == (features.M, features.PER_STOCK)
-    params = vector_kernel.kernel_params(ExecutionParams.of(env_config(short=True, leverage=3.0)), 1e5)
+    params = vector_kernel.kernel_params(ExecutionParams.of(env_config(short=True, leverage=3.0)), 1e5, 0.05)
     places = {name: getattr(vector_kernel, name.upper()) for name in ExecutionParams._fields}
     assert places == {name: i for i, name in enumerate(ExecutionParams._fields)}
     assert params[vector_kernel.LEVERAGE] == 3.0

@@ -111,6 +111,22 @@ def test_adapters_have_the_fingerprint_of_their_base(checkpoint: Path, tmp_path:
         fingerprint(str(adapters))
 
 
+def test_equal_adapters_are_equal_wherever_their_base_lies(checkpoint: Path, tmp_path: Path) -> None:
+    """peft writes the absolute path of the base, and sets of names in an order that differs between processes."""
+    found = []
+    for number, names in enumerate((["q_proj", "v_proj"], ["v_proj", "q_proj"])):
+        base, adapters = tmp_path / f"base{number}", tmp_path / f"adapters{number}"
+        shutil.copytree(checkpoint, base)
+        adapters.mkdir()
+        settings = {"target_modules": names, "r": 4, "base_model_name_or_path": str(base)}
+        (adapters / "adapter_config.json").write_text(json.dumps(settings))
+        (adapters / "adapter_model.safetensors").write_bytes(b"weights")
+        found.append(fingerprint(str(adapters)))
+    assert found[0] == found[1]
+    (adapters / "adapter_config.json").write_text(json.dumps({**settings, "r": 8}))
+    assert fingerprint(str(adapters)) != found[0]
+
+
 # on the Hub, as its cache has it
 
 

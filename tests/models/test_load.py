@@ -83,7 +83,7 @@ def test_a_folder_in_the_hubs_layout_loads_and_answers(family: str, tmp_path: Pa
     assert model.config._attn_implementation == "eager"
     expected = tiny_models.model(family, vocabulary=model.config.vocab_size, eos_token_id=tokenizer.eos_token_id)
     torch.testing.assert_close(logits(model), logits(expected), atol=1e-6, rtol=1e-6)
-    policy = LanguagePolicy(model, tokenizer, name="x", kind="untrained", max_new_tokens=5)
+    policy = LanguagePolicy(model, tokenizer, name="x", kind="base", max_new_tokens=5)
     assert all(answer for (answer,) in policy.generate(prompts("RSI 2", "Momentum up. RSI 3")))
 
 
@@ -102,7 +102,7 @@ def test_a_tokenizer_without_a_chat_template_gets_a_plain_one(tmp_path: Path) ->
     whole = tokenizer.apply_chat_template([*question, {"role": "assistant", "content": "BUY"}], tokenize=False)
     assert asked == "RSI 2\n"
     assert whole == f"RSI 2\nBUY\n{tokenizer.eos_token}"
-    policy = LanguagePolicy(model, tokenizer, name="x", kind="untrained", max_new_tokens=3)
+    policy = LanguagePolicy(model, tokenizer, name="x", kind="base", max_new_tokens=3)
     assert len(policy.generate(prompts("RSI 2", "RSI"))) == 2
 
 

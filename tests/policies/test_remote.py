@@ -41,7 +41,7 @@ def test_answers_are_in_order_and_a_failure_is_an_empty_answer() -> None:
     with chat_server(servers.echo, servers.error(400, "no"), always=servers.echo) as server:
         policy = remote(server, concurrency=1)
         assert policy.generate(asked("q0", "q1", "q2")) == [["echo q0"], [""], ["echo q2"]]
-    assert (policy.name, policy.kind) == (MODEL, "untrained")
+    assert (policy.name, policy.kind) == (MODEL, "base")
     assert policy.client.usage.failures.total() == 1
 
 

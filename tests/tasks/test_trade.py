@@ -175,7 +175,9 @@ def classes(one: Demonstration) -> list[str]:
 
 
 @pytest.mark.parametrize("turns", [None, 3])
-@pytest.mark.parametrize("level", [{"level": "Easy"}, {"level": "Medium"}])
+@pytest.mark.parametrize(
+    "level", [{"level": "Easy"}, {"level": "Medium"}, {"level": "Medium", "env": {"leverage": 5.0}}]
+)
 def test_demonstrations_are_balanced_over_what_is_learned(level: dict[str, Any], turns: int | None) -> None:
     task = task_of(**level)
     found = task.demonstrations(120, 0, turns=turns)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tradeschool.env.market_data import MarketData
 
 KEYWORDS = ("synthetic", "sample")
-MAX_MESSAGES = 5
 
 
 def find_level(name: str) -> str:
@@ -43,7 +42,9 @@ def load_market(name: str, console: Console, level: str | None = None) -> "Marke
         TradeschoolError: the path does not exist, its files are invalid, or it has too few stocks.
     """
     from tradeschool.env.market_data import MarketData, synthetic_data
-    from tradeschool.market.load import load_prices, load_sample
+    from tradeschool.market.findings import note
+    from tradeschool.market.load import load_sample, read_prices
+    from tradeschool.market.prices.validate import Options
 
     if name == "synthetic":
         return synthetic_data()
@@ -57,12 +58,9 @@ def load_market(name: str, console: Console, level: str | None = None) -> "Marke
             f"--market {name}: there is no such file or folder.{did_you_mean(name, KEYWORDS)} "
             f"Give a path of prices, or one of: {', '.join(KEYWORDS)}."
         )
-    messages: list[str] = []
-    panel = load_prices(path, messages)
+    panel, findings = read_prices(path, Options())
     _check_stocks(name, len(panel.tickers), level)
-    more = len(messages) - MAX_MESSAGES
-    shown = messages[:MAX_MESSAGES] + [f"{more} more. See them all: tradeschool data check {name}"] * (more > 0)
-    for message in shown:
+    for message in note(findings, name):
         console.print(Text(f"Note: {message}"), soft_wrap=True)
     return MarketData(panel)
 

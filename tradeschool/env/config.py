@@ -16,7 +16,8 @@ from tradeschool.errors import TradeschoolError, did_you_mean
 from tradeschool.metrics import DAYS_A_YEAR
 
 HOLD_BELOW = 0.05
-"""Numbers closer to 0 than this mean HOLD, so that a policy with continuous actions can hold."""
+"""Numbers closer to 0 than this mean HOLD, so that a policy with continuous actions can hold. With leverage see
+:attr:`EnvConfig.smallest_order`."""
 
 LEVELS: dict[str, dict[str, Any]] = {
     "Easy": {"tickers": 1, "days": 20},
@@ -24,7 +25,7 @@ LEVELS: dict[str, dict[str, Any]] = {
     "Hard": {"tickers": 25, "days": 40},
 }
 """What each level sets. Every other setting is the default."""
-ENV_VERSION = "1.1.0"
+ENV_VERSION = "1.2.0"
 """Raised with every change of behaviour: major where results can no longer be compared, minor otherwise; patch for
 wording."""
 LEVEL_VERSIONS = {"Easy": "1.0.0", "Medium": "1.0.0", "Hard": "1.0.0"}
@@ -75,6 +76,15 @@ class EnvConfig(BaseModel):
     delisting_return: float = Field(default=-0.30, ge=-1, le=0)
     mask: bool = True
     observation: Literal["text", "numeric"] = "text"
+
+    @property
+    def smallest_order(self) -> float:
+        """Numbers closer to 0 than this mean HOLD: :data:`HOLD_BELOW` of the buying power.
+
+        With leverage it is that share of one stock's equal part of the equity. An equal part itself is 1 / (leverage x
+        stocks) of the buying power, which can be less than HOLD_BELOW.
+        """
+        return HOLD_BELOW if self.leverage == 1.0 else HOLD_BELOW / (self.leverage * self.tickers)
 
 
 def env_config(**settings: Any) -> EnvConfig:
@@ -155,8 +165,8 @@ class ExecutionParams(NamedTuple):
     min_power: float
 
     @classmethod
-    def of(cls, config: EnvConfig) -> "ExecutionParams":
-        """The parameters of a configuration."""
+    def of(cls, config: EnvConfig, bars_per_year: int = DAYS_A_YEAR) -> "ExecutionParams":
+        """The parameters of a configuration; interest is paid once for every bar."""
         up, down = 1.0 + config.slippage, 1.0 - config.slippage
         return cls(
             buy=up * (1.0 + config.commission),
@@ -167,7 +177,7 @@ class ExecutionParams(NamedTuple):
             leverage=config.leverage,
             short=config.short,
             cash_only=not config.short and config.leverage == 1.0,
-            interest=1.0 + config.interest / DAYS_A_YEAR,
+            interest=1.0 + config.interest / bars_per_year,
             delisting=1.0 + config.delisting_return,
             min_power=1e-6 * config.cash,
         )

@@ -107,14 +107,10 @@ def observation_space(config: EnvConfig, tickers: Sequence[str]) -> spaces.Space
     return spaces.Box(low, high, dtype=np.float32)
 
 
-def market_facts(panel: Panel, last_close_TN: Floats) -> NDArray[np.float32]:
+def market_facts(panel: Panel) -> NDArray[np.float32]:
     """The facts of the market. Row t uses bars up to row t alone.
 
-    Indicators restart after a day without a bar. Changes are relative to the last close, also where days are missing.
-
-    Args:
-        panel: the bars.
-        last_close_TN: the close, carried forward over days without a bar.
+    Indicators and changes count the stock's own bars. On a day without one nothing is known.
 
     Returns:
         [T, N, M] :data:`UNKNOWN` where a figure is not known, else within the bounds of :data:`MARKET`.
@@ -125,8 +121,8 @@ def market_facts(panel: Panel, last_close_TN: Floats) -> NDArray[np.float32]:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         columns: dict[str, Any] = {
-            "change_1": 100 * (close_TN / _before(last_close_TN, 1) - 1),
-            "change_5": 100 * (close_TN / _before(last_close_TN, 5) - 1),
+            "change_1": 100 * (close_TN / _close_before(panel, 1) - 1),
+            "change_5": 100 * (close_TN / _close_before(panel, 5) - 1),
             "rsi_14": found["rsi_14"],
             "macd_hist": 100 * found["macd_hist"] / close_TN,
             "from_sma_50": 100 * (close_TN / found["sma_50"] - 1),
@@ -142,7 +138,8 @@ def market_facts(panel: Panel, last_close_TN: Floats) -> NDArray[np.float32]:
     return facts_TNM
 
 
-def _before(values_TN: Floats, rows: int) -> Floats:
-    shifted_TN = np.full_like(values_TN, np.nan)
-    shifted_TN[rows:] = values_TN[:-rows]
-    return shifted_TN
+def _close_before(panel: Panel, bars: int) -> Floats:
+    close_BN = panel.own_bars.take(panel.close_TN)
+    before_BN = np.full_like(close_BN, np.nan)
+    before_BN[bars:] = close_BN[:-bars]
+    return panel.own_bars.put(before_BN)

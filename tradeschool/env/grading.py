@@ -37,6 +37,9 @@ AT_WORK = 10.0
 class MarketPortfolio:
     """Buy-and-hold of an episode's stocks in equal parts, at the same costs, without leverage or shorting.
 
+    The strategy ``buy and hold`` has the same equity whatever leverage the environment allows, unless it is ruined: the
+    market goes on after that.
+
     Attributes:
         equity_D: [D + 1] at the closes, the start first.
         volatility: standard deviation of the daily log return of the stocks in equal parts, known at the start.
@@ -213,7 +216,7 @@ def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:
         equity_DB[day] = np.where(gone_B, equity_DB[day - 1], info["equity"])
         gone_B |= terminated_B
         orders_BN = np.zeros_like(orders_BN)
-    cash_growth = math.log(ExecutionParams.of(first.config).interest)
+    cash_growth = math.log(ExecutionParams.of(first.config, first.data.panel.bars_per_year).interest)
     return [MarketPortfolio(equity_DB[:, b].copy(), *volatilities(one), cash_growth) for b, one in enumerate(episodes)]
 
 

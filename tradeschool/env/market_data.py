@@ -53,7 +53,7 @@ class MarketData:
         volume_TN = np.where(np.isnan(panel.volume_TN), np.inf, panel.volume_TN)
         self.volume_TN: Floats = np.where(self.traded_TN, volume_TN, 0.0)
         self.gone_TN = _gone(self.traded_TN)
-        self.facts_TNM = market_facts(panel, self.close_TN)
+        self.facts_TNM = market_facts(panel)
         self._words: dict[int, list[str]] = {}
 
     @property

@@ -119,10 +119,13 @@ def system_message(config: EnvConfig, form: Form = "text", facts: Sequence[str] 
     """The first message: what is traded, how orders are written, how the days are shown."""
     stocks = "one stock" if config.tickers == 1 else f"{config.tickers} stocks"
     where = "" if config.tickers == 1 else " STOCK"
+    power = "cash"
+    if config.leverage > 1.0:
+        power = f"buying power ({config.leverage:g} times the equity, less what is held)"
     short = " SELL without a holding opens a short." if config.short else ""
     rules = (
         f"Trade {stocks} for {config.days} days. Answer every day with orders, one a line: "
-        f"BUY{where} FRACTION of the cash, SELL{where} FRACTION of the holding, or HOLD.{short} "
+        f"BUY{where} FRACTION of the {power}, SELL{where} FRACTION of the holding, or HOLD.{short} "
         "Orders fill at the next open, with costs."
     )
     if form != "table":

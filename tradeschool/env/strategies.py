@@ -1,8 +1,12 @@
 """Agents that trade by rules, by name: baselines for every agent, and demonstrators that are worth imitating.
 
+Rules do not borrow: whatever leverage the environment allows, they invest the equity once, as the market of the grade
+does. ``random`` draws from all orders, and so uses the leverage.
+
 Dimensions: B episodes, N stocks, K figures of a stock (``features.PER_STOCK``), F figures of an observation.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -28,9 +32,9 @@ MAX_PARTS = int(1 / HOLD_BELOW)
 MAX_CLAUSES = 3
 """Stocks that a reason names: models learn reasons by heart, and every word costs tokens."""
 MIN_POWER = 0.01
-"""Share of the equity: smaller buying power is not worth an order."""
+"""Share of the equity: a smaller part that is not invested is not worth an order."""
 WHOLE = 0.98
-"""Buys for at least this share of the buying power are meant to take all of it."""
+"""Buys for at least this share of what is not invested are meant to take all of it."""
 AT = {fact.name: at for at, fact in enumerate((*MARKET, *HOLDING))}
 """Columns of a stock's figures."""
 _CASH = next(at for at, fact in enumerate(ACCOUNT) if fact.name == "cash") - G
@@ -98,10 +102,11 @@ def facts_of(observations_BF: Facts, stocks: int) -> Facts:
 
 
 def orders_to(target_BN: Floats, observations_BF: Facts, config: EnvConfig) -> Floats:
-    """Orders that lead from the holdings to target shares of the equity.
+    """Orders that lead from the holdings to target shares of the equity, of which no more than 1 is invested.
 
-    Buys are fractions of the buying power after sales. Orders below :data:`HOLD_BELOW` and buys without buying power
-    are left out. Where the buys are meant to take all of it, only their proportions matter.
+    Buys are fractions of the equity that is not invested after sales. Orders below :data:`HOLD_BELOW` are left out.
+    Where the buys are meant to take all of that equity, only their proportions matter. With leverage they are scaled to
+    fractions of the buying power, so that they spend the same money.
 
     Args:
         target_BN: shares of the equity; NaN leaves a stock as it is. So does a day without a bar.
@@ -109,7 +114,7 @@ def orders_to(target_BN: Floats, observations_BF: Facts, config: EnvConfig) -> F
         config: the rules.
 
     Returns:
-        [B, N] fractions, to two decimals.
+        [B, N] fractions, to :func:`decimals`.
     """
     facts_BNK = facts_of(observations_BF, target_BN.shape[1])
     held_BN = facts_BNK[..., AT["share"]].astype(float) / 100
@@ -117,22 +122,32 @@ def orders_to(target_BN: Floats, observations_BF: Facts, config: EnvConfig) -> F
     sold_BN = np.clip(-change_BN, 0.0, np.maximum(held_BN, 0.0))
     sales_BN = np.divide(sold_BN, held_BN, out=np.zeros_like(held_BN), where=sold_BN > 0)
     sold_BN = np.where(sales_BN >= HOLD_BELOW, sold_BN, 0.0)
-    power_B = _power(held_BN, observations_BF, config) + sold_BN.sum(axis=1)
-    wanted_BN = np.maximum(change_BN, 0.0) / np.maximum(power_B, MIN_POWER)[:, None]
+    free_B = _free(held_BN, observations_BF, config) + sold_BN.sum(axis=1)
+    wanted_BN = np.maximum(change_BN, 0.0) / np.maximum(free_B, MIN_POWER)[:, None]
     largest_B = np.maximum(wanted_BN.max(axis=1), HOLD_BELOW)
     buys_BN = np.where((wanted_BN.sum(axis=1) >= WHOLE)[:, None], wanted_BN / largest_B[:, None], wanted_BN)
-    buys_BN = np.where((power_B > MIN_POWER)[:, None], np.minimum(buys_BN, 1.0), 0.0)
-    orders_BN: Floats = np.round(buys_BN - sales_BN, 2)
-    return np.where(np.abs(orders_BN) < HOLD_BELOW, 0.0, orders_BN)
+    buys_BN = np.where((free_B > MIN_POWER)[:, None], np.minimum(buys_BN, 1.0), 0.0)
+    buys_BN, sales_BN = (np.where(np.round(part, 2) >= HOLD_BELOW, part, 0.0) for part in (buys_BN, sales_BN))
+    if config.leverage > 1.0:
+        free_B = np.maximum(free_B, 0.0)
+        part_B = free_B / (free_B + config.leverage - 1.0) / np.maximum(buys_BN.sum(axis=1), 1.0)
+        buys_BN = buys_BN * part_B[:, None]
+    orders_BN: Floats = np.round(buys_BN - sales_BN, decimals(config))
+    return np.where(np.abs(orders_BN) < config.smallest_order, 0.0, orders_BN)
 
 
-def _power(held_BN: Floats, observations_BF: Facts, config: EnvConfig) -> Floats:
-    """[B] buying power over equity."""
+def decimals(config: EnvConfig) -> int:
+    """Of a rule's orders: two; with leverage enough for a thousandth of an equal part of the equity."""
+    return 2 if config.leverage == 1.0 else 3 + math.ceil(math.log10(config.leverage * config.tickers))
+
+
+def _free(held_BN: Floats, observations_BF: Facts, config: EnvConfig) -> Floats:
+    """[B] the share of the equity that is not invested."""
     if config.leverage == 1.0 and not config.short:
-        power_B: Floats = observations_BF[:, _CASH].astype(float) / 100
-        return power_B
-    exposure_B: Floats = np.abs(held_BN).sum(axis=1)
-    return config.leverage - exposure_B
+        free_B: Floats = observations_BF[:, _CASH].astype(float) / 100
+        return free_B
+    invested_B: Floats = np.abs(held_BN).sum(axis=1)
+    return 1.0 - invested_B
 
 
 def _reason(clauses: Sequence[str], orders_N: Floats, otherwise: str) -> str:
@@ -156,12 +171,15 @@ class Hold:
 
 @checked_dataclass(frozen=True, config=STRICT)
 class BuyAndHold:
-    """All cash in equal parts on the first day, then nothing: the market."""
+    """The equity in equal parts on the first day, then nothing: the market of the grade, with or without leverage."""
 
     name: str = "buy and hold"
 
     def act(self, observations: Any, state: State) -> Floats:
-        return np.full((len(state.seeds), state.config.tickers), float(state.day == 0))
+        config = state.config
+        # Without leverage orders of 1 share the cash equally.
+        part = 1.0 if config.leverage == 1.0 else 1.0 / (config.leverage * config.tickers)
+        return np.full((len(state.seeds), config.tickers), part if state.day == 0 else 0.0)
 
     def why(self, facts_NK: Facts, orders_N: Floats, names: Sequence[str]) -> str:
         return "buy equal parts" if np.any(orders_N) else "keep holding"
@@ -169,7 +187,7 @@ class BuyAndHold:
 
 @checked_dataclass(frozen=True, config=STRICT)
 class Random:
-    """Numbers drawn uniformly from [-1, 1], fixed by ``seed`` and the episode's own seed."""
+    """Numbers drawn uniformly from [-1, 1], fixed by ``seed`` and the episode's own seed; leverage is used."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     name: str = "random"

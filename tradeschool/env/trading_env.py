@@ -8,7 +8,7 @@ import gymnasium
 
 from tradeschool.chat import Message, StepResult
 from tradeschool.env.broker import Account
-from tradeschool.env.config import HOLD_BELOW, EnvConfig, EnvError, ExecutionParams, env_config, versions
+from tradeschool.env.config import EnvConfig, EnvError, ExecutionParams, env_config, versions
 from tradeschool.env.features import action_space, observation_space
 from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
 from tradeschool.env.render import FACTS, Form, Observation, day_message, system_message
@@ -36,7 +36,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     With ``observation="text"`` a text: one order per line, or several separated by semicolons, after an optional
     ``<think>`` block: ``BUY|SELL|HOLD [TICKER] [fraction]``. With ``observation="numeric"`` a ``Box(-1, 1, (N,))``:
-    .05 or more is BUY that fraction, -.05 or less is SELL it, anything between is HOLD.
+    .05 or more is BUY that fraction, -.05 or less is SELL it, anything between is HOLD. With leverage .05 / (leverage x
+    N) takes the place of .05: an equal part of the equity is a small fraction of the buying power there.
 
     BUY spends a fraction of the buying power (the cash, if long-only without leverage), costs included. If the day's
     fractions sum to more than 1 they are divided by their sum. SELL sells a fraction of the holding. With
@@ -77,6 +78,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
+    * 1.2.0: with leverage, numbers smaller than .05 are orders, the first message states the buying power, and rules
+      (``env/strategies.py``) do not borrow. Without leverage nothing changes.
     * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of
       ruin that had lost nearly everything was rewarded every day for doing nothing.
     * 1.0.0: the first.
@@ -97,9 +100,10 @@ class TradingEnv(gymnasium.Env[Any, Any]):
             raise EnvError(f"render_mode '{render_mode}': use 'ansi', the observation as text, or None.")
         self.render_mode = render_mode
         self.data = as_market_data(panel)
-        self.params = ExecutionParams.of(self.config)
+        self.params = ExecutionParams.of(self.config, self.data.panel.bars_per_year)
         self._is_text = self.config.observation == "text"
-        self._factors = kernel_params(self.params, self.config.cash, MIN_FRACTION if self._is_text else HOLD_BELOW)
+        smallest = MIN_FRACTION if self._is_text else self.config.smallest_order
+        self._factors = kernel_params(self.params, self.config.cash, smallest)
         self.observation_space = observation_space(self.config, self.data.panel.tickers)
         self.action_space = action_space(self.config)
         self.rows = rows

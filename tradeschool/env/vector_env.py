@@ -74,7 +74,8 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._starts = self.data.start_rows(config, rows)
-        self._params = kernel_params(ExecutionParams.of(config), config.cash)
+        execution = ExecutionParams.of(config, self.data.panel.bars_per_year)
+        self._params = kernel_params(execution, config.cash, config.smallest_order)
         self._ruin = config.ruin * config.cash
         self._columns_BN = np.zeros((num_envs, config.tickers), np.int64)
         self._stocks_BN3 = np.zeros((num_envs, config.tickers, HELD))

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.env.config import HOLD_BELOW, ExecutionParams
+from tradeschool.env.config import ExecutionParams
 from tradeschool.env.features import MAX_EQUITY, MAX_PERCENT, MAX_REFUSED
 from tradeschool.market.panel import Floats
 
@@ -52,7 +52,7 @@ MIN_EQUITY = 1e-6
 """Share of the start that a smaller equity counts as in the reward, which stays finite."""
 
 
-def kernel_params(params: ExecutionParams, start_cash: float, min_order: float = HOLD_BELOW) -> Floats:
+def kernel_params(params: ExecutionParams, start_cash: float, min_order: float) -> Floats:
     """[19] the parameters as the compiled functions read them."""
     bounds = (MAX_PERCENT, MAX_EQUITY, MAX_REFUSED)
     spent = (params.buy, params.slipped_sell)

@@ -138,7 +138,8 @@ class BatchedChat:
         if self._warp is None:
             return logits_BV.argmax(-1)
         # The warpers look at scores alone; the token ids are part of their signature.
-        scores_BV = self._warp(torch.empty(len(logits_BV), 0, dtype=torch.long), logits_BV.float())
+        no_ids_B0 = torch.empty(len(logits_BV), 0, dtype=torch.long, device=logits_BV.device)
+        scores_BV = self._warp(no_ids_B0, logits_BV.float())
         chances_BV = torch.softmax(scores_BV, dim=-1)
         if self._rng_B is None:
             return torch.multinomial(chances_BV, 1).squeeze(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tradeschool.errors import RecipeError
 
+ADAPTERS = "adapter_config.json"
 NOT_LOADED = re.compile(r"[.]|checkpoint-|optimizer|readme|rng_state|scaler|scheduler|trainer_state|training_args")
 """How files begin that lie beside a model and are not read when it is loaded."""
 
@@ -75,5 +76,25 @@ def folder_hash(folder: Path) -> str:
 @functools.lru_cache(maxsize=4096)
 def _file_hash(path: Path, inode: int, size: int, changed_at: int) -> str:
     """A file's SHA-256, read again only when the file has changed."""
+    if path.name == ADAPTERS:
+        return hashlib.sha256(_adapter_settings(path.read_bytes())).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _adapter_settings(content: bytes) -> bytes:
+    """An adapter_config.json in a fixed order, without the path of the base model, whose weights are identified too.
+
+    peft writes sets, such as target_modules, in an order that differs from process to process.
+    """
+    try:
+        settings = json.loads(content)
+        settings.pop("base_model_name_or_path", None)
+        ordered = {key: sorted(value) if _is_names(value) else value for key, value in settings.items()}
+    except (ValueError, AttributeError):  # `fingerprint` reports a damaged file
+        return content
+    return json.dumps(ordered, sort_keys=True).encode()
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

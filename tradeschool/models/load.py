@@ -1,15 +1,17 @@
 """Loads a model and its tokenizer: a folder, a Hub name, adapters on these, or a tiny Qwen3 built here in seconds."""
 
+import gc
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer, TemplateVariables, end_tokens, positions_of, prepare_template
+from tradeschool.progress import quiet_libraries
 from tradeschool.tasks.base import Message, Task
 
 TOKENIZER_EXAMPLES = 2000
@@ -30,12 +32,12 @@ class TinyConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    vocabulary: int = Field(default=640, ge=300)
-    hidden_size: int = Field(default=128, ge=16)
-    layers: int = Field(default=4, ge=1)
-    heads: int = Field(default=4, ge=1)
-    intermediate_size: int = Field(default=512, ge=16)
-    positions: int = Field(default=1024, ge=64)
+    vocabulary: int = Field(default=640, ge=300, le=50_000)
+    hidden_size: int = Field(default=128, ge=16, le=2048)
+    layers: int = Field(default=4, ge=1, le=32)
+    heads: int = Field(default=4, ge=1, le=64)
+    intermediate_size: int = Field(default=512, ge=16, le=8192)
+    positions: int = Field(default=1024, ge=64, le=1_000_000)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "TinyConfig":
@@ -52,9 +54,9 @@ class LoraConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    r: int = Field(default=16, ge=1)
+    r: int = Field(default=16, ge=1, le=4096)
     lora_alpha: int = 32
-    lora_dropout: float = 0.0
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 
 
@@ -77,13 +79,21 @@ class ModelConfig(BaseModel):
     load_in_4bit: bool = False
     template: TemplateVariables = {}
 
+    @field_validator("base")
+    @classmethod
+    def _absolute(cls, base: str) -> str:
+        """A folder's real path: a run may be resumed from elsewhere, and ``runs/NAME/latest`` will be another run."""
+        folder = Path(base).expanduser()
+        return str(folder.resolve()) if base != "tiny" and folder.is_dir() else base
+
 
 def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) -> str:
-    """The Hub name or folder of the untrained model; the "tiny" model is built here on the first call."""
+    """The Hub name or folder of the base model; the "tiny" model is built here on the first call."""
     if config.base != "tiny":
         return config.base
     folder = run_folder / BASE_FOLDER
     if not folder.exists():
+        quiet_libraries()
         tokenizer = build_tokenizer(task.tokenizer_texts(TOKENIZER_EXAMPLES, seed), task.special_tokens, config.tiny)
         # Renamed once complete: a run may be killed while it writes.
         unfinished = run_folder / f"{BASE_FOLDER}.part"
@@ -100,7 +110,8 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
     Args:
         source: the Hub name or folder.
         config: how to load it; ``config.base`` is not read.
-        trainable: whether adapters will be trained further.
+        trainable: for a trainer, which places the model itself and may train adapters further. Otherwise the model is
+            on :func:`inference_device`.
 
     Raises:
         RecipeError: the model cannot be loaded.
@@ -108,8 +119,9 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    quiet_libraries()
     adapters = (Path(source) / "adapter_config.json").exists()
-    options = _options(config)
+    options = loading_options(config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         if adapters:
@@ -127,6 +139,8 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
             f"model.base: '{source}' cannot be loaded as a causal language model ({why}). "
             "Give a local folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
         ) from error
+    if not trainable:
+        _place(model)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -134,11 +148,31 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
     return model, tokenizer
 
 
+def inference_device() -> Any:
+    """Where models answer: the GPU that accelerate chooses for this process, as TRL's trainers do, else the CPU.
+
+    Apple's GPUs are left out, as in training: they have no 64-bit numbers, with which tokens are drawn.
+    """
+    import torch
+    from accelerate import PartialState
+
+    device = PartialState().device
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _place(model: Any) -> None:
+    """Move a model to :func:`inference_device`. A model in 4 bits is on its GPU already."""
+    device = inference_device()
+    if model.device.type != device.type:
+        gc.collect()  # a trainer that is done with refers to itself, and holds its model and optimizer on the GPU
+        model.to(device)
+
+
 # before the weights are loaded --------------------------------------------------------------------
 
 
 def preview(config: ModelConfig, task: Task, texts: Iterable[str]) -> tuple[ChatRenderer, Any] | None:
-    """What writes the prompts of the untrained model, and an object with its ``config``, without the weights.
+    """What writes the prompts of the base model, and an object with its ``config``, without the weights.
 
     The tiny model's tokenizer is built when it is first needed, from many texts. One that is built for ``texts`` alone
     needs fewer tokens for them, so a check with it refuses nothing that fits.
@@ -150,7 +184,7 @@ def preview(config: ModelConfig, task: Task, texts: Iterable[str]) -> tuple[Chat
 
     if config.base == "tiny":
         tokenizer = build_tokenizer(texts, task.special_tokens, config.tiny)
-        model = SimpleNamespace(config=_tiny_config(tokenizer, config.tiny), generation_config=GenerationConfig())
+        model = SimpleNamespace(config=tiny_config(tokenizer, config.tiny), generation_config=GenerationConfig())
         return ChatRenderer.of(tokenizer, end_tokens(model, tokenizer)), model
     folder = Path(config.base)
     if not (folder / "config.json").is_file():
@@ -213,7 +247,7 @@ def peft_config(config: ModelConfig, model: Any) -> Any | None:
     return PeftLoraConfig(task_type="CAUSAL_LM", **config.lora.model_dump())
 
 
-def _options(config: ModelConfig) -> dict[str, Any]:
+def loading_options(config: ModelConfig) -> dict[str, Any]:
     """Arguments of ``from_pretrained``."""
     import torch
 
@@ -273,10 +307,10 @@ def build_model(tokenizer: Any, config: TinyConfig, seed: int) -> Any:
     from transformers import Qwen3ForCausalLM, set_seed
 
     set_seed(seed)
-    return Qwen3ForCausalLM(_tiny_config(tokenizer, config))
+    return Qwen3ForCausalLM(tiny_config(tokenizer, config))
 
 
-def _tiny_config(tokenizer: Any, config: TinyConfig) -> Any:
+def tiny_config(tokenizer: Any, config: TinyConfig) -> Any:
     from transformers import Qwen3Config
 
     return Qwen3Config(

@@ -1,12 +1,14 @@
 """The interface of every policy: a rule, a language model, a remote server, a person."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from tradeschool.chat import Chat, Message
 
-Kind = Literal["naive", "rule", "untrained", "trained", "decisions", "best"]
+Kind = Literal["naive", "rule", "base", "trained", "decisions", "best"]
+"""``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained."""
 
 
 class Policy(ABC):
@@ -22,6 +24,14 @@ class Policy(ABC):
     def chat(self) -> Chat:
         """Conversations of several turns. By default every turn generates from the whole history."""
         return HistoryChat(self)
+
+
+def make_policy(policy_class: Callable[..., Policy], task: Any) -> Policy:
+    """A policy of the user's own. Its constructor takes the task, or nothing; other arguments need defaults."""
+    first = next(iter(inspect.signature(policy_class).parameters.values()), None)
+    if first is None or (first.default is not first.empty and first.name != "task"):
+        return policy_class()
+    return policy_class(task)
 
 
 class HistoryChat:

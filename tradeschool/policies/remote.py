@@ -346,7 +346,7 @@ class RemotePolicy(Policy):
         kind: how a report treats its row.
     """
 
-    def __init__(self, client: ChatClient, *, name: str = "", kind: Kind = "untrained") -> None:
+    def __init__(self, client: ChatClient, *, name: str = "", kind: Kind = "base") -> None:
         self.client = client
         self.name, self.kind = name or client.endpoint.model, kind
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tradeschool.chat import Message
 from tradeschool.env.features import PER_STOCK, G
-from tradeschool.env.strategies import State, Strategy, make_strategy
+from tradeschool.env.strategies import State, Strategy, decimals, make_strategy
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RecipeError
 from tradeschool.rollout import run_episodes
@@ -119,11 +119,12 @@ class _Demonstrator:
         """The messages are not read."""
 
     def _random_order(self) -> tuple[str, str]:
-        """Buy all of a stock that is not held, or sell all of one that is."""
+        """Buy a stock that is not held, of the buying power without leverage, or sell all of one that is."""
         env = self._env
         n = int(self._rng.integers(len(env.names)))
         side: Side = "SELL" if env.account.shares[n] else "BUY"
-        return format_orders([Order(side, None if len(env.names) == 1 else env.names[n], 1.0)]), RANDOM
+        fraction = 1.0 if side == "SELL" else round(1.0 / env.config.leverage, decimals(env.config))
+        return format_orders([Order(side, None if len(env.names) == 1 else env.names[n], fraction)]), RANDOM
 
     def _by_rule(self, rule: Strategy, state: State) -> tuple[str, str]:
         """A rule's answer, and its class."""
@@ -135,8 +136,9 @@ class _Demonstrator:
         single = len(names) == 1
         if single:
             reason = reason.replace(f"{names[0]} ", "")
+        digits = decimals(self._env.config)
         orders = [
-            Order("BUY" if order > 0 else "SELL", None if single else name, abs(round(float(order), 2)))
+            Order("BUY" if order > 0 else "SELL", None if single else name, abs(round(float(order), digits)))
             for name, order in zip(names, orders_N, strict=True)
             if order
         ]
