@@ -76,7 +76,7 @@ FORMATS: dict[str, Callable[[], Files]] = {
 
 
 def plain(files: Mapping[str, bytes]) -> dict[Key, Bar]:
-    """An independent reader: bars of plain files, adjusted; raises whatever it does on any other file."""
+    """An independent reader: bars of plain files; raises whatever it does on any other file."""
     cells: dict[Key, dict[str, str]] = {}
     for file, data in files.items():
         lines = [line.split(",") for line in data.decode("ascii").strip("\n").split("\n")]
@@ -90,13 +90,17 @@ def plain(files: Mapping[str, bytes]) -> dict[Key, Bar]:
             for (name, ticker), cell in zip(head, row, strict=True):
                 owner = row[0] if first[1] == "Ticker" else ticker
                 cells.setdefault((owner, day), {})[name] = cell
-    return {key: adjusted(found) for key, found in cells.items() if any(found[name] for name in NAMES)}
+    return {key: bar(found) for key, found in cells.items() if any(found[name] for name in NAMES)}
 
 
-def adjusted(cells: Mapping[str, str]) -> Bar:
+def bar(cells: Mapping[str, str]) -> Bar:
     values = {name: float(cells[name]) for name in NAMES if name in cells}
-    ratio = values["Adj Close"] / values["Close"] if "Adj Close" in values else 1.0
-    return (*(values[name] * ratio for name in NAMES[:4]), values["Volume"] / ratio)
+    return (*(shortened(values[name]) for name in (*NAMES[:4], "Volume")),)
+
+
+def shortened(value: float) -> float:
+    """Ten digits: without what multiplying and dividing by a factor leaves behind."""
+    return float(f"{value:.10g}")
 
 
 WORDS = (

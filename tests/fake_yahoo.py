@@ -3,6 +3,7 @@
 import copy
 import datetime
 import json
+import math
 from http.cookiejar import Cookie
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def with_cells(result: Chart, day: str, value: float | None, *names: str) -> Cha
         quote[name][row] = value
     if not names:
         result["indicators"]["adjclose"][0]["adjclose"][row] = value
+    return result
+
+
+def another(result: Chart) -> Chart:
+    """The chart of another company: every row's prices times another factor."""
+    result = copy.deepcopy(result)
+    for cells in (*result["indicators"]["quote"][0].values(), result["indicators"]["adjclose"][0]["adjclose"]):
+        if cells is not result["indicators"]["quote"][0]["volume"]:
+            cells[:] = [value and value * (1 + 0.1 * math.sin(2 * row)) for row, value in enumerate(cells)]
     return result
 
 

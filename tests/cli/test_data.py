@@ -1,8 +1,10 @@
 """``tradeschool data check``: the table of findings, the last line, the calendar of an exchange."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
+import price_files
 import pytest
 from typer.testing import CliRunner
 
@@ -35,8 +37,42 @@ def test_the_table_shows_a_few_rows_per_rule_and_counts_the_rest(tmp_path: Path)
     code, text = check(write(tmp_path, days, "2,2,[bold]low[/bold],2"))
     assert code == 2
     assert text.count("'[bold]low[/bold]'") == 5
-    assert "AAA.csv: Low is not a number: 14 more" in text
+    assert "Low is not a number: 19 in 1 file, of which 5 are shown" in text
+    assert "--all prints them, --csv FILE writes them" in text
     assert "19 errors" in text
+
+
+def test_every_finding_can_be_printed_and_written(tmp_path: Path) -> None:
+    days = [f"2020-01-{day:02d}" for day in range(1, 29)]
+    write(tmp_path, days, "2,2,low,2")
+    code, text = check(tmp_path, "--all")
+    assert (code, text.count("'low'")) == (2, 28)
+    assert "are shown" not in text
+    out = tmp_path / "findings.txt"
+    code, text = check(tmp_path, "--csv", str(out))
+    assert (code, text.count("'low'")) == (2, 5)
+    with out.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(one["row"], one["ticker"], one["day"]) for one in found if one["kind"] == "Low is not a number"] == [
+        (str(row), "AAA", day) for row, day in enumerate(days, 2)
+    ]
+    code, text = check(tmp_path, "--csv", str(tmp_path / "nowhere" / "findings.csv"))
+    assert code != 0
+    assert "cannot be written" in text
+
+
+def test_what_would_load_a_wrong_number_is_refused_and_can_be_accepted_or_left_out(tmp_path: Path) -> None:
+    good = price_files.bars()
+    day = str(price_files.BUSINESS[200])
+    pence = price_files.write(tmp_path / "pence", AAA=price_files.times(good, slice(200, None), 100))
+    code, text = check(pence)
+    assert (code, "AAA.csv" in text, " 202 " in text, day in text) == (2, True, True, True)
+    assert check(pence, "--accept", f"AAA {day}")[0] == 0
+    assert check(pence, "--accept", "AAA 2015-01-01")[0] == 2
+    spike = price_files.write(tmp_path / "spike", AAA=price_files.times(good, slice(200, 201), 100, ("High",)))
+    assert check(spike)[0] == 2
+    code, text = check(spike, "--leave-out")
+    assert (code, "299 dates, 252 bars a year" in text) == (0, True)
 
 
 def test_an_exchange_distinguishes_missing_sessions_from_holidays(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands below ``tradeschool data``: fetch, check and describe market data."""
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tradeschool.market.findings import Finding
 
 data = typer.Typer(no_args_is_help=True, help="Fetch market data and look at it.")
-SHOWN_PER_RULE = 5
+SHOWN_PER_KIND = 5
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -51,16 +52,27 @@ def check(
         str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
     ] = None,
     accept_splits: Annotated[
-        bool, typer.Option("--accept-splits", help="Take what looks like an unadjusted split for a real move.")
+        bool, typer.Option("--accept-splits", help="Take all that looks like an unadjusted split for a real move.")
     ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="'TICKER DAY'", help="What is refused there is real. Can be repeated."),
+    ] = None,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="Leave out bars that are far from both of their neighbours.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print every finding, not five of each kind.")] = False,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write every finding to this file.")] = None,
 ) -> None:
-    """Read files of prices or events, list every broken rule by file and row, and show what is in them.
+    """Read files of prices or events, list what is wrong by file and row, and show what is in them.
 
     Examples:
 
       tradeschool data check prices/
 
       tradeschool data check prices/ --exchange NYSE
+
+      tradeschool data check prices/ --accept 'ABC 2016-01-04' --csv findings.csv
 
       tradeschool data check tweets.parquet
     """
@@ -69,14 +81,22 @@ def check(
     from tradeschool.market.load import check_prices, load_prices
 
     console = Console()
-    events = read_events(path) if holds_events(path) else None
-    splits: Any = "accept" if accept_splits else "refuse"
-    findings = check_prices(path, exchange, splits) if events is None else events.findings
-    print_findings(console, findings)
+    every = everything or out is not None
+    events = read_events(path, every=every) if holds_events(path) else None
+    options: Any = {
+        "splits": "accept" if accept_splits else "refuse",
+        "spikes": "leave_out" if leave_out else "refuse",
+        "accept": accept or (),
+    }
+    findings = check_prices(path, exchange, every=every, **options) if events is None else events.findings
+    print_findings(console, findings, len(findings) if everything else SHOWN_PER_KIND)
+    if out is not None:
+        _write_findings(out, findings)
+        console.print(Text(f"Wrote {out}: every finding, one a row."), soft_wrap=True)
     if has_errors(findings):
         raise typer.Exit(2)
     if events is None:
-        _print_panel(console, load_prices(path, messages=[], splits=splits))
+        _print_panel(console, load_prices(path, messages=[], **options))
     else:
         _print_events(console, events.events, path.name)
     warnings = sum(finding.count for finding in findings if finding.severity == "warning")
@@ -116,6 +136,7 @@ def describe(
     from tradeschool.errors import DataError
     from tradeschool.prepare.overview import make_overview, print_overview, recipe_from_source
     from tradeschool.prepare.overview_report import write_overview
+    from tradeschool.progress import status
 
     console = Console()
     recipe = recipe_from_source(source, sets or ())
@@ -125,35 +146,54 @@ def describe(
         task = make_task(recipe, panel)
     except DataError as error:
         problem = f"No parts, labels or features: {error}"
-    with console.status("Analysing the market"):
+    with status(console, "Analysing the market"):
         horizons = getattr(recipe.task, "horizons", [5])
-        seen = make_overview(panel, task, horizons=horizons, seed=recipe.seed, exchange=exchange, problem=problem)
+        seen = make_overview(panel, task, horizons=horizons, exchange=exchange, problem=problem)
         write_overview(out, seen)
     print_overview(console, seen)
     console.print(Text(f"Page: {out}"), soft_wrap=True)
 
 
-def print_findings(console: Console, findings: "Sequence[Finding]") -> None:
-    """Print a table with at most five rows per file and rule (the rest counted), and a line with the totals."""
-    counts: Counter[str] = Counter()
+def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -> None:
+    """Print a table with at most ``most`` findings of each kind, how many there are, and a line with the totals."""
     seen: Counter[tuple[str, str]] = Counter()
-    table = Table("severity", "file", "row", "rule", "value", "fix", show_lines=False)
+    files: dict[tuple[str, str], set[str]] = {}
+    table = Table("severity", "file", "row", "day", "rule", "value", "fix", show_lines=False)
     for finding in findings:
-        counts[finding.severity] += finding.count
-        key = (Path(finding.file).name, finding.rule)
+        key = (finding.severity, finding.kind)
         seen[key] += finding.count
-        if seen[key] <= SHOWN_PER_RULE:
-            row = "" if finding.row is None else str(finding.row)
-            cells = (finding.severity, key[0], row, finding.rule, finding.value, finding.cure)
+        files.setdefault(key, set()).add(finding.file)
+        if seen[key] <= most:
+            row, name = "" if finding.row is None else str(finding.row), Path(finding.file).name
+            cells = (finding.severity, name, row, finding.day, finding.rule, finding.value, finding.cure)
             # Text, not markup: a value may hold square brackets.
             table.add_row(*(Text(cell) for cell in cells), style=_STYLES[finding.severity])
     if findings:
         console.print(table)
-    for (file, rule), count in seen.items():
-        if count > SHOWN_PER_RULE:
-            console.print(Text(f"{file}: {rule}: {count - SHOWN_PER_RULE:,} more"))
+    cut = {key: count for key, count in seen.items() if count > most}
+    for (severity, kind), count in cut.items():
+        where = len(files[severity, kind])
+        console.print(Text(f"{kind}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
+    if cut:
+        console.print("See every finding: --all prints them, --csv FILE writes them.")
+    counts = Counter[str]()
+    for (severity, _), count in seen.items():
+        counts[severity] += count
     totals = [(counts[severity], severity) for severity in _STYLES]
     console.print(", ".join(f"{count:,} {severity}{'s' * (count != 1)}" for count, severity in totals))
+
+
+def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:
+    from tradeschool.errors import DataError
+
+    columns = ("severity", "kind", "file", "row", "ticker", "day", "rule", "value", "cure")
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([getattr(finding, name) for name in columns] for finding in findings)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}. Give another file.") from error
 
 
 def _print_events(console: Console, events: list[Any], name: str) -> None:
@@ -177,9 +217,10 @@ def _print_panel(console: Console, panel: Any) -> None:
     for heading in ("bars", "missing days", "last close"):
         table.add_column(heading, justify="right")
     for n, found in enumerate(ticker_coverage(panel)):
-        close = panel.close_TN[found.runs[-1][1], n]
+        close = panel.traded_close_TN[found.runs[-1][1], n]
         table.add_row(Text(found.ticker), found.first, found.last, str(found.bars), str(found.missing), f"{close:g}")
     console.print(table)
     dates, tickers = panel.shape
-    totals = f"{tickers} tickers, {dates} dates, {len(panel.events)} events. Data hash {panel.data_hash()}."
+    bars = f"{panel.bars_per_year} bars a year"
+    totals = f"{tickers} tickers, {dates} dates, {bars}, {len(panel.events)} events. Data hash {panel.data_hash()}."
     console.print(Text(totals), soft_wrap=True)

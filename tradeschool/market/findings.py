@@ -11,7 +11,7 @@ from tradeschool.errors import DataError
 
 Severity = Literal["error", "warning", "info"]
 MAX_PER_RULE = 20
-"""Findings of one rule in one file that are kept one by one. One more finding counts all others."""
+"""Findings of one rule in one file that are kept one by one, unless all are asked for. One more counts the others."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Finding:
         value: the offending value.
         cure: what to do.
         count: above 1 where one finding stands for several of the same rule.
+        ticker: whose row it is; empty where several tickers, or the file, are meant.
+        day: the row's day, YYYY-MM-DD; empty where there is none or it cannot be read.
+        kind: the rule without the details of one finding, by which findings are counted.
     """
 
     severity: Severity
@@ -35,6 +38,9 @@ class Finding:
     value: str
     cure: str
     count: int = 1
+    ticker: str = ""
+    day: str = ""
+    kind: str = ""
 
     @property
     def text(self) -> str:
@@ -46,7 +52,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """Collects the findings of one file: the first ``MAX_PER_RULE`` of every rule, and a count of the rest.
+    """Collects the findings of one file: the first ``most`` of every rule, and a count of the rest.
 
     ``ticker`` is a prefix of every error and warning, for tables whose rows hold several tickers. In all methods,
     ``kind`` groups findings whose rule texts differ (by a ticker's name, say) under one limit.
@@ -54,6 +60,7 @@ class Report:
 
     file: str
     ticker: str = ""
+    most: float = MAX_PER_RULE
     _kept: list[Finding] = field(default_factory=list)
     _rest: dict[tuple[Severity, str], Finding] = field(default_factory=dict)
     _seen: dict[tuple[Severity, str], int] = field(default_factory=dict)
@@ -62,13 +69,29 @@ class Report:
         """A view of this report whose errors and warnings name ``ticker``."""
         return replace(self, ticker=ticker)
 
+    def for_file(self, file: str) -> "Report":
+        """A view of this report whose findings are about another file."""
+        return replace(self, file=file)
+
+    def locate(self, ticker: str, rows_T: NDArray[np.int64], days_T: NDArray[np.datetime64]) -> None:
+        """Name ticker and day of this view's findings about rows of a ticker: they are known after the first checks."""
+        here = [
+            i
+            for i, one in enumerate(self._kept)
+            if one.row is not None and not one.day and (one.file, one.ticker) == (self.file, self.ticker)
+        ]
+        days = dict(zip(rows_T.tolist(), days_T.tolist(), strict=True)) if here else {}
+        for i in here:
+            if (day := days.get(self._kept[i].row)) is not None:
+                self._kept[i] = replace(self._kept[i], ticker=ticker, day=str(day))
+
     def error(self, row: int | None, rule: str, value: str, cure: str, kind: str = "") -> None:
         """Add a problem that only the owner of the file can solve."""
         self._add(Finding("error", self.file, row, rule, value, cure), kind)
 
     def error_each(self, rows: NDArray[np.int64], rule: str, values: Iterable[str], cure: str) -> None:
         """Add an error per row. ``values`` is consumed only as far as findings are kept."""
-        free = max(0, MAX_PER_RULE - self._seen.get(("error", rule), 0))
+        free = int(min(len(rows), max(0, self.most - self._seen.get(("error", rule), 0))))
         for row, value in zip(rows[:free].tolist(), values, strict=False):
             self.error(row, rule, value, cure)
         if len(rows) > free:
@@ -108,19 +131,20 @@ class Report:
     def _add(self, finding: Finding, kind: str) -> None:
         kind = kind or finding.rule
         key = (finding.severity, kind)
-        if self._seen.get(key, 0) >= MAX_PER_RULE:
+        if self._seen.get(key, 0) >= self.most:
             self._count(finding, kind, 1)
             return
         self._seen[key] = self._seen.get(key, 0) + 1
         is_info = finding.severity == "info"
         rule = f"{self.ticker}: {finding.rule}" if self.ticker and not is_info else finding.rule
-        self._kept.append(replace(finding, rule=_short(rule, 300), value=_short(finding.value, 300 if is_info else 80)))
+        value = _short(finding.value, 300 if is_info else 80)
+        self._kept.append(replace(finding, rule=_short(rule, 300), value=value, ticker=self.ticker, kind=kind))
 
     def _count(self, finding: Finding, kind: str, count: int) -> None:
         key = (finding.severity, kind)
         total = count + (self._rest[key].count if key in self._rest else 0)
         last = f", the last in row {finding.row}" if finding.row is not None else ""
-        self._rest[key] = replace(finding, row=None, rule=kind, value=f"{total:,} more{last}", count=total)
+        self._rest[key] = replace(finding, row=None, rule=kind, value=f"{total:,} more{last}", count=total, kind=kind)
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:
@@ -138,6 +162,13 @@ def raise_on_errors(findings: Sequence[Finding], path: str) -> None:
     rest = sum(error.count for error in errors) - first.count
     hint = f" {rest:,} more error{'s' * (rest > 1)}: list all with 'tradeschool data check {path}'." if rest else ""
     raise DataError(first.text + hint)
+
+
+def note(findings: Sequence[Finding], path: object) -> list[str]:
+    """What to say before a command goes on: one line about what may have changed the data, or none."""
+    count = sum(finding.count for finding in findings if finding.severity == "warning")
+    warnings = f"{count:,} warning{'s' * (count > 1)} about the data"
+    return [f"{warnings}. See them: tradeschool data check {path}"] if count else []
 
 
 def join_some(words: Sequence[str], shown: int = 10, separator: str = ", ") -> str:

@@ -359,14 +359,23 @@ def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str,
     """Write the files and the manifest beside ``path``, load them, then move them to ``path``.
 
     ``manifest`` gains the ``data_hash`` of the panel. If writing stops for any reason, no partial files are left.
+
+    Raises:
+        DataError: the folder cannot be written, or it was written and its prices break a rule of loading.
     """
+    panel: Panel | None = None
+    problem: DataError | None = None
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         new.mkdir(parents=True)
         for name, frame in frames.items():
             frame.to_parquet(new / name, index=False, write_page_checksum=True)
-        panel = load_prices(new, messages=[])
-        manifest["data_hash"] = panel.data_hash()
+        try:
+            panel = load_prices(new, messages=[])
+            manifest["data_hash"] = panel.data_hash()
+        except DataError as error:
+            # Only files that are there can be corrected, or loaded with what is found accepted.
+            problem, manifest["complete"] = error, False
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (new / "manifest.json").write_text(f"{text}\n", encoding="utf-8")
         new.rename(path)
@@ -375,6 +384,8 @@ def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str,
         raise DataError(f"{path} cannot be written: {error.strerror or error}. {cure}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+    if panel is None:
+        raise DataError(f"{path} was written, but cannot be loaded as it is. {problem}".replace(str(new), str(path)))
     return dataclasses.replace(panel, name=path.name)
 
 

@@ -222,8 +222,9 @@ def _about_tickers(tickers: Sequence[TickerCoverage]) -> Iterator[str]:
     ]
     if gappy:
         yield (
-            f"Many missing days between the first and the last bar: {_some(gappy)}. Indicators restart after every "
-            "gap. Check the source: tradeschool data check."
+            f"Many missing days between the first and the last bar: {_some(gappy)}. Nothing to do if "
+            "its exchange was closed on them: indicators and horizons count a ticker's own bars. Otherwise check the "
+            "source: tradeschool data check."
         )
 
 

@@ -24,7 +24,7 @@ from tradeschool.market.events.event import (
     snake_case,
 )
 from tradeschool.market.events.timing import TimeParser, check_period, period_ends
-from tradeschool.market.findings import Report
+from tradeschool.market.findings import MAX_PER_RULE, Report, note
 from tradeschool.market.panel import Panel
 
 _SYNONYMS = {"created_at": "known_at", "published_at": "known_at", "symbol": "ticker"}
@@ -32,7 +32,7 @@ _COLUMNS = ("ticker", "known_at", "kind", "source", "text", "fields")
 _NEED_TICKER = ("fundamentals", "insider", "analyst", "company")
 
 
-def read_events(path: str | Path, *, same_day: bool = False) -> EventFile:
+def read_events(path: str | Path, *, same_day: bool = False, every: bool = False) -> EventFile:
     """Events from a JSON lines, parquet or CSV file in one of three layouts, recognized by the columns.
 
     - ``ticker, known_at, kind, source, text`` and ``fields``; every other column is a field, too. Without a ``kind`` a
@@ -47,12 +47,13 @@ def read_events(path: str | Path, *, same_day: bool = False) -> EventFile:
     Args:
         path: the file.
         same_day: a day without a time counts as known at that day's close instead of the next day's.
+        every: keep every finding, not the first ones of each rule and a count of the rest.
 
     Returns:
         The events, and what was found wrong. A row with an error makes no event.
     """
     path = Path(path)
-    report = Report(str(path))
+    report = Report(str(path), most=float("inf") if every else MAX_PER_RULE)
     rows = read_records(path, report)
     if not rows:
         return EventFile([], report.findings)
@@ -81,7 +82,7 @@ def attach(panel: Panel, files: Sequence[EventFile], messages: list[str]) -> Pan
     Args:
         panel: the market.
         files: results of :func:`read_events`; ``EventFile([], [], names)`` adds company names alone.
-        messages: receives a sentence for every repair and warning.
+        messages: receives a sentence about the warnings of each file, and about events that no prompt shows.
 
     Raises:
         DataError: a file has an error, or none of its events is about a ticker of the panel.
@@ -90,7 +91,7 @@ def attach(panel: Panel, files: Sequence[EventFile], messages: list[str]) -> Pan
     names = {ticker: tuple(given) for ticker, given in panel.names.items()}
     for file in files:
         raise_errors(file.findings)
-        messages += [finding.text for finding in file.findings]
+        messages += note(file.findings, file.findings[0].file if file.findings else "")
         events += _of_panel(panel, file.events, messages)
         for ticker, given in file.names.items():
             if (own := _own_ticker(ticker, panel.tickers)) is not None:

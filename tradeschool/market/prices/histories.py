@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from tradeschool.market.adjustment import adjustment_factor_T
 from tradeschool.market.findings import Finding, Report
+from tradeschool.market.frequency import find_frequency
 from tradeschool.market.panel import FIELDS, Floats
+from tradeschool.market.prices.moves import MOVE_CHECKS, without_spikes
+from tradeschool.market.prices.padding import without_padding
 from tradeschool.market.prices.parse import Bools, Days, Numbers, Rows, check_days, is_blank, parse_days, parse_numbers
 from tradeschool.market.prices.read import COLUMNS, REQUIRED_COLUMNS, Table, read_table, standard_name
 from tradeschool.market.prices.validate import (
-    HISTORY_CHECKS,
     History,
     Options,
     TickerRows,
@@ -109,6 +112,12 @@ def _split_tickers(whole: TickerRows, tickers: Any, filled_T: Bools, report: Rep
 
 def _history(rows: TickerRows, report: Report, options: Options, dates_checked: bool = False) -> History | None:
     """The rows of one ticker, checked, without blank ones, in order of time; None after an error."""
+    found = _checked_history(rows, report, options, dates_checked)
+    report.locate(rows.ticker, rows.rows_T, rows.dates_T)
+    return found
+
+
+def _checked_history(rows: TickerRows, report: Report, options: Options, dates_checked: bool) -> History | None:
     blank_T = rows.blank_T
     kind = "rows without any price, which were skipped"
     cure = "Nothing to do: the ticker counts as not traded on these days."
@@ -125,10 +134,15 @@ def _history(rows: TickerRows, report: Report, options: Options, dates_checked: 
     rows = _sorted(rows if not blank_T.any() else rows.take(~blank_T), report)
     values = repair_rounding(rows, report).values
     has_adj_close = "Adj Close" in values
-    factor_T = values["Adj Close"] / values["Close"] if options.adjust and has_adj_close else None
+    adjusted = options.adjust and has_adj_close
+    factor_T = adjustment_factor_T(values["Adj Close"], values["Close"]) if adjusted else None
     bars = _adjusted(values, factor_T)
     history = History(rows.ticker, rows.dates_T, bars, rows.rows_T, report.file, factor_T, has_adj_close)
-    for check in HISTORY_CHECKS:
+    history = without_padding(history, report)
+    # Padding may hide five days a week behind seven, or show a step where a rarely traded stock has none.
+    frequency = find_frequency(history.dates_T) or find_frequency(rows.dates_T)
+    history = without_spikes(replace(history, frequency=frequency), report, options)
+    for check in MOVE_CHECKS:
         check(history, report, options)
     return history
 
@@ -167,7 +181,7 @@ def field_histories(path: Path, files: dict[str, list[Path]], options: Options) 
 
     A rule across tables, such as a high below the low, is reported in the table of closes.
     """
-    whole = Report(str(path))
+    whole = Report(str(path), most=options.most)
     for name in REQUIRED_COLUMNS:
         if name not in files:
             cure = f"Add {name.casefold()}.csv: all of {', '.join(REQUIRED_COLUMNS)} are needed."
@@ -175,7 +189,7 @@ def field_histories(path: Path, files: dict[str, list[Path]], options: Options) 
     for name, several in files.items():
         if several[1:]:
             whole.error(None, f"two files mean {name}", ", ".join(file.name for file in several), "Keep one of them.")
-    reports = {name: Report(str(several[0])) for name, several in files.items()}
+    reports = {name: Report(str(several[0]), most=options.most) for name, several in files.items()}
     read = {name: _read_field(name, files[name][0], report) for name, report in reports.items()}
     tables = {name: table for name, table in read.items() if table is not None}
     close = tables.get("Close")

@@ -143,7 +143,12 @@ def check_days(dates_T: Days, rows_T: Rows, report: Report) -> None:
     earlier = known[first[inverse]]
     again, earlier = known[known != earlier], earlier[known != earlier]
     texts = (f"{dates_T[i]}, also in row {rows_T[j]}" for i, j in zip(again, earlier, strict=True))
-    report.error_each(rows_T[again], "the date is repeated", texts, "Keep one row per day and ticker.")
+    report.error_each(
+        rows_T[again],
+        "the date is repeated",
+        texts,
+        "Keep one row per day and ticker; bars within a day must be joined.",
+    )
 
 
 def _check_times(texts: list[str], matches: Sequence[re.Match[str] | None], rows_T: Rows, report: Report) -> None:

@@ -1,18 +1,20 @@
 """The rules that the bars of one ticker must hold.
 
-Row rules look at the columns of a file: a function of :data:`ROW_CHECKS` yields, per rule, the rows that break it.
-History checks look at the finished bars in order of time: a function of :data:`HISTORY_CHECKS` reports what it finds.
-A new check is one function in one of the two.
+Row rules look at the columns of a file: a function of :data:`ROW_CHECKS` yields, per rule, the rows that break it. A
+new rule is one function there. What the finished bars must hold in order of time is checked in ``padding.py`` and
+``moves.py``.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tradeschool.market.findings import Report
+from tradeschool.errors import DataError
+from tradeschool.market.findings import MAX_PER_RULE, Report
+from tradeschool.market.frequency import BUSINESS_DAYS, Frequency
 from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Bools, Days, Numbers, Rows
 from tradeschool.market.prices.read import COLUMNS, PRICES
@@ -20,15 +22,8 @@ from tradeschool.market.prices.read import COLUMNS, PRICES
 ROUNDING = 1e-4
 """Open or close outside the day's range by up to this share of the price is rounding, and repaired."""
 SMALLEST_PRICE, LARGEST_PRICE, LARGEST_VOLUME = 1e-9, 1e12, 1e18
-JUMP = 1.9
-"""A close that changes by this factor in a day gets a warning."""
-SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0)
-"""Shares after a split for one before. A reverse split has the inverse."""
-SPLIT_TOLERANCE = 0.05
-"""How far the open after a split may be from the close before it divided by the ratio."""
-VOLUME_DAYS = 10
-"""Days before and after a split whose median volumes are compared."""
 Splits = Literal["refuse", "accept"]
+Spikes = Literal["refuse", "leave_out"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +34,35 @@ class Options:
         adjust: where there is an Adj Close, multiply prices by Adj Close / Close and divide the volume by it, so that
             price times volume stays the money that was traded.
         splits: whether a split that prices are not adjusted for is an error, or a warning about a real move.
+        spikes: whether a bar that is far from both of its neighbours is an error, or left out with a warning.
+        accept: ticker and day of what would be refused although it is real.
+        every: keep every finding, not the first ones of each rule.
+        exchange: compare the dates with this exchange's calendar.
     """
 
     adjust: bool = True
     splits: Splits = "refuse"
+    spikes: Spikes = "refuse"
+    accept: frozenset[tuple[str, str]] = frozenset()
+    every: bool = False
+    exchange: str | None = None
+
+    @property
+    def most(self) -> float:
+        """The largest number of findings of one rule in one file that are kept one by one."""
+        return float("inf") if self.every else MAX_PER_RULE
+
+
+def accepted(entries: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Pairs of ticker and day from entries like ``ABC 2016-01-04``.
+
+    Raises:
+        DataError: an entry has another form.
+    """
+    for entry in entries:
+        if not re.fullmatch(r"\S.* \d{4}-\d{2}-\d{2}", entry):
+            raise DataError(f"accept: '{entry}' is not a ticker and a day. Write it like 'ABC 2016-01-04'.")
+    return frozenset((entry[:-11].strip(), entry[-10:]) for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,7 @@ class History:
         rows_T: where each bar is in the file.
         factor_T: what prices were multiplied by; None where they were not adjusted.
         has_adj_close: whether the file has an Adj Close, used or not.
+        frequency: how often a bar comes, days without trading included; None where there is no regular step.
     """
 
     ticker: str
@@ -95,6 +116,42 @@ class History:
     file: str = ""
     factor_T: Floats | None = None
     has_adj_close: bool = False
+    frequency: Frequency | None = BUSINESS_DAYS
+
+    def take(self, chosen: Any) -> "History":
+        """The bars of a mask or an index."""
+        return replace(
+            self,
+            dates_T=self.dates_T[chosen],
+            bars={name: value_T[chosen] for name, value_T in self.bars.items()},
+            rows_T=self.rows_T[chosen],
+            factor_T=None if self.factor_T is None else self.factor_T[chosen],
+        )
+
+    @property
+    def shares_T(self) -> Floats:
+        """The volume as it is in the file."""
+        return self.bars["volume"] if self.factor_T is None else self.bars["volume"] * self.factor_T
+
+    def price_in_file(self, name: str, i: int) -> float:
+        """A price of bar ``i`` before the adjustment."""
+        factor = 1.0 if self.factor_T is None else float(self.factor_T[i])
+        return float(self.bars[name][i]) / factor
+
+    def is_accepted(self, i: int, options: Options) -> bool:
+        """Whether the options accept what would be refused about bar ``i``."""
+        return (self.ticker, str(self.dates_T[i])) in options.accept
+
+    def refuse(
+        self, i: int, rule: str, value: str, cure: str, report: Report, options: Options, kind: str = ""
+    ) -> None:
+        """Report an error about bar ``i``, or an info if it is accepted."""
+        row, entry = int(self.rows_T[i]), f"{self.ticker} {self.dates_T[i]}"
+        if self.is_accepted(i, options):
+            report.info(f"accepted as real: {kind or rule}", f"row {row}, {value}", kind="accepted as real")
+            return
+        accept = f"If it is real, accept it: market.accept: ['{entry}'] in a recipe, --accept '{entry}' in data check."
+        report.error(row, rule, value, f"{cure} {accept}", kind)
 
 
 class RowRule(NamedTuple):
@@ -165,69 +222,3 @@ def _check_prices(rows: TickerRows) -> Iterator[RowRule]:
 
 
 ROW_CHECKS: tuple[Callable[[TickerRows], Iterator[RowRule]], ...] = (_check_blanks, _check_volume, _check_prices)
-
-
-def _check_jumps(history: History, report: Report, options: Options) -> None:
-    """Report every day whose close is ``JUMP`` times the close before, or its inverse, and every likely split."""
-    bars, close_T = history.bars, history.bars["close"]
-    step_T, change_T = bars["open"][1:] / close_T[:-1], close_T[1:] / close_T[:-1]
-    ratios: dict[int, float] = {}
-    for i in _days_beyond(step_T, SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)).tolist():
-        if ratio := _split_ratio(bars, i, float(np.log(step_T[i - 1]))):
-            ratios[i] = ratio
-    for i in sorted({*_days_beyond(change_T, JUMP).tolist(), *ratios}):
-        row = int(history.rows_T[i])
-        value = f"{history.ticker} from {close_T[i - 1]:g} to {close_T[i]:g} on {history.dates_T[i]}"
-        if i in ratios:
-            _report_split(row, ratios[i], value, report, options, history.has_adj_close)
-        else:
-            cure = "Check whether prices are not adjusted for a split; if the move is real, nothing to do."
-            report.warning(row, f"the close changes by more than {JUMP:g} times in one day", value, cure)
-
-
-HISTORY_CHECKS: tuple[Callable[[History, Report, Options], None], ...] = (_check_jumps,)
-
-
-def _days_beyond(factor_T: Floats, bound: float) -> NDArray[np.intp]:
-    """The second day of every step up or down by more than the bound."""
-    return np.flatnonzero((factor_T > bound) | (factor_T < 1 / bound)) + 1
-
-
-def _report_split(row: int, ratio: float, value: str, report: Report, options: Options, has_adj_close: bool) -> None:
-    name = "3:2" if ratio == 1.5 else f"{ratio:g}:1" if ratio > 1 else "2:3" if ratio > 0.6 else f"1:{1 / ratio:g}"
-    near = f"{name}, the open is within {SPLIT_TOLERANCE:.0%} of that ratio"
-    if has_adj_close:
-        kind = "the price jumps as in a split, although there is an Adj Close"
-        cure = "Check the Adj Close; if the move is real, nothing to do."
-        report.warning(row, f"{kind}: {near}", value, cure, kind)
-        return
-    kind = "prices are not adjusted for a split"
-    if options.splits == "accept":
-        cure = "Nothing to do if the move is real: it was accepted."
-        report.warning(row, f"{kind}: {near}", value, cure, kind)
-    else:
-        cure = (
-            f"Give adjusted prices or an Adj Close column, or divide the prices before it by {ratio:g}. If the move is "
-            "real, accept it: market.splits: accept in a recipe, --accept-splits in data check."
-        )
-        report.error(row, f"{kind}: {near}", value, cure, kind)
-
-
-def _split_ratio(bars: dict[str, Floats], i: int, step: float) -> float | None:
-    """The ratio of a likely split between days i-1 and i, in shares after for one before; None if there is none.
-
-    The open must be within ``SPLIT_TOLERANCE`` of the close before divided by a ratio of ``SPLIT_RATIOS``, and the
-    median volume must move the other way by at least the square root of the ratio.
-    """
-    sign = -1 if step > 0 else 1
-    ratio = min(SPLIT_RATIOS, key=lambda one: abs(np.log(one) - abs(step)))
-    volume_T = bars["volume"]
-    before, after = _median(volume_T[max(0, i - VOLUME_DAYS) : i]), _median(volume_T[i : i + VOLUME_DAYS])
-    if abs(np.exp(step) * ratio**sign - 1) > SPLIT_TOLERANCE or not before > 0 or not after > 0:
-        return None
-    return ratio**sign if sign * np.log(after / before) >= 0.5 * np.log(ratio) else None
-
-
-def _median(volume_T: Floats) -> float:
-    known_T = volume_T[np.isfinite(volume_T)]
-    return float(np.median(known_T)) if len(known_T) else float("nan")
