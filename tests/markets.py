@@ -73,6 +73,14 @@ def scrambled_after(panel: Panel, t: int, seed: int = 1) -> Panel:
     return replace(panel, events=(*known, *new_events), true_alpha_TN=true_alpha_TN, **bars)
 
 
+def repriced_after(panel: Panel, t: int) -> Panel:
+    """The same until the close of row t; after it other prices, on the same days."""
+    later_T1 = np.arange(panel.shape[0])[:, None] > t
+    factor_TN = np.where(later_T1, np.random.default_rng(t).uniform(0.3, 3, panel.shape), 1.0)
+    bars: dict[str, Any] = {f"{name}_TN": getattr(panel, f"{name}_TN") * factor_TN for name in FIELDS}
+    return replace(panel, **bars)
+
+
 def listed(panel: Panel, t: int) -> list[Example]:
     """A question about every ticker that trades at t, whether or not its outcome is known."""
     date = panel.dates_T[t].astype("datetime64[D]")

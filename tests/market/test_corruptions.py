@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from broken_folders import FORMATS, LEVELS, QUOTES, Bar, Damage, Files, Key, long, per_ticker, plain
+from broken_folders import FORMATS, LEVELS, QUOTES, Bar, Damage, Files, Key, long, per_ticker, plain, shortened
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -29,10 +29,12 @@ EXAMPLES = 20
 
 
 def bars_of(panel: Panel) -> dict[Key, Bar]:
-    arrays = [getattr(panel, f"{name}_TN") for name in FIELDS]
+    """The bars as they are in the files: before the adjustment, which every later bar depends on."""
+    factor_TN = np.ones(panel.shape) if panel.factor_TN is None else panel.factor_TN
+    arrays = [getattr(panel, f"{name}_TN") / factor_TN ** (-1 if name == "volume" else 1) for name in FIELDS]
     days = panel.dates_T.astype(str)
     return {
-        (panel.tickers[n], days[t]): tuple(float(array[t, n]) for array in arrays)
+        (panel.tickers[n], days[t]): tuple(shortened(array[t, n]) for array in arrays)
         for t, n in np.argwhere(panel.listed_TN)
     }
 

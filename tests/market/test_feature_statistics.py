@@ -88,8 +88,9 @@ def test_the_panel_has_the_windows_that_end_at_its_rows() -> None:
     assert tuple(values) == tuple(f"stat_{name}" for name in statistic_names())
     for t in range(0, panel.shape[0], 7):
         for n in range(panel.shape[1]):
-            window = panel.close_TN[max(0, t - LENGTH + 1) : t + 1, n]
-            known = len(window) == LENGTH and bool(np.isfinite(window).all())
+            listed_T = panel.listed_TN[: t + 1, n]
+            window = panel.close_TN[: t + 1, n][listed_T][-LENGTH:]
+            known = len(window) == LENGTH and bool(listed_T[t])
             expected = window_statistics(window[None]) if known else {}
             for name, value_TN in values.items():
                 np.testing.assert_array_equal(value_TN[t, n], expected.get(name[5:], [np.nan])[0], err_msg=name)

@@ -229,13 +229,13 @@ def test_later_bars_change_nothing(t: int, factor: float) -> None:
         np.testing.assert_array_equal(before[name][: t + 1], removed[name][: t + 1], err_msg=name)
 
 
-def test_a_gap_starts_a_new_warm_up_and_spoils_nothing_after_it() -> None:
-    panel = changed(market(days=200), slice(70, 71), column=0)
+def test_a_suspension_starts_a_new_warm_up_and_spoils_nothing_after_it() -> None:
+    panel = changed(market(days=200), slice(45, 71), column=0)
     values, unbroken = features.compute(panel), features.compute(market(days=200))
     after = features.compute(cut_front(panel, 71))
     for name in features.NAMES:
         assert np.isnan(values[name][70, 0]), name
-        np.testing.assert_array_equal(values[name][:70], unbroken[name][:70], err_msg=name)
+        np.testing.assert_array_equal(values[name][:45], unbroken[name][:45], err_msg=name)
         np.testing.assert_allclose(values[name][71:, 0], after[name][:, 0], rtol=1e-10, err_msg=name)
         np.testing.assert_array_equal(values[name][:, 1], unbroken[name][:, 1], err_msg=name)
         assert np.isfinite(values[name][-1, 0]), name

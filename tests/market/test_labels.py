@@ -30,14 +30,17 @@ def test_forward_return_runs_from_the_next_open() -> None:
     assert np.isnan(forward[2:]).all()
 
 
-def test_forward_return_is_nan_at_gaps_and_after_delisting() -> None:
+def test_forward_return_counts_own_bars_and_is_nan_after_delisting() -> None:
     opens = walk(10, 2)
     opens[4, 0] = np.nan  # one day without trading
     opens[7:, 1] = np.nan  # delisted
-    known = np.isfinite(labels.forward_return_TN(panel_of(opens), 2))
-    # Unknown: the day itself (4), the day before its fill (3), and the day whose exit it is (1).
-    assert known[:, 0].tolist() == [True, False, True, False, False, True, True, False, False, False]
-    assert known[:, 1].tolist() == [True] * 4 + [False] * 6
+    forward = labels.forward_return_TN(panel_of(opens), 2)
+    # The day itself (4) has no decision. That of the day before it (3) is filled at the next open (5).
+    assert np.isfinite(forward[:, 0]).tolist() == [True] * 4 + [False, True, True, False, False, False]
+    assert np.isfinite(forward[:, 1]).tolist() == [True] * 4 + [False] * 6
+    exits = {0: (1, 3), 1: (2, 5), 2: (3, 6), 3: (5, 7), 5: (6, 8), 6: (7, 9)}
+    for t, (fill, exit_) in exits.items():
+        assert forward[t, 0] == np.log(opens[exit_, 0] / opens[fill, 0])
 
 
 def test_a_horizon_longer_than_the_panel_gives_nan() -> None:
@@ -163,13 +166,13 @@ def test_the_scale_of_a_label_is_known_at_its_date() -> None:
     np.testing.assert_array_equal(paper[:301], labels.rating_labels(panel_of(later), train, "paper").signal_TN[:301])
 
 
-def test_a_gap_costs_labels_around_it_and_no_others() -> None:
+def test_a_suspension_costs_labels_around_it_and_no_others() -> None:
     close, train = walk(), np.arange(400) < 250
     gap = close.copy()
-    gap[300, 0] = np.nan
+    gap[300:325, 0] = np.nan
     whole, holed = (labels.rating_labels(panel_of(prices), train) for prices in (close, gap))
-    assert np.isnan(holed.label_TN[[285, 293, 297, 300, 301, 315], 0]).all()
-    assert np.isfinite(holed.label_TN[340:385, 0]).all()
+    assert np.isnan(holed.label_TN[[285, 293, 297, 300, 325, 340, 358], 0]).all()
+    assert np.isfinite(holed.label_TN[365:385, 0]).all()
     np.testing.assert_array_equal(whole.label_TN[:285], holed.label_TN[:285])
     np.testing.assert_array_equal(whole.label_TN[:, 1:], holed.label_TN[:, 1:])
 

@@ -43,11 +43,13 @@ def test_prices_are_adjusted_and_money_traded_is_kept(tmp_path: Path) -> None:
     panel = load_prices(write(tmp_path))
     assert panel.tickers == ("AAA",)
     assert panel.dates_T.astype(str).tolist() == ["2020-01-02", "2020-01-03", "2020-01-06"]
-    np.testing.assert_allclose(panel.close_TN[:, 0], [5.5, 6, 13])
-    np.testing.assert_allclose(panel.open_TN[:, 0], [5, 5.5, 12])
-    np.testing.assert_allclose(panel.high_TN[:, 0], [6, 6.5, 14])
-    np.testing.assert_allclose(panel.low_TN[:, 0], [4.5, 5, 11])
+    # The split is known on its own day: prices before it stay, those after it count two shares.
+    np.testing.assert_allclose(panel.close_TN[:, 0], [11, 12, 26])
+    np.testing.assert_allclose(panel.open_TN[:, 0], [10, 11, 24])
+    np.testing.assert_allclose(panel.high_TN[:, 0], [12, 13, 28])
+    np.testing.assert_allclose(panel.low_TN[:, 0], [9, 10, 22])
     np.testing.assert_allclose((panel.close_TN * panel.volume_TN)[:, 0], [1100, 2400, 3900])
+    np.testing.assert_allclose(panel.traded_close_TN[:, 0], [11, 12, 13])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -61,7 +63,7 @@ def test_raw_prices_on_request(tmp_path: Path, suffix: str) -> None:
     for i, name in enumerate(("open", "high", "low", "close")):
         assert getattr(panel, f"{name}_TN")[:, 0].tolist() == [row[i] for row in rows]
     assert panel.volume_TN[:, 0].tolist() == [row[5] for row in rows]
-    assert load_prices(path, []).close_TN[:, 0].tolist() == pytest.approx([5.5, 6, 13])
+    assert load_prices(path, []).close_TN[:, 0].tolist() == pytest.approx([11, 12, 26])
 
 
 def test_an_adj_close_is_checked_also_where_it_is_not_used(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_tickers_that_begin_later_or_end_earlier_are_reported(tmp_path: Path) ->
     ["date,OPEN,high,Low,close,adj_close,volume", " Date , Open ,High,Low,Close,AdjClose,Vol", "\ufeff" + HEADER],
 )
 def test_columns_in_any_spelling(tmp_path: Path, header: str) -> None:
-    np.testing.assert_allclose(load_prices(write(tmp_path, header=header)).close_TN[:, 0], [5.5, 6, 13])
+    np.testing.assert_allclose(load_prices(write(tmp_path, header=header)).close_TN[:, 0], [11, 12, 26])
 
 
 def test_without_adj_close_prices_stay(tmp_path: Path) -> None:
@@ -141,7 +143,8 @@ def test_certain_repairs_are_made_and_reported(tmp_path: Path) -> None:
     messages: list[str] = []
     panel = load_prices(write(tmp_path, rows), messages)
     assert panel.dates_T.astype(str).tolist() == ["2020-01-02", "2020-01-06", "2020-01-07"]
-    assert panel.high_TN[2, 0] == 10.0005
+    assert panel.factor_TN is not None
+    assert panel.high_TN[2, 0] / panel.factor_TN[2, 0] == 10.0005
     assert np.isnan(panel.volume_TN[2, 0])
     for words in (
         "not in order of their dates and were sorted",
@@ -179,7 +182,8 @@ def test_a_jump_like_a_split_is_warned_of_and_loads(tmp_path: Path) -> None:
     messages: list[str] = []
     load_prices(write(tmp_path), messages)
     assert any(
-        "row 4: the close changes by more than 1.9 times in one day (AAA from 6 to 13 on 2020-01-06)" in message
+        "row 4: the close changes by more than 1.9 times from one bar to the next "
+        "(AAA adjusted from 12 to 26 on 2020-01-06)" in message
         for message in messages
     )
 
@@ -491,5 +495,6 @@ def test_stocknet_loads_whole() -> None:
     messages: list[str] = []
     panel = load_prices(Path(os.environ["TRADESCHOOL_STOCKNET"]) / "price", messages)
     assert panel.shape == (1258, 80)
-    assert int(panel.listed_TN.sum()) == 98_528 - 3
+    # Three rows have no prices; 108 bars of AGFS, PTR and SPLP had no trading.
+    assert int(panel.listed_TN.sum()) == 98_528 - 3 - 108
     assert sum("without any price" in message for message in messages) == 3

@@ -1,5 +1,8 @@
 """Causal features: the value at row t uses bars up to and including row t only.
 
+Every ticker's are computed on its own bars, so the days on which others trade do not matter: a day without a bar has
+no value, and a suspension (:class:`~tradeschool.market.own_bars.OwnBars`) starts a new warm-up.
+
 Indicators through TA-Lib (:data:`TABLE`), volatility, the strength against the market, and statistics of the last ten
 closes.
 """
@@ -30,7 +33,7 @@ STATISTICS_LAGS = 3
 
 @dataclass(frozen=True)
 class Bars:
-    """One ticker over one unbroken run of bars, [T] each; the volume may be NaN where only prices are needed."""
+    """One ticker over an unbroken run of its own bars, [T] each; the volume may be NaN where only prices are needed."""
 
     high: Floats
     low: Floats
@@ -148,8 +151,8 @@ NAMES: tuple[str, ...] = (*(row.name for row in TABLE), VOLATILITY)
 def compute(panel: Panel, names: Iterable[str] | None = None) -> dict[str, Floats]:
     """Compute indicators as arrays [T, N] (Fortran order), NaN where undefined.
 
-    :data:`TABLE` has each indicator's formula and warm-up. Each ticker is computed per unbroken run of bars, so a gap
-    starts a new warm-up. Bars after row t never change row t: a truncated history gives the same floats.
+    :data:`TABLE` has each indicator's formula and warm-up. Bars after row t never change row t: a truncated history
+    gives the same floats.
 
     Args:
         panel: the market.
@@ -165,14 +168,15 @@ def compute(panel: Panel, names: Iterable[str] | None = None) -> dict[str, Float
     values: dict[str, Floats] = {}
     for needs in (PRICES, VOLUMES):
         if rows := [row for row in TABLE if row.needs == needs and row.name in wanted]:
-            values |= _table_values(panel, rows, needs)
+            values |= {name: panel.own_bars.put(own_BN) for name, own_BN in _table_values(panel, rows, needs).items()}
     if VOLATILITY in wanted:
         values[VOLATILITY] = volatility_TN(panel)
     return {name: values[name] for name in wanted}
 
 
 def _table_values(panel: Panel, rows: list[Indicator], needs: tuple[str, ...]) -> dict[str, Floats]:
-    columns = {name: np.ascontiguousarray(getattr(panel, f"{name}_TN").T) for name in (*PRICES, *VOLUMES)}
+    take = panel.own_bars.take
+    columns = {name: np.ascontiguousarray(take(getattr(panel, f"{name}_TN")).T) for name in (*PRICES, *VOLUMES)}
     known_NT: NDArray[np.bool_] = np.all([np.isfinite(columns[name]) for name in needs], axis=0)
     unbroken_N: NDArray[np.bool_] = np.all(known_NT, axis=1)
     # One block for all results: a single large allocation is faster. NaN only where cells may stay unwritten.
@@ -202,11 +206,12 @@ def segments(good_T: NDArray[np.bool_]) -> Iterator[slice]:
 def volatility_TN(panel: Panel, span: int = 20) -> Floats:
     """Daily volatility [T, N] known at the close of t: std (ddof 1) of the last ``span`` log close returns.
 
-    NaN until there are ``span`` returns of unbroken bars.
+    NaN until there are ``span`` returns without a suspension.
     """
-    returns_TN, logs_TN = np.full(panel.shape, np.nan), np.log(panel.close_TN)
-    np.subtract(logs_TN[1:], logs_TN[:-1], out=returns_TN[1:])
-    return rolling_std(returns_TN, span)
+    logs_BN = np.log(panel.own_bars.take(panel.close_TN))
+    returns_BN = np.full(logs_BN.shape, np.nan)
+    np.subtract(logs_BN[1:], logs_BN[:-1], out=returns_BN[1:])
+    return panel.own_bars.put(rolling_std(returns_BN, span))
 
 
 def rolling_std(values_TN: Floats, span: int) -> Floats:
@@ -217,7 +222,7 @@ def rolling_std(values_TN: Floats, span: int) -> Floats:
 
 
 def strength_TN(panel: Panel, volatility_TN: Floats) -> Floats:
-    """Ten-day log return minus the market's (equal weights), in units of the stock's own volatility, [T, N].
+    """Log return of ten own bars minus the market's of that date (equal weights), in units of own volatility, [T, N].
 
     With a single ticker there is no market to compare with, so its own return is used.
 
@@ -225,9 +230,11 @@ def strength_TN(panel: Panel, volatility_TN: Floats) -> Floats:
         panel: the market.
         volatility_TN: each ticker's daily volatility, [T, N].
     """
-    gained_TN = np.full(panel.shape, np.nan)
-    logs_TN = np.log(panel.close_TN)
-    gained_TN[STRENGTH_DAYS:] = logs_TN[STRENGTH_DAYS:] - logs_TN[:-STRENGTH_DAYS]
+    logs_BN = np.log(panel.own_bars.take(panel.close_TN))
+    gained_BN = np.full(logs_BN.shape, np.nan)
+    gained_BN[STRENGTH_DAYS:] = logs_BN[STRENGTH_DAYS:] - logs_BN[:-STRENGTH_DAYS]
+    panel.own_bars.erase(gained_BN, back=STRENGTH_DAYS)
+    gained_TN = panel.own_bars.put(gained_BN)
     if panel.shape[1] > 1:
         count_T = np.isfinite(gained_TN).sum(axis=1)
         mean_T = np.nansum(gained_TN, axis=1) / np.maximum(count_T, 1)
@@ -323,15 +330,16 @@ def _total(values_LW: Floats) -> Floats:
 def panel_statistics(panel: Panel) -> dict[str, Floats]:
     """:func:`window_statistics` of the last ten closes at every row: ``stat_min``, ``stat_max``, ..., [T, N] each.
 
-    NaN in the first nine rows of every unbroken run of bars. A value depends on its own ten closes only, so a
+    NaN in the first nine bars of a ticker, and after a suspension. A value depends on its own ten closes only, so a
     truncated history gives the same floats.
     """
     first = STATISTICS_LENGTH - 1
-    values = {f"stat_{name}": np.full(panel.shape, np.nan) for name in statistic_names()}
-    if panel.shape[0] > first:
+    close_BN = panel.own_bars.take(panel.close_TN)
+    values = {f"stat_{name}": np.full(close_BN.shape, np.nan) for name in statistic_names()}
+    if len(close_BN) > first:
         # One ticker at a time, so that memory does not grow with the panel.
         for n in range(panel.shape[1]):
-            found = window_statistics(sliding_window_view(panel.close_TN[:, n], STATISTICS_LENGTH))
+            found = window_statistics(sliding_window_view(close_BN[:, n], STATISTICS_LENGTH))
             for name, values_W in found.items():
                 values[f"stat_{name}"][first:, n] = values_W
-    return values
+    return {name: panel.own_bars.put(own_BN) for name, own_BN in values.items()}

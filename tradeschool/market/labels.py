@@ -1,4 +1,4 @@
-"""Forward returns, excess returns and rating labels.
+"""Forward returns, excess returns and rating labels, all counted in the ticker's own bars.
 
 The only module that looks ahead; only scoring and evaluation import it.
 """
@@ -40,26 +40,30 @@ class Labels:
 
 
 def forward_return_TN(panel: Panel, horizon: int) -> Floats:
-    """Log return [T, N] of a decision taken after the close of t and filled at the next open.
+    """Log return [T, N] of a decision taken after the close of t and filled at the ticker's next open.
 
-    log(open[t+1+horizon] / open[t+1]), ``horizon`` at least 1 day. NaN where the ticker has no bar at t, no open at t+1
-    (no fill) or none at t+1+horizon (a gap, a delisting, the end of the panel): losses of a delisting are not included.
+    log(open[b+1+horizon] / open[b+1]) of the ticker's own bars, where b is its bar of date t; ``horizon`` is at least 1
+    bar. NaN where the ticker has no bar at t, or not that many later ones (a suspension, a delisting, the end of the
+    panel): losses of a delisting are not included.
     """
-    forward_TN = np.full(panel.shape, np.nan)
-    rows = len(panel.dates_T) - 1 - horizon
+    open_BN = panel.own_bars.take(panel.open_TN)
+    forward_BN = np.full(open_BN.shape, np.nan)
+    rows = len(open_BN) - 1 - horizon
     if rows > 0:
-        forward_TN[:rows] = np.log(panel.open_TN[1 + horizon :] / panel.open_TN[1 : 1 + rows])
+        forward_BN[:rows] = np.log(open_BN[1 + horizon :] / open_BN[1 : 1 + rows])
+    panel.own_bars.erase(forward_BN, ahead=1 + horizon)
+    forward_TN = np.array(panel.own_bars.put(forward_BN))
     forward_TN[~panel.listed_TN] = np.nan
     return forward_TN
 
 
 def excess_TN(panel: Panel, horizons: Sequence[int]) -> Floats:
-    """Forward return above the market [T, N], in units of volatility, averaged over ``horizons`` (days).
+    """Forward return above the market [T, N], in units of volatility, averaged over ``horizons`` (own bars).
 
-    Per horizon h: clip((forward - mean forward over the tickers of that date) / (volatility at t * sqrt(h)), -4, 4).
-    The mean is equal-weighted and includes the ticker itself. In a panel of one ticker nothing is subtracted; in a
-    larger panel a date with a single ticker is NaN. Also NaN where any horizon's return is missing, so that all values
-    have the same definition, and where the volatility is unknown or zero.
+    Per horizon h: clip((forward - mean forward of that date) / (volatility at t * sqrt(h)), -4, 4). The mean is over
+    the tickers that have one on that date, equal-weighted, and includes the ticker itself. In a panel of one ticker
+    nothing is subtracted; in a larger panel a date with a single ticker is NaN. Also NaN where any horizon's return is
+    missing, so that all values have the same definition, and where the volatility is unknown or zero.
     """
     volatility = volatility_TN(panel)
     volatility = np.where(volatility > SMALLEST_VOLATILITY, volatility, np.nan)
@@ -96,14 +100,14 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     Correction 1: the paper's algorithm uses trailing returns where its text means forward returns. ``forward`` uses
     R_tau = E[t+tau] / E[t] - 1, ``paper`` R_tau = E[t] / E[t-tau] - 1. In both, V_tau is the std (ddof 1) of the last
     20 tau-day returns realised by t, so the scale is known at t.
-    Correction 2: the cuts are fitted on training rows only, in ``forward`` mode without the last 15, whose signals look
-    beyond the training part. (An all-True mask in ``paper`` mode reproduces the paper.)
+    Correction 2: the cuts are fitted on training rows only, in ``forward`` mode without the last 15 bars, whose signals
+    look beyond the training part. (An all-True mask in ``paper`` mode reproduces the paper.)
 
     Cuts are pooled over tickers, because a ticker listed late has too few training rows for a 3 % tail. The class
     shares of one ticker can therefore differ from 3/12/38/32/15 %.
 
     Args:
-        panel: prices; labels are NaN around a gap.
+        panel: prices; labels are NaN around a suspension.
         train_rows_T: True on training rows, [T].
         mode: ``forward`` or ``paper``.
 
@@ -111,11 +115,10 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
         DataError: no training row has a signal.
     """
     signal_TN = _label_signal(panel, mode)
-    fit_T = np.array(train_rows_T, dtype=bool)
-    if mode == "forward" and fit_T.any():
-        fit_T[max(0, int(np.flatnonzero(fit_T)[-1]) - LONGEST_LABEL_HORIZON + 1) :] = False
-    fit = signal_TN[fit_T]
-    fit = fit[np.isfinite(fit)]
+    fit_TN = np.isfinite(signal_TN) & np.array(train_rows_T, dtype=bool)[:, None]
+    if mode == "forward" and np.any(train_rows_T):
+        fit_TN &= _row_of_outcome_TN(panel) <= np.flatnonzero(train_rows_T)[-1]
+    fit = signal_TN[fit_TN]
     if not fit.size:
         raise DataError(
             f"{panel.name}: none of the {int(np.sum(train_rows_T))} training rows has a rating label. A label needs "
@@ -128,19 +131,28 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     return Labels(label_TN, signal_TN, (float(cuts[0]), float(cuts[1]), float(cuts[2]), float(cuts[3])))
 
 
+def _row_of_outcome_TN(panel: Panel) -> Floats:
+    """The row of the last bar that each bar's signal looks at; NaN where there is none."""
+    row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
+    outcome_BN = np.full(row_BN.shape, np.nan)
+    outcome_BN[:-LONGEST_LABEL_HORIZON] = row_BN[LONGEST_LABEL_HORIZON:]
+    return panel.own_bars.put(outcome_BN)
+
+
 def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
-    ema_TN = _ema(panel.close_TN, span=3)
-    signal_TN = np.zeros(panel.shape)
+    ema_BN = _ema(panel.own_bars.take(panel.close_TN), span=3)
+    signal_BN = np.zeros(ema_BN.shape)
     for tau, weight in LABEL_WEIGHTS.items():
-        trailing_TN = np.full(panel.shape, np.nan)
-        trailing_TN[tau:] = ema_TN[tau:] / ema_TN[:-tau] - 1.0
-        forward_TN = np.full(panel.shape, np.nan)
-        forward_TN[:-tau] = trailing_TN[tau:]
-        # The last 20 forward returns realised by t are the trailing returns of rows t-19 to t.
-        scale_TN = rolling_std(trailing_TN, 20)
-        scale_TN[~(scale_TN > SMALLEST_VOLATILITY)] = np.nan
-        signal_TN += weight * (forward_TN if mode == "forward" else trailing_TN) / scale_TN
-    return signal_TN
+        trailing_BN = np.full(ema_BN.shape, np.nan)
+        trailing_BN[tau:] = ema_BN[tau:] / ema_BN[:-tau] - 1.0
+        panel.own_bars.erase(trailing_BN, back=tau)
+        forward_BN = np.full(ema_BN.shape, np.nan)
+        forward_BN[:-tau] = trailing_BN[tau:]
+        # The last 20 forward returns realised by bar b are the trailing returns of bars b-19 to b.
+        scale_BN = rolling_std(trailing_BN, 20)
+        scale_BN[~(scale_BN > SMALLEST_VOLATILITY)] = np.nan
+        signal_BN += weight * (forward_BN if mode == "forward" else trailing_BN) / scale_BN
+    return panel.own_bars.put(signal_BN)
 
 
 def _ema(close_TN: Floats, span: int) -> Floats:

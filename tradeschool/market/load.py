@@ -12,10 +12,11 @@ from tradeschool.market.calendar import find_exchange
 from tradeschool.market.events.read import holds_events
 from tradeschool.market.findings import Finding, Report, join_some, raise_on_errors
 from tradeschool.market.panel import FIELDS, Floats, Panel
-from tradeschool.market.prices.coverage import MARKET_CHECKS, all_days
+from tradeschool.market.prices.coverage import MARKET_CHECKS
+from tradeschool.market.prices.doubles import all_days
 from tradeschool.market.prices.histories import field_files, field_histories, table_histories
 from tradeschool.market.prices.read import Table, read_table
-from tradeschool.market.prices.validate import History, Options, Splits
+from tradeschool.market.prices.validate import History, Options, Spikes, Splits, accepted
 
 SAMPLE_TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 SUFFIXES = (".csv", ".parquet")
@@ -28,6 +29,8 @@ def load_prices(
     adjust: bool = True,
     splits: Splits = "refuse",
     suffixes: Sequence[str] = SUFFIXES,
+    spikes: Spikes = "refuse",
+    accept: Sequence[str] = (),
 ) -> Panel:
     """A panel from a folder of CSV or parquet files, or from one such file.
 
@@ -42,19 +45,30 @@ def load_prices(
         splits: "refuse" stops at a split that prices are not adjusted for; "accept" takes it for a real move and
             warns.
         suffixes: endings of the files to read.
+        spikes: "refuse" stops at a bar that is far from both of its neighbours; "leave_out" leaves it out and warns.
+        accept: ticker and day, like "ABC 2016-01-04", of what would be refused although it is real.
 
     Raises:
         DataError: the path or a file breaks a rule; the text names file, row, value, rule and cure.
     """
-    found, findings = _inspect(Path(path), suffixes, Options(adjust, splits))
-    raise_on_errors(findings, str(path))
-    panel = _align(found, Path(path).absolute().name)
+    panel, findings = read_prices(path, Options(adjust, splits, spikes, accepted(accept)), suffixes)
     for finding in findings:
         if messages is None:
             logger.log(logging.WARNING if finding.severity == "warning" else logging.INFO, finding.text)
         else:
             messages.append(finding.text)
     return panel
+
+
+def read_prices(path: str | Path, options: Options, suffixes: Sequence[str] = SUFFIXES) -> tuple[Panel, list[Finding]]:
+    """As :func:`load_prices`, with what was found on the way.
+
+    Raises:
+        DataError: the path or a file breaks a rule.
+    """
+    found, findings = _inspect(Path(path), suffixes, options)
+    raise_on_errors(findings, str(path))
+    return _align(found, Path(path).absolute().name), findings
 
 
 def require_sample() -> None:
@@ -91,7 +105,14 @@ def load_sample() -> Panel:
     return _align(found, "sample")
 
 
-def check_prices(path: str | Path, exchange: str | None = None, splits: Splits = "refuse") -> list[Finding]:
+def check_prices(
+    path: str | Path,
+    exchange: str | None = None,
+    splits: Splits = "refuse",
+    spikes: Spikes = "refuse",
+    accept: Sequence[str] = (),
+    every: bool = False,
+) -> list[Finding]:
     """All findings about the price files under a path, errors first, then by file and row.
 
     A path loads if and only if no finding is an error.
@@ -100,23 +121,23 @@ def check_prices(path: str | Path, exchange: str | None = None, splits: Splits =
         path: folder or file.
         exchange: compare the dates with this exchange's calendar, to tell missing days from holidays. Without it, an
             info counts the days on which only other tickers have bars, and warnings name weekends and long gaps.
-        splits: as in :func:`load_prices`.
+        splits, spikes, accept: as in :func:`load_prices`.
+        every: list every finding, not the first ones of each rule and a count of the rest.
 
     Raises:
-        DataError: the exchange is unknown.
+        DataError: the exchange is unknown, or an entry of ``accept`` is not a ticker and a day.
         TradeschoolError: an exchange is given, and the ``data`` extra is not installed.
     """
     order = {"error": 0, "warning": 1, "info": 2}
     name = None if exchange is None else find_exchange(exchange).name
-    _, findings = _inspect(Path(path), SUFFIXES, Options(splits=splits), name)
+    options = Options(splits=splits, spikes=spikes, accept=accepted(accept), every=every, exchange=name)
+    _, findings = _inspect(Path(path), SUFFIXES, options)
     return sorted(findings, key=lambda f: (order[f.severity], f.file, f.count > 1, f.row or 0))
 
 
-def _inspect(
-    path: Path, suffixes: Sequence[str], options: Options, exchange: str | None = None
-) -> tuple[list[History], list[Finding]]:
+def _inspect(path: Path, suffixes: Sequence[str], options: Options) -> tuple[list[History], list[Finding]]:
     """Read every price file and collect all findings, without stopping at the first error."""
-    whole = Report(str(path))
+    whole = Report(str(path), most=options.most)
     files = _price_files(path, suffixes, whole)
     if fields := field_files(files):
         found, findings = field_histories(path, fields, options)
@@ -126,7 +147,7 @@ def _inspect(
     else:
         found, findings = _read_files(path, files, whole, options)
     for check in MARKET_CHECKS if found else ():
-        check(found, whole, exchange)
+        check(found, whole, options)
     return found, whole.findings + findings
 
 
@@ -152,7 +173,7 @@ def _read_files(path: Path, files: list[Path], whole: Report, options: Options) 
 
 
 def _read_file(file: Path, options: Options) -> tuple[list[History], Report]:
-    report = Report(str(file))
+    report = Report(str(file), most=options.most)
     table = read_table(file, report)
     ticker = file.stem.strip()
     if ticker != file.stem:

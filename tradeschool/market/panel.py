@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from tradeschool.errors import DataError
 from tradeschool.market.calendar import find_exchange
 from tradeschool.market.events.event import Event
+from tradeschool.market.frequency import bars_per_year
+from tradeschool.market.own_bars import OwnBars
 
 Floats = NDArray[np.float64]
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -33,9 +36,9 @@ class Panel:
         true_alpha_TN: synthetic markets only. The expected log return from the open of day t+1 to the open of day t+2,
             given all that is known after the close of day t, in units of the ticker's daily volatility at t. Only
             ``market/labels.py`` may read it.
-        factor_TN: what prices were multiplied by (and volumes divided by) for later splits and dividends; None where
-            nothing was adjusted. It knows the future, so a Snapshot divides by the factor of its own day: prompts show
-            the prices of that day.
+        factor_TN: what prices were multiplied by (and volumes divided by) for the splits and dividends until that day;
+            None where nothing was adjusted. Prices are those of a share whose dividends were reinvested since the first
+            bar, so no later split or dividend changes them. Divided by the factor they are the file's.
 
     Raises:
         DataError: shapes differ, dates do not ascend, tickers repeat, a bar breaks a rule, or the exchange is unknown.
@@ -66,9 +69,24 @@ class Panel:
         return len(self.dates_T), len(self.tickers)
 
     @property
+    def bars_per_year(self) -> int:
+        """Rows a year, found from the dates: 252 on business days, 365 on seven days a week, 52 for weekly bars."""
+        return bars_per_year(self.dates_T)
+
+    @property
     def listed_TN(self) -> NDArray[np.bool_]:
         """True where a bar exists."""
         return np.isfinite(self.close_TN)
+
+    @cached_property
+    def traded_close_TN(self) -> Floats:
+        """The close as it was traded, without adjustment."""
+        return self.close_TN if self.factor_TN is None else self.close_TN / self.factor_TN
+
+    @cached_property
+    def own_bars(self) -> OwnBars:
+        """Each ticker's own bars, without the rows on which it has none."""
+        return OwnBars(self.listed_TN, self.dates_T)
 
     def data_hash(self) -> str:
         """Sixteen hex digits over dates, tickers, bars, factors, events, exchange and company names."""

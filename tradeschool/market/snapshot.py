@@ -13,11 +13,13 @@ from tradeschool.market.events.masking import Masker
 from tradeschool.market.panel import FIELDS, Floats, Panel
 
 BASE_ROWS = 20
-"""The first close of this many rows is shown as 100 in a masked prompt."""
+"""The first close of this many bars is shown as 100 in a masked prompt."""
+PRICE_DECIMALS, VOLUME_DECIMALS = 10, 3
+"""What is divided by a factor is rounded to these, so that a price of 27.845 is that again."""
 NEWS_ROWS = 5
 MARKET_NEWS_ROWS = 30
 ROWS_SHOWN = 15
-"""Days of bars and indicators in a prompt's tables, as in Trading-R1."""
+"""Bars and indicators in a prompt's tables, as in Trading-R1."""
 LOOKBACK_DAYS: dict[str, int] = {
     TEXTS: 30,
     "fundamentals": 550,
@@ -44,9 +46,9 @@ class Snapshot:
         values: every indicator at t by name; NaN where its history is too short.
         news: events about the ticker that became known in the last 5 rows, newest first.
         market_news: events about the whole market that became known in the last 30 rows, newest first.
-        recent: the last 15 values, oldest first, NaN where unknown, of every indicator (in adjusted prices), of open,
-            high, low, close and volume. These are prices and shares of the day itself, without later splits and
-            dividends; if masked, the first close of the last 20 rows is 100.
+        recent: the values of the last 15 own bars, oldest first, NaN where unknown, of every indicator (in adjusted
+            prices), of open, high, low, close and volume. These are in prices and shares of the day itself, earlier
+            ones adjusted for splits and dividends since. If masked, the first close of the last 20 bars is 100.
         events: events of ``texts`` and of each row kind, as far back as :data:`LOOKBACK_DAYS`, newest first.
         masked: whether names, dates and price levels are hidden.
         scale: the factor from prices of the day itself (a target in an event) to those shown; 1 unless masked.
@@ -103,9 +105,9 @@ class Snapshots:
         self._recent_names = dict.fromkeys((*FIELDS, *self.values))
         self._groups = dict.fromkeys((TEXTS, *ROW_KINDS))
         self._dates = panel.dates_T.astype("datetime64[D]").astype(str).tolist()
-        # Panel prices are divided by this to get prices of the day itself, before later splits and dividends.
+        # Panel prices are divided by this to get prices as they were traded on the day.
         self._unit_TN = np.ones(panel.shape) if panel.factor_TN is None else panel.factor_TN
-        self._base_TN = _base_TN(panel.close_TN) if mask else 100.0 * self._unit_TN
+        self._base_TN = _base_TN(panel) if mask else 100.0 * self._unit_TN
         order = np.random.default_rng([seed, 7]).permutation(len(panel.tickers))
         self._masked = {ticker: f"Stock {order[n] + 1}" for n, ticker in enumerate(panel.tickers)}
         self._archive = EventArchive(panel, Masker(self._masked, panel.names) if mask else None)
@@ -129,24 +131,25 @@ class Snapshots:
 
     def _recent(self, name: str, t: int, n: int, base: float, unit: float) -> Floats:
         values_TN = self._bars[name] if name in self._bars else self.values[name]
-        values_L: Floats = values_TN[max(0, t - ROWS_SHOWN + 1) : t + 1, n]
+        values_L: Floats = values_TN[self.panel.own_bars.until(t, n, ROWS_SHOWN), n]
+        if name not in FIELDS:
+            return values_L
         if name == "volume":
-            return values_L if unit == 1.0 else values_L * unit
-        return _rebased(values_L, base) if name in FIELDS else values_L
+            return values_L if unit == 1.0 else np.round(values_L * unit, VOLUME_DECIMALS)
+        rebased_L = values_L if base == 100.0 else 100 * values_L / base
+        return rebased_L if self.mask or unit == 1.0 else np.round(rebased_L, PRICE_DECIMALS)
 
     def _events(self, group: str, ticker: str, t: int) -> Sequence[KnownEvent]:
         key = MARKET if group in _OF_THE_MARKET else ticker
         return self._archive.within_days(key, group, t, LOOKBACK_DAYS[group])
 
 
-def _base_TN(close_TN: Floats) -> Floats:
-    """The first known close of the last 20 rows, which is shown as 100; 100 where there is none."""
-    base_TN = np.full(close_TN.shape, 100.0)
-    for back in range(min(BASE_ROWS, len(close_TN))):
-        earlier_TN = close_TN[: len(close_TN) - back]
-        base_TN[back:] = np.where(np.isfinite(earlier_TN), earlier_TN, base_TN[back:])
-    return base_TN
-
-
-def _rebased(prices_L: Floats, base: float) -> Floats:
-    return prices_L if base == 100.0 else 100 * prices_L / base
+def _base_TN(panel: Panel) -> Floats:
+    """The first known close of the last 20 own bars, which is shown as 100; 100 where there is none."""
+    close_BN = panel.own_bars.take(panel.close_TN)
+    base_BN = np.full(close_BN.shape, 100.0)
+    for back in range(min(BASE_ROWS, len(close_BN))):
+        earlier_BN = close_BN[: len(close_BN) - back]
+        base_BN[back:] = np.where(np.isfinite(earlier_BN), earlier_BN, base_BN[back:])
+    base_TN = panel.own_bars.put(base_BN)
+    return np.where(np.isfinite(base_TN), base_TN, 100.0)

@@ -45,13 +45,14 @@ def split_rows(
     """Cut the dates into three parts in time.
 
     No outcome of one part reaches into the next if the embargo is at least the longest horizon + 1 (open-to-open
-    returns end one row after the horizon). The last test rows have no outcome, because the panel ends.
+    returns end one bar after the horizon). The last test rows have no outcome, because the panel ends.
 
     Args:
         panel: whose ``dates_T`` are cut.
         shares: of train, validation and test in the rows that remain, summing to 1; unused if ``dates`` is given.
         dates: the first day of validation and of test; if it is not a trading day, the next one.
-        embargo: rows dropped before validation and before test.
+        embargo: bars dropped before validation and before test: as many rows, or more where the tickers of a market
+            trade on different days, so that no ticker has fewer bars in them.
         warmup: rows dropped at the start, where indicators are not settled.
 
     Raises:
@@ -66,9 +67,10 @@ def split_rows(
         # Rounding the running sum loses no row, and each part is within one row of its share.
         validation = warmup + round(shares[0] * usable) + embargo
         test = warmup + round((shares[0] + shares[1]) * usable) + 2 * embargo
+    rows_before = panel.own_bars.rows_before
     split = Split(
-        train_T=np.arange(warmup, validation - embargo, dtype=np.int64),
-        validation_T=np.arange(max(validation, warmup), test - embargo, dtype=np.int64),
+        train_T=np.arange(warmup, validation - rows_before(validation, embargo), dtype=np.int64),
+        validation_T=np.arange(max(validation, warmup), test - rows_before(test, embargo), dtype=np.int64),
         test_T=np.arange(max(test, warmup), total, dtype=np.int64),
     )
     for part in PARTS:
@@ -93,8 +95,8 @@ def walk_forward(
     """The split of :func:`split_rows`, moved forward in time once per fold.
 
     The test rows are cut into ``folds`` consecutive parts of equal length (to within one row). The first fold trains
-    on the rows of the plain split. In later folds the training part starts at the same row and ends as many rows
-    later as the test part begins; the validation part keeps its length and moves with it. One fold is the plain split.
+    on the rows of the plain split. In later folds the training part starts at the same row, and its end and the
+    validation part move as many rows as the test part, each with its embargo. One fold is the plain split.
 
     Args:
         panel: whose ``dates_T`` are cut.
@@ -113,9 +115,12 @@ def walk_forward(
             f"{panel.name}: {folds} folds need at least as many test dates, and the test part has "
             f"{len(first.test_T)}. Give fewer folds, a larger test part, or a longer history."
         )
+    rows_before = panel.own_bars.rows_before
     moved = []
     for test_T in np.array_split(first.test_T, folds):
         step = int(test_T[0] - first.test_T[0])
-        train_T = np.arange(first.train_T[0], first.train_T[-1] + 1 + step, dtype=np.int64)
-        moved.append(Split(train_T, first.validation_T + step, test_T))
+        validation, test = int(first.validation_T[0]) + step, int(test_T[0])
+        train_T = np.arange(first.train_T[0], validation - rows_before(validation, embargo), dtype=np.int64)
+        validation_T = np.arange(validation, test - rows_before(test, embargo), dtype=np.int64)
+        moved.append(Split(train_T, validation_T, test_T))
     return moved

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import Floats, Panel
@@ -67,6 +67,13 @@ class SyntheticConfig(BaseModel):
     days: int = Field(default=1500, ge=200, le=20_000)
     edge: float = Field(default=0.3, ge=0.0, le=0.6)
     start: datetime.date = datetime.date(2010, 1, 4)
+
+    @field_validator("start")
+    @classmethod
+    def _in_our_calendar(cls, start: datetime.date) -> datetime.date:
+        if not 1900 <= start.year <= 2200:
+            raise ValueError(f"is {start}, but must be a day from 1900 to 2200")
+        return start
 
 
 def simulate(config: SyntheticConfig) -> Panel:

@@ -120,7 +120,7 @@ class TickerWindows:
         part_W: ``train``, ``validation`` or ``test``.
         end_rows_W: the panel row of the last input; the forecast is made after its close.
         dates_W: the date of that row.
-        left_out: number of windows left out by reason: ``gap`` (a missing bar), ``border`` (outputs in two parts),
+        left_out: number of windows left out by reason: ``gap`` (a suspension), ``border`` (outputs in two parts),
             ``indicator`` (an undefined indicator).
     """
 
@@ -153,7 +153,7 @@ class TickerWindows:
 
 
 def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> TickerWindows:
-    """The windows of ticker column ``n``: one for every bar with enough unbroken bars before and after it.
+    """The windows of ticker column ``n``: one for every bar with enough own bars before and after it, none suspended.
 
     Closes are scaled by a :class:`StandardNorm` fitted on the ticker's training bars. Indicators are computed causally
     on the ticker's real prices; those in price units are then scaled like the closes (:data:`INDICATORS`). VTA's code
@@ -168,21 +168,22 @@ def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> Ti
         DataError: the ticker has too few bars for a window in every part, or its training closes do not move.
     """
     config = config or WindowConfig()
-    alone = _alone(panel, n)
-    rows_B = np.flatnonzero(alone.listed_TN[:, 0])
-    starts = _starts(alone, rows_B, config)
-    closes_B = alone.close_TN[rows_B, 0]
+    rows_B = np.flatnonzero(panel.listed_TN[:, n])
+    alone = _alone(panel, n, rows_B)
+    starts = _starts(alone, config)
+    closes_B = alone.close_TN[:, 0]
     scaler = StandardNorm.fit(closes_B[: starts[0]], f"{panel.name}: {panel.tickers[n]}: the training closes")
     size = config.inputs + config.outputs
     first_W = np.arange(max(0, len(rows_B) - size + 1))
-    unbroken_W = rows_B[first_W + size - 1] - rows_B[first_W] == size - 1
+    places_B = panel.own_bars.places(rows_B, n)
+    unbroken_W = places_B[first_W + size - 1] - places_B[first_W] == size - 1
     part_W = _parts(first_W, starts, len(rows_B), config)
     first_W = first_W[unbroken_W & (part_W != "")]
     scaled_WS = sliding_window_view(scaler.transform(closes_B), size)[first_W] if len(first_W) else np.empty((0, size))
     found = TickerWindows(
         ticker=panel.tickers[n],
         scaler=scaler,
-        columns=_columns(alone, scaler, rows_B, first_W, scaled_WS[:, : config.inputs]),
+        columns=_columns(alone, scaler, first_W, scaled_WS[:, : config.inputs]),
         y_WH=scaled_WS[:, config.inputs :].copy(),
         part_W=part_W[first_W],
         end_rows_W=rows_B[first_W + config.inputs - 1],
@@ -197,19 +198,22 @@ def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> Ti
     return found
 
 
-def _alone(panel: Panel, n: int) -> Panel:
-    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[:, n : n + 1] for name in FIELDS}
-    return replace(panel, tickers=panel.tickers[n : n + 1], events=(), true_alpha_TN=None, factor_TN=None, **bars)
+def _alone(panel: Panel, n: int, rows_B: NDArray[np.int64]) -> Panel:
+    """The ticker's own bars. At least one row, because a panel has one."""
+    rows_B = rows_B if len(rows_B) else np.array([0])
+    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[rows_B, n : n + 1] for name in FIELDS}
+    return Panel(panel.dates_T[rows_B], panel.tickers[n : n + 1], **bars, name=panel.name)
 
 
-def _starts(alone: Panel, rows_B: NDArray[np.int64], config: WindowConfig) -> tuple[int, int]:
+def _starts(alone: Panel, config: WindowConfig) -> tuple[int, int]:
     """The first bar of validation and of test, counted in the ticker's own bars."""
+    bars = int(alone.listed_TN.sum())
     if config.validation_from is not None and config.test_from is not None:
         days = np.array([config.validation_from, config.test_from], dtype="datetime64[D]")
-        validation, test = np.searchsorted(alone.dates_T[rows_B].astype("datetime64[D]"), days)
+        validation, test = np.searchsorted(alone.dates_T.astype("datetime64[D]"), days)
         return int(validation), int(test)
     # Rounded as in the published pipeline: train and test down, validation takes the rest.
-    return int(len(rows_B) * config.shares[0]), len(rows_B) - int(len(rows_B) * config.shares[2])
+    return int(bars * config.shares[0]), bars - int(bars * config.shares[2])
 
 
 def _parts(first_W: NDArray[np.int64], starts: tuple[int, int], bars: int, config: WindowConfig) -> NDArray[np.str_]:
@@ -221,11 +225,9 @@ def _parts(first_W: NDArray[np.int64], starts: tuple[int, int], bars: int, confi
     return part_W
 
 
-def _columns(
-    alone: Panel, scaler: StandardNorm, rows_B: NDArray[np.int64], first_W: NDArray[np.int64], sequence_WL: Floats
-) -> dict[str, Floats]:
+def _columns(alone: Panel, scaler: StandardNorm, first_W: NDArray[np.int64], sequence_WL: Floats) -> dict[str, Floats]:
     columns = {"sequence": sequence_WL.copy()}
-    rows_WL = rows_B[first_W[:, None] + np.arange(sequence_WL.shape[1])]
+    rows_WL = first_W[:, None] + np.arange(sequence_WL.shape[1])
     values = features.compute(alone, [name for name, _ in INDICATORS.values()])
     for column, (name, unit) in INDICATORS.items():
         values_WL = values[name][rows_WL, 0]

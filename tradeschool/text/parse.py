@@ -84,6 +84,12 @@ def format_decision(choice: str, reasoning: str) -> str:
     return f"<think>{reasoning}</think>\n[[[{choice}]]]"
 
 
+def reasoning_of(text: str) -> str:
+    """The text of the ``<think>`` block; where it is not closed, all text before a decision."""
+    opened = text.partition("<think>")[2] if "<think>" in text else text
+    return opened.partition("</think>")[0].partition("[[[")[0].strip()
+
+
 def has_reasoning(text: str) -> bool:
     """Whether the answer starts with a closed ``<think>`` block that is not empty."""
     found = re.match(r"\s*<think>(.*?)</think>", text, re.DOTALL)
