@@ -45,7 +45,7 @@ CURRICULUM = {
     "volatile_by": "volatility of the market itself, or of a `volatility_index` among the events",
 }
 STAGE = {"name": "name of the stage, used in `--set stages.NAME.key=value` and in the run folder"}
-TRL = "options of TRL's {}"
+TRL = "options of TRL's {}; folders, seeds and what resuming needs are set by the run"
 REAL = {
     "events": "files of news, tweets, fundamentals and other rows ([data.md](data.md))",
     "names": "table of company names (Ticker, Company), which masking hides in texts",
@@ -64,6 +64,8 @@ FILES = {
     "path": "folder of CSV files or of parquet files, or one parquet file",
     "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
     "splits": "whether what looks like a split without an Adj Close is an error or a warning",
+    "spikes": "whether a bar far from both of its neighbours is an error or is left out",
+    "accept": "what is refused although it is real, by ticker and day: `['ABC 2016-01-04']`",
     **REAL,
 }
 SPLIT = {
@@ -162,6 +164,11 @@ SFT = {
 GRPO = {
     **STAGE,
     "questions": "training questions to draw from",
+    "objective": "`grpo`, or `gvpo`, regression onto rewards: [learning.md](learning.md)",
+    "group": "`sampled` answers, or all `decisions` of a question, for tasks with a finite set of them",
+    "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own",
+    "tau": "temperature of `gvpo`, in standard deviations of the reward",
+    "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute what the answers of a group share once; no effect on episodes",
     "model": "stage whose weights to start from",
@@ -178,14 +185,14 @@ PPO = {
 EVALUATE = {
     **STAGE,
     "split": "whose dates are asked about",
+    "seed": "of the draw of tickers and of the random baseline; the recipe's `seed` changes none of them",
     "tickers": "number of tickers that are asked about (a seeded draw)",
     "models": "training stages whose models are evaluated",
-    "untrained": "evaluate the base model too",
+    "base": "evaluate the base model too",
     "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md))",
     "max_new_tokens": "tokens per answer",
     "batch_size": "questions at a time",
     "costs": "of the backtest: `costs`, below",
-    "draws": "resamplings of the dates for the intervals",
     "level": "of intervals and verdicts",
 }
 COSTS = {
@@ -196,22 +203,22 @@ COSTS = {
 LEADERBOARD = {
     **STAGE,
     "split": "whose dates are played",
+    "seed": "of the first episode; the recipe's `seed` does not change the episodes",
     "episodes": "the same for all agents",
     "rules": "strategies that play; buy and hold always does",
     "models": "training stages whose models play",
-    "untrained": "the base model plays too",
+    "base": "the base model plays too",
     "max_new_tokens": "tokens per answer",
     "batch_size": "episodes at a time",
 }
 DEFAULTS = {
-    ("market", "seed"): "the recipe's",
     ("split", "train"): "0.6",
     ("split", "validation"): "0.1",
     ("split", "test"): "0.3",
     ("split", "embargo"): "auto",
     ("stage", "name"): "the stage's kind",
-    ("sft", "model"): "the last stage that trained a language model, or the untrained model",
-    ("grpo", "model"): "the last stage that trained a language model, or the untrained model",
+    ("sft", "model"): "the last stage that trained a language model, or the base model",
+    ("grpo", "model"): "the last stage that trained a language model, or the base model",
     ("ppo", "facts"): "the task's",
     ("evaluate", "models"): "all",
     ("evaluate", "tickers"): "all",
@@ -336,7 +343,8 @@ def _page() -> Iterator[str]:
         "| section | content |",
         "|---|---|",
         "| `name` | letters, digits, `_` and `-`, starting with a letter |",
-        "| `seed` | integer >= 0, default 0: of the market, the model, training and evaluation |",
+        "| `seed` | integer >= 0, default 0: of training (first weights, data, sampling). The market, "
+        "the evaluation and the leaderboard have their own |",
         "| `market` | [where prices come from](#market) |",
         "| `split` | [train, validation and test dates](#split) |",
         "| `task` | [what the model is asked](#task), or [custom](extending.md): `{name: package.module:Class}` |",

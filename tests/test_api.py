@@ -95,11 +95,11 @@ def test_a_recipe_may_be_a_mapping(fake_recipe: Write) -> None:
 
 def test_a_model_decides_for_the_newest_date(run: ts.Run, always_buys: type[AlwaysBuys]) -> None:
     ticker = run.panel.tickers[1]
-    decision = run.decide(ticker, model="untrained")
+    decision = run.decide(ticker, model="base")
     newest = run.panel.dates_T[-1].astype("datetime64[D]").astype(datetime.date)
-    assert (decision.ticker, decision.date, decision.model) == (ticker, newest, "untrained")
+    assert (decision.ticker, decision.date, decision.model) == (ticker, newest, "base model (tiny)")
     assert (decision.action, decision.reasoning, decision.error) == ("BUY", "It rises.", None)
-    assert [one.ticker for one in run.decide_all(model="untrained")] == list(run.panel.tickers)
+    assert [one.ticker for one in run.decide_all(model="base")] == list(run.panel.tickers)
 
 
 def test_a_date_without_trading_falls_back_to_the_last_trading_date(run: ts.Run, always_buys: type[AlwaysBuys]) -> None:
@@ -107,17 +107,17 @@ def test_a_date_without_trading_falls_back_to_the_last_trading_date(run: ts.Run,
     friday = np.datetime64("2010-06-04")
     assert friday in run.panel.dates_T.astype("datetime64[D]")
     for day in ("2010-06-04", "2010-06-06", datetime.date(2010, 6, 5)):
-        assert run.decide(ticker, day, model="untrained").date == datetime.date(2010, 6, 4)
+        assert run.decide(ticker, day, model="base").date == datetime.date(2010, 6, 4)
     with pytest.raises(ts.TradeschoolError, match="it begins on"):
-        run.decide(ticker, "1999-01-01", model="untrained")
+        run.decide(ticker, "1999-01-01", model="base")
     with pytest.raises(ts.TradeschoolError, match="is not a date"):
-        run.decide(ticker, "yesterday", model="untrained")
+        run.decide(ticker, "yesterday", model="base")
 
 
 def test_a_wrong_ticker_or_model_is_refused(run: ts.Run, always_buys: type[AlwaysBuys]) -> None:
     ticker = run.panel.tickers[0]
     with pytest.raises(ts.TradeschoolError, match=f"Did you mean '{ticker}'"):
-        run.decide(ticker + "X", model="untrained")
+        run.decide(ticker + "X", model="base")
     with pytest.raises(ts.TradeschoolError, match="Did you mean 'first'"):
         run.decide(ticker, model="frst")
 
@@ -128,7 +128,7 @@ def test_decisions_on_other_prices_see_nothing_later(
     """The same prompt for a date, whatever comes after it."""
     short = write_prices(tmp_path / "short", "2021-02-26")
     long = write_prices(tmp_path / "long", "2021-03-31")
-    decisions = [run.decide("AAA", day, model="untrained", prices=path) for path, day in
+    decisions = [run.decide("AAA", day, model="base", prices=path) for path, day in
                  ((short, None), (long, "2021-02-26"), (long, None))]  # fmt: skip
     assert [str(one.date) for one in decisions] == ["2021-02-26", "2021-02-26", "2021-03-31"]
     assert always_buys.seen[0] == always_buys.seen[1] != always_buys.seen[2]
@@ -138,13 +138,13 @@ def test_a_ticker_without_a_bar_on_the_date_is_left_out_or_refused(
     run: ts.Run, always_buys: type[AlwaysBuys], tmp_path: Path
 ) -> None:
     prices = write_prices(tmp_path / "prices")
-    assert [one.ticker for one in run.decide_all(model="untrained", prices=prices)] == ["AAA"]
+    assert [one.ticker for one in run.decide_all(model="base", prices=prices)] == ["AAA"]
     with pytest.raises(ts.TradeschoolError, match="BBB has no bar on 2021-03-31"):
-        run.decide("BBB", model="untrained", prices=prices)
+        run.decide("BBB", model="base", prices=prices)
 
 
 def test_a_real_untrained_model_answers(run: ts.Run) -> None:
-    decision = run.decide(run.panel.tickers[0], model="untrained")
+    decision = run.decide(run.panel.tickers[0], model="base")
     assert decision.answer
     assert (decision.action is None) == (decision.error is not None)
 
@@ -152,11 +152,11 @@ def test_a_real_untrained_model_answers(run: ts.Run) -> None:
 def test_a_run_of_episodes_has_no_single_decisions(fake_recipe: Write) -> None:
     run = ts.run(fake_recipe(("name: rating\n  facts: [market, rsi]", "name: trade")), out="episodes", quiet=True)
     with pytest.raises(ts.TradeschoolError, match="episodes"):
-        run.decide(run.panel.tickers[0], model="untrained")
+        run.decide(run.panel.tickers[0], model="base")
 
 
 def test_the_models_are_evaluated_again_beside_the_run(run: ts.Run) -> None:
-    comparison = run.evaluate(models=[], untrained=False, tickers=1, draws=400, split="validation")
+    comparison = run.evaluate(models=[], base=False, tickers=1, split="validation")
     assert comparison.has("hold")
     assert (run.folder / "evaluations" / "1" / "report.html").exists()
     assert run.report is None

@@ -18,8 +18,10 @@ import fake_stage
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tradeschool import manifest, pipeline, run_folder
+from tradeschool.cli.main import app
 from tradeschool.config.recipe import read
 from tradeschool.errors import RecipeError, RunError
 from tradeschool.models import load
@@ -53,12 +55,14 @@ def environment(**extra: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def interrupts_enabled() -> Iterator[None]:
-    """Restore Ctrl-C: a script in the background ignores it, and a child process inherits that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Restore Ctrl-C and SIGHUP: a script in the background ignores them, and a child process inherits that."""
+    default: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def start_blocked(recipe: Path, out: Path) -> subprocess.Popen[str]:
@@ -96,7 +100,7 @@ def test_a_run_folder_holds_recipe_manifest_and_results(fake_recipe: Write, cons
     assert record.status == "done"
     assert record.ended is not None
     assert record.data_hash == pipeline.load_panel(recipe, console).data_hash()
-    assert record.seeds == {"run": 5, "market": 5}
+    assert record.seeds == {"run": 5, "market": 0}
     assert record.versions["trl"] == "1.16.0"
     assert record.machine["cpus"] >= 1
     assert record.machine["memory_bytes"] > 1e8
@@ -156,12 +160,16 @@ def test_a_run_killed_in_a_stage_resumes_and_ends_like_an_unbroken_one(
     assert figures(out) == figures(unbroken)
 
 
-def test_ctrl_c_prints_how_to_resume_and_exits_with_130(fake_recipe: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_kill_and_a_closed_terminal_print_how_to_resume(
+    number: signal.Signals, fake_recipe: Write, tmp_path: Path
+) -> None:
     out = tmp_path / "stopped"
     process = start_blocked(fake_recipe(), out)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
+    assert f"Interrupted ({number.name})" in output
     assert f"tradeschool resume {out}" in output
     assert "Traceback" not in output
     assert manifest.read(out).status == "interrupted"
@@ -236,6 +244,113 @@ def test_an_edited_recipe_in_the_run_folder_is_refused(fake_recipe: Write, conso
     path.write_text(path.read_text(encoding="utf-8").replace("steps: 4", "steps: 40"), encoding="utf-8")
     with pytest.raises(RunError, match=r"stages\.second\.steps: 4 -> 40"):
         pipeline.resume(folder, None, console)
+
+
+def failed_in_the_exam(fake_recipe: Write, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose last stage has failed, after it wrote something into its folder."""
+    run = fake_stage.run
+
+    def fail_last(config: fake_stage.Config, context: Context) -> Result:
+        result = run(config, context)
+        if config.name == "fake":
+            raise RecipeError("rate is too high")
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_stage, "run", fail_last)
+        with pytest.raises(RecipeError, match="too high"):
+            pipeline.run(read(fake_recipe()), out, Console(quiet=True))
+    return out
+
+
+def test_a_failed_stage_may_be_changed_on_resume(
+    fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
+    changed = read(folder / "recipe.yaml", ["stages.fake.rate=0.01"])
+
+    pipeline.resume(folder, changed, console)
+
+    assert attempts(folder) == [1, 1, 1], "finished stages are kept, and the failed one begins again"
+    assert (folder / "3-fake.before-1" / "attempts.txt").exists(), "nothing is removed"
+    assert read(folder / "recipe.yaml").resolved == changed.resolved
+    record = manifest.read(folder)
+    assert (record.status, record.recipe, record.recipe_hash) == ("done", changed.resolved, changed.digest())
+    assert [one["keys"] for one in record.changed] == [["stages.fake.rate: 0.1 -> 0.01"]]
+    text = " ".join(console.export_text().split())
+    assert "stages.fake.rate: 0.1 -> 0.01" in text
+    assert "3-fake begins again with the new keys. The earlier attempt is in 3-fake.before-1" in text
+    pipeline.resume(folder, None, console)
+
+
+def test_the_command_resume_takes_options_and_a_recipe(
+    fake_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
+    refused = CliRunner().invoke(app, ["resume", str(folder), "--set", "stages.first.rate=0.01"])
+    assert refused.exit_code == 2
+    assert "stages.first.rate: 0.1 -> 0.01" in refused.output
+    other = fake_recipe(("{stage: fake, makes_weights", "{stage: fake, rate: 0.2, makes_weights"))
+    options = ["--recipe", str(other), "--set", "stages.fake.steps=9"]
+    assert CliRunner().invoke(app, ["resume", str(folder), *options]).exit_code == 0
+    last = read(folder / "recipe.yaml").stages[2]
+    assert (last.rate, last.steps) == (0.2, 9)
+
+
+def test_stages_may_be_added_or_left_out_behind_those_that_have_finished(
+    fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
+    stages = "[{stage: fake, name: first}, {stage: fake, name: second, steps: 4}, {stage: fake, name: other}]"
+    pipeline.resume(folder, read(folder / "recipe.yaml", [f"stages={stages}"]), console)
+    assert (folder / "3-other" / "done.json").exists()
+    assert manifest.read(folder).status == "done"
+
+
+@pytest.mark.parametrize("option", ["stages.second.steps=5", "market.edge=0.2", "task.facts=[rsi]", "seed=6"])
+def test_what_finished_stages_were_made_with_may_not_change(
+    option: str, fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
+    before = (folder / "recipe.yaml").read_bytes()
+    with pytest.raises(RunError) as raised:
+        pipeline.resume(folder, read(folder / "recipe.yaml", [option, "stages.fake.rate=0.01"]), console)
+    assert f"{option.partition('=')[0]}: " in str(raised.value)
+    assert "Only stages that have not finished may change: fake." in str(raised.value)
+    assert "stages.fake.rate" not in str(raised.value)
+    assert (folder / "recipe.yaml").read_bytes() == before
+    assert attempts(folder) == [1, 1, 1]
+
+
+def test_a_change_that_is_wrong_itself_is_refused_and_changes_nothing(
+    fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
+    with pytest.raises(RecipeError, match="lerning_rate"):
+        pipeline.resume(folder, read(folder / "recipe.yaml", ["stages.fake.trl.lerning_rate=1"]), console)
+    assert not (folder / "3-fake.before-1").exists()
+    assert manifest.read(folder).changed == []
+
+
+def test_a_link_that_leads_out_of_the_run_is_refused(
+    fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, outside = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch), tmp_path / "outside"
+    outside.mkdir()
+    (folder / "3-fake" / "checkpoints").symlink_to(outside)
+    with pytest.raises(RunError, match="checkpoints is a link to .*outside, outside of the run"):
+        pipeline.resume(folder, None, console)
+    (folder / "3-fake" / "checkpoints").unlink()
+    pipeline.resume(folder, None, console)
+
+
+def test_a_run_inside_another_run_is_refused(fake_recipe: Write, console: Console, tmp_path: Path) -> None:
+    folder = pipeline.run(read(fake_recipe()), tmp_path / "run", console)
+    (tmp_path / "link").symlink_to(folder)
+    for inside in (folder / "1-first" / "mine", tmp_path / "link" / "mine"):
+        with pytest.raises(RunError, match=f"inside of another run, {folder}"):
+            pipeline.run(read(fake_recipe()), inside, console)
+        assert not inside.exists()
 
 
 def test_changed_data_are_refused(fake_recipe: Write, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,7 +510,7 @@ def test_an_unwritable_folder_is_a_plain_error(
 
     # Permissions do not bind root, as which containers run tests.
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(RunError, match=r"you may not write there.*--out"):
+    with pytest.raises(RunError, match=r"permission denied.*--out"):
         pipeline.run(read(fake_recipe()), None, console)
 
 

@@ -31,6 +31,7 @@ def test_one_trace_per_question_in_order(task: RatingTask) -> None:
         assert trace.rewards == task.rewards(example, GOOD, 1)
         assert trace.metrics["score"] == pytest.approx(task.eval_score(example, 1))
         assert trace.versions == {"task": "1.0.0"}
+        assert trace.label == task.label(example) is not None
         assert trace.error is None
 
 
@@ -47,7 +48,7 @@ def test_a_bad_answer_becomes_a_trace_that_says_so(task: RatingTask) -> None:
 def test_undefined_figures_are_left_out_so_that_traces_can_be_written(task: RatingTask, tmp_path: Path) -> None:
     """The last questions have no label, and JSON has no NaN."""
     traces = rollout(Says(GOOD, BAD), task, task.examples("test")[-4:], {})
-    assert all("correct" not in trace.metrics for trace in traces)
+    assert all("correct" not in trace.metrics and trace.label is None for trace in traces)
     assert all(trace.rewards["decision"] is None for trace in traces)
     write_traces(tmp_path / "traces.jsonl", traces)
     assert list(read_traces(tmp_path / "traces.jsonl")) == traces

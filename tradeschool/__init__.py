@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tradeschool.errors import TradeschoolError
     from tradeschool.evaluate.judge import evaluate_decisions
     from tradeschool.policies.base import Policy
+    from tradeschool.seeds import Seeds, run_seeds
     from tradeschool.tasks.base import Example, Task
 
 _MODULES = {
@@ -30,6 +31,7 @@ _MODULES = {
     "Example": "tradeschool.tasks.base",
     "Policy": "tradeschool.policies.base",
     "Run": "tradeschool.api",
+    "Seeds": "tradeschool.seeds",
     "Task": "tradeschool.tasks.base",
     "TradeschoolError": "tradeschool.errors",
     "evaluate_decisions": "tradeschool.evaluate.judge",
@@ -37,9 +39,10 @@ _MODULES = {
     "make_env": "tradeschool.api",
     "resume": "tradeschool.api",
     "run": "tradeschool.api",
+    "run_seeds": "tradeschool.seeds",
 }
-__all__ = ["Decision", "Example", "Policy", "Run", "Task", "TradeschoolError", "evaluate_decisions", "load_run",
-           "make_env", "resume", "run"]  # fmt: skip
+__all__ = ["Decision", "Example", "Policy", "Run", "Seeds", "Task", "TradeschoolError", "evaluate_decisions",
+           "load_run", "make_env", "resume", "run", "run_seeds"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Task
 from tradeschool.trace import Trace
-from tradeschool.train.stage import Context
+from tradeschool.train.stage import BASE, Context, base_row
 
 if TYPE_CHECKING:
     from tradeschool.env.trading_env import TradingEnv
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tradeschool.policies.base import Policy
 
 Day = str | datetime.date | np.datetime64
-UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Run:
         Args:
             ticker: a ticker of the market.
             date: decide after the close of this date, or of the last trading date before it. Default: the newest.
-            model: the stage that trained the model, or "untrained". Default: the model trained last.
+            model: the stage that trained the model, or "base". Default: the model trained last.
             prices: a file or folder of prices to decide on instead of the run's own market.
 
         Raises:
@@ -170,8 +169,6 @@ class Run:
         module.run(recipes.check_stage(module, given), self._context(stage, folder))
         return _read_comparison(stage)
 
-    # internals
-
     def _stage_folders(self) -> list[Path]:
         return [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(self.recipe.stages, 1)]
 
@@ -186,18 +183,18 @@ class Run:
     def _policy(self, name: str | None) -> "Policy":
         models = self.models
         if name is None:
-            name = next(reversed(models), UNTRAINED)
+            name = next(reversed(models), BASE)
             self._warn_of_unfinished(name)
         if name not in self._policies:
             from tradeschool.models.load import base_source, load
             from tradeschool.policies.language import LanguagePolicy
 
-            if name == UNTRAINED:
+            if name == BASE:
                 source = base_source(self.recipe.model, self.task, self.folder, self.recipe.seed)
             elif name in models:
                 source = str(models[name])
             else:
-                options = [UNTRAINED, *models]
+                options = [BASE, *models]
                 raise RunError(
                     f"{self.folder} has no model '{name}'.{did_you_mean(name, options)} It has: {', '.join(options)}."
                 )
@@ -205,8 +202,8 @@ class Run:
             self._policies[name] = LanguagePolicy(
                 model,
                 tokenizer,
-                name=name,
-                kind="untrained" if name == UNTRAINED else "trained",
+                name=base_row(self.recipe.model.base) if name == BASE else name,
+                kind=BASE if name == BASE else "trained",
                 max_new_tokens=max(64, *(getattr(stage, "max_new_tokens", 64) for stage in self.recipe.stages)),
             )
         return self._policies[name]
@@ -271,7 +268,7 @@ def run(
 
     Args:
         recipe: a YAML file, or the recipe as a mapping.
-        overrides: values to change, by dotted key: ``{"seed": 3, "stages.grpo.trl.max_steps": 100}``.
+        overrides: values to change, by dotted key: ``{"seed": 3, "stages.gvpo.trl.max_steps": 100}``.
         out: the run folder. Default: ``runs/<recipe name>/<time>``.
         quiet: print nothing.
 
@@ -279,22 +276,24 @@ def run(
         TradeschoolError: a problem that the user can fix; a note on the error says how to resume.
     """
     console = Console(quiet=quiet)
-    checked = _read_recipe(recipe, overrides or {})
+    checked = recipes.read_any(recipe, overrides or {})
     return Run(pipeline.run(checked, Path(out) if out is not None else None, console), console)
 
 
-def resume(folder: str | Path, *, quiet: bool = False) -> Run:
-    """Resume a run that was interrupted.
+def resume(folder: str | Path, overrides: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Run:
+    """Resume a run that was interrupted or that has failed.
 
     Args:
         folder: a run folder, or a recipe's name for its latest run.
+        overrides: values to change in stages that have not finished, as for :func:`run`.
         quiet: print nothing.
 
     Raises:
         RunError: there is no such run, or its recipe or data have changed.
     """
-    console = Console(quiet=quiet)
-    return Run(pipeline.resume(run_folder.find(str(folder)), None, console), console)
+    console, found = Console(quiet=quiet), run_folder.find(str(folder))
+    recipe = recipes.read_any(found / run_folder.RECIPE, overrides) if overrides else None
+    return Run(pipeline.resume(found, recipe, console), console)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -328,14 +327,6 @@ def make_env(level: str = "Easy", market: str | Path | Panel = "synthetic", **se
     level = find_level(level)
     data = MarketData(market) if isinstance(market, Panel) else load_market(str(market), Console())
     return TradingEnv(data, **level_config(level, **settings).model_dump())
-
-
-def _read_recipe(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    # JSON is YAML.
-    sets = [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
-    if isinstance(recipe, Mapping):
-        return recipes.from_mapping(json.loads(json.dumps(recipe, default=str)), sets)
-    return recipes.read(Path(recipe), sets)
 
 
 def _read_comparison(folder: Path) -> "Comparison":

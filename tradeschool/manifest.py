@@ -18,14 +18,14 @@ from tradeschool.errors import RunError
 FILE = "manifest.json"
 PACKAGES = (
     "torch", "transformers", "trl", "peft", "datasets", "accelerate", "tokenizers", "safetensors",
-    "gymnasium", "stable-baselines3", "numpy", "pandas", "pyarrow", "TA-Lib", "arch", "empyrical-reloaded", "pydantic",
+    "gymnasium", "stable-baselines3", "numpy", "pandas", "pyarrow", "TA-Lib", "empyrical-reloaded", "pydantic",
 )  # fmt: skip
 Status = Literal["running", "interrupted", "failed", "done"]
 
 
 @dataclass
 class Manifest:
-    """One JSON file per run. ``recipe`` is the resolved recipe that the run was started with.
+    """One JSON file per run. ``recipe`` is the resolved recipe; ``changed`` holds what a resume has changed in it.
 
     ``seeds`` holds the run's seed and, on a synthetic market, the market's. ``stages`` has an entry for each finished
     stage: name, seconds, peak memory in bytes. Times are local, ISO 8601 with offset.
@@ -41,6 +41,7 @@ class Manifest:
     started: str = field(default_factory=lambda: now())
     ended: str | None = None
     resumed: list[str] = field(default_factory=list)
+    changed: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=lambda: versions())
     source: dict[str, Any] = field(default_factory=lambda: source_state())

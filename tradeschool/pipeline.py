@@ -1,10 +1,6 @@
-"""Runs a recipe's stages in a run folder, and resumes runs that were interrupted.
-
-Before the first stage, everything that can be known to fail later is refused.
-"""
+"""Runs a recipe's stages in a run folder, and resumes runs that were interrupted."""
 
 import contextlib
-import importlib.util
 import os
 import resource
 import time
@@ -20,18 +16,15 @@ from rich.markup import escape
 
 from tradeschool import manifest as manifests
 from tradeschool import run_folder
-from tradeschool.config.check import faults
 from tradeschool.config.document import to_yaml
-from tradeschool.config.recipe import Recipe, differences, load_panel, make_task, makes, read, split_for
-from tradeschool.errors import RecipeError, RunError, TradeschoolError
+from tradeschool.config.recipe import Recipe, differences, load_panel, make_task, read
+from tradeschool.errors import RunError, machine_error
 from tradeschool.manifest import Manifest, Status
 from tradeschool.market.panel import Panel
+from tradeschool.preflight import check_options, check_stages
+from tradeschool.progress import status
 from tradeschool.tasks.base import Task
-from tradeschool.train.curriculum import CurriculumConfig, select_examples
-from tradeschool.train.stage import CheckContext, Context, Result
-
-PASSED_ON = {"trl": "TRL", "sb3": "SB3"}
-"""Keys of a stage that are passed on to a library's class, and where its module names that class."""
+from tradeschool.train.stage import Context, Result
 
 
 @dataclass
@@ -81,17 +74,19 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
 
     Args:
         folder: the run folder.
-        recipe: compared with the recipe that the run was started with; None takes the run folder's own.
+        recipe: the recipe to go on with, which may differ from the run's in stages that have not finished. A stage that
+            had begun with other keys begins again. None takes the run folder's own.
         console: for progress and results.
 
     Raises:
-        RunError: the recipe or the data have changed, or the folder is in use or is not a run folder.
+        RunError: the recipe differs elsewhere, the data have changed, or the folder is in use or is not a run folder.
     """
     _prepare_environment()
     with run_folder.locked(folder):
         manifest = manifests.read(folder)
         recipe = recipe or read(folder / run_folder.RECIPE)
-        _refuse_changed_recipe(manifest, recipe, folder)
+        changed = _changes(manifest, recipe, folder)
+        run_folder.refuse_links(folder)
         _print_changed_versions(manifest, console)
         panel, task = _checked(recipe, console)
         if panel.data_hash() != manifest.data_hash:
@@ -102,6 +97,8 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
         this = _Run(folder, recipe, panel, task, manifest, console)
         with _accounted(this):
             manifest.resumed.append(manifests.now())
+            if changed:
+                _change_recipe(this, changed)
             manifest.status, manifest.ended = "running", None
             manifest.write(folder)
             _run_stages(this)
@@ -123,75 +120,20 @@ def versions(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _prepare_environment() -> None:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-# checks -------------------------------------------------------------------------------------------
-
-
 def _checked(recipe: Recipe, console: Console) -> tuple[Panel, Task]:
     """The recipe's market and task, after every check that can be made before the first stage."""
-    for stage, module in zip(recipe.stages, recipe.modules, strict=True):
-        for key, attribute in PASSED_ON.items():
-            _check_passed_on(getattr(stage, key, {}), getattr(module, attribute, None), f"stages.{stage.name}.{key}")
-    _check_model(recipe.model)
-    panel = load_panel(recipe, console)
-    task = make_task(recipe, panel)
-    _check_stages(recipe, panel, task)
+    check_options(recipe)
+    with status(console, "Reading the market"):
+        panel = load_panel(recipe, console)
+    with status(console, "Checking every stage"):
+        task = make_task(recipe, panel)
+        check_stages(recipe, panel, task)
     return panel, task
 
 
-def _check_passed_on(given: dict[str, Any], target: Any, where: str) -> None:
-    if given and target is None:
-        raise RecipeError(f"{where}: this stage passes nothing on. Remove it.")
-    for key, fault in faults(given, target) if given else ():
-        raise RecipeError(f"{where}.{key}: {fault}")
-
-
-def _check_model(model: Any) -> None:
-    base = str(model.base)
-    if base.startswith((".", "/", "~")) and not Path(base).expanduser().exists():
-        raise RecipeError(f"model.base: {base} does not exist. Give a folder, a Hub name, or 'tiny'.")
-    if model.lora is not None:
-        _check_passed_on(model.lora.model_dump(exclude_unset=True), "peft:LoraConfig", "model.lora")
-    if model.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
-        raise RecipeError(
-            "model.load_in_4bit needs bitsandbytes, which is not installed: pip install 'tradeschool[gpu]'"
-        )
-
-
-def _check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
-    """Each stage's own ``check``, in order, and its curriculum."""
-    split = split_for(recipe, panel)
-    made: dict[str, list[str]] = {"language": [], "numeric": []}
-    for stage, module in zip(recipe.stages, recipe.modules, strict=True):
-        context = CheckContext(
-            task=task,
-            panel=panel,
-            model=recipe.model,
-            seed=recipe.seed,
-            split=split,
-            stages=recipe.stages,
-            models=tuple(made["language"]),
-            agents=tuple(made["numeric"]),
-        )
-        where = f"stages.{stage.name}"
-        try:
-            if hasattr(module, "check"):
-                module.check(stage, context)
-        except RecipeError as error:
-            if str(error).startswith((where, "task.", "model.", "market.", "split.")):
-                raise
-            raise RecipeError(f"{where}: {error}") from error
-        if isinstance(stage, CurriculumConfig):
-            try:
-                select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
-            except RecipeError as error:
-                raise RecipeError(f"{where}.{error}") from error
-        if (kind := makes(module)) in made:
-            made[kind].append(stage.name)
+def _prepare_environment() -> None:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 # stages ------------------------------------------------------------------------------------------
@@ -250,6 +192,7 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     seconds, memory = time.monotonic() - started, _peak_memory()
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
+    entry |= {"steps": result.summary["steps"]} if "steps" in result.summary else {}
     this.manifest.stages = [stage for stage in this.manifest.stages if stage["name"] != config.name] + [entry]
     # The stage may have loaded torch, which knows its threads and the GPU.
     this.manifest.machine = manifests.machine()
@@ -291,7 +234,7 @@ def _accounted(this: _Run) -> Iterator[None]:
         yield
     except BaseException as error:
         _close(this, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        plain = None if isinstance(error, TradeschoolError) else run_folder.plain_os_error(error, this.folder)
+        plain = machine_error(error, this.folder)
         if plain is None:
             error.add_note(hint)
             raise
@@ -310,14 +253,41 @@ def _close(this: _Run, status: Status) -> None:
             raise
 
 
-def _refuse_changed_recipe(manifest: Manifest, recipe: Recipe, folder: Path) -> None:
-    changed = differences(manifest.recipe, recipe.resolved)
-    if changed:
-        listed = "\n".join(f"  {line}" for line in changed)
+def _changes(manifest: Manifest, recipe: Recipe, folder: Path) -> list[str]:
+    """The lines ``key: old -> new`` in which the recipe differs from the run's.
+
+    Raises:
+        RunError: one of them is in a section, or in a stage that has finished.
+    """
+    old, new = manifest.recipe, recipe.resolved
+    names = [stage["name"] for stage in old["stages"]]
+    finished = sum((folder / f"{number}-{name}" / run_folder.DONE).exists() for number, name in enumerate(names, 1))
+    held = differences({**old, "stages": old["stages"][:finished]}, {**new, "stages": new["stages"][:finished]})
+    if held:
+        listed = "\n".join(f"  {line}" for line in held)
+        left = ", ".join(names[finished:])
+        may = f"Only stages that have not finished may change: {left}." if left else "All stages have finished."
         raise RunError(
             f"{folder} was started with a different recipe. These keys differ (then -> now):\n{listed}\n"
-            "Put the old values back to resume, or start a new run with the new ones."
+            f"{may} Put the old values back to resume, or start a new run."
         )
+    return differences(old, new)
+
+
+def _change_recipe(this: _Run, changed: list[str]) -> None:
+    """Go on with the new recipe, and set aside what stages that had begun with other keys have left."""
+    before = dict(enumerate(this.manifest.recipe["stages"], 1))
+    for number, stage in enumerate(this.recipe.resolved["stages"], 1):
+        folder = _stage_folder(this, number)
+        if before.get(number) != stage and folder.exists():
+            aside = run_folder.set_aside(folder)
+            text = f"Note: {folder.name} begins again with the new keys. The earlier attempt is in {aside.name}."
+            this.console.print(escape(text), highlight=False)
+    listed = "\n".join(["Changed in the recipe:", *(f"  {line}" for line in changed)])
+    this.console.print(escape(listed), highlight=False)
+    this.manifest.changed.append({"at": manifests.now(), "keys": changed})
+    this.manifest.recipe, this.manifest.recipe_hash = this.recipe.resolved, this.recipe.digest()
+    manifests.replace_text(this.folder / run_folder.RECIPE, to_yaml(this.recipe.resolved))
 
 
 def _print_changed_versions(manifest: Manifest, console: Console) -> None:

@@ -63,6 +63,7 @@ def score_answer(task: Task, example: Example, messages: list[Message], policy: 
         rewards=task.rewards(example, completion, action),
         stop=stop,
         action=None if action is None else task.action_name(action),
+        label=task.label(example),
         error=error,
         metrics=task.trace_metrics(example, action),
         versions=versions,

@@ -1,6 +1,5 @@
 """Run folders: naming, finding and locking them, and what each finished stage left in one."""
 
-import errno
 import fcntl
 import json
 import os
@@ -11,20 +10,13 @@ from datetime import datetime
 from pathlib import Path
 
 from tradeschool import manifest
-from tradeschool.errors import RunError, did_you_mean
+from tradeschool.errors import RunError, did_you_mean, disk_error
 from tradeschool.train.stage import Kind, Result
 
 RUNS = Path("runs")
 RECIPE = "recipe.yaml"
 REPORT = "report.html"
 DONE = "done.json"
-_PLAIN_ERRORS = {
-    errno.ENOSPC: "the disk is full. Make room",
-    errno.EDQUOT: "your disk quota is used up. Make room",
-    errno.EROFS: "the disk is read-only. Choose another place with --out",
-    errno.EACCES: "you may not write there. Change its permissions, or choose another place with --out",
-    errno.EPERM: "you may not write there. Change its permissions, or choose another place with --out",
-}
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,8 @@ def create(recipe_name: str, out: Path | None) -> Path:
     """
     try:
         if out is not None:
+            if run := next((one for one in out.resolve().parents if (one / manifest.FILE).exists()), None):
+                raise RunError(f"--out {out}: this is inside of another run, {run}. Choose a folder outside.")
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
                 cure = (
                     f"Resume it (tradeschool resume {out})" if (out / manifest.FILE).exists() else "Choose a new folder"
@@ -58,7 +52,7 @@ def create(recipe_name: str, out: Path | None) -> Path:
         _point_latest(folder)
         return folder.absolute()
     except OSError as error:
-        raise plain_os_error(error, out or RUNS) or RunError(f"{out or RUNS}: {error.strerror}.") from error
+        raise disk_error(error, out or RUNS) or RunError(f"{out or RUNS}: {error.strerror}.") from error
 
 
 def _stamped(parent: Path) -> Path:
@@ -110,7 +104,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
-        raise plain_os_error(error, folder) or RunError(f"{folder}: {error.strerror}.") from error
+        raise disk_error(error, folder) or RunError(f"{folder}: {error.strerror}.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +118,29 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename the folder of a stage that begins again to the first free ``<name>.before-<number>``."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+        number += 1
+    return folder.rename(aside)
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse to go on where a stage that has not finished would write or remove files outside of the run.
+
+    Raises:
+        RunError: such a stage's folder, or something directly in it, is a link that leads out of the run's folder.
+    """
+    for stage in [one for one in folder.iterdir() if one.is_dir() and not (one / DONE).exists()]:
+        for path in (stage, *stage.iterdir()):
+            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+                raise RunError(
+                    f"{path} is a link to {path.resolve()}, outside of the run, where the run would write and remove "
+                    "files. Put the files themselves in its place, or remove the link."
+                )
 
 
 def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: int) -> None:
@@ -165,14 +182,6 @@ def read_done(folder: Path) -> Done | None:
     return done
 
 
-def plain_os_error(error: BaseException, folder: Path) -> RunError | None:
-    """A full or read-only disk as a plain error; None for any other error.
-
-    Libraries wrap the system's error (safetensors and torch raise their own classes), so the text is checked too.
-    """
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and "No space left on device" in str(error):
-        number = errno.ENOSPC
-    if number not in _PLAIN_ERRORS:
-        return None
-    return RunError(f"{getattr(error, 'filename', None) or folder}: {_PLAIN_ERRORS[number]}, then try again.")
+def stage_folders(run_folder: Path, file: str) -> list[Path]:
+    """The folders of the stages that have written ``file``, in the order of the stages (10-evaluate after 2-grpo)."""
+    return sorted((path.parent for path in run_folder.glob(f"*/{file}")), key=lambda path: int(path.name.split("-")[0]))

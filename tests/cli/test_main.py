@@ -182,3 +182,20 @@ def test_data_check_names_file_and_row(tmp_path: Path) -> None:
     assert code == 2
     assert "ABC" in output
     assert "Traceback" not in output
+
+
+def test_a_full_disk_or_too_little_memory_is_no_bug_in_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, words in [
+        (OSError(28, "No space left on device", "/data"), "/data: the disk is full"),
+        (PermissionError(13, "Permission denied", "/data"), "/data: permission denied"),
+        (MemoryError("Unable to allocate 9 TiB"), "The memory is not enough"),
+    ]:
+
+        def fail(*given: object, error: Exception = error, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("tradeschool.run_folder.find", fail)
+        code, output = call("compare", "a")
+        assert code == 2
+        assert words in output
+        assert "bug" not in output

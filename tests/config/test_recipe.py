@@ -6,14 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import docs_recipes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from tradeschool.config.document import lay_over, parse_set, read_mapping, to_yaml
+from tradeschool.config.document import lay_over, parse_scalar, parse_set, read_mapping, to_yaml
 from tradeschool.config.recipe import Recipe, differences, from_mapping, read
+from tradeschool.config.sections import SplitConfig
 from tradeschool.errors import RecipeError
 
 Write = Callable[..., Path]
@@ -69,11 +72,66 @@ def test_a_shipped_recipe_reads_back_as_itself(path: Path, tmp_path: Path) -> No
     assert again.digest() == recipe.digest()
 
 
-def test_one_seed_for_everything_unless_the_market_has_its_own(fake_recipe: Write) -> None:
-    assert read(fake_recipe()).resolved["market"]["seed"] == 5
-    assert read(fake_recipe(), ["seed=3"]).resolved["market"]["seed"] == 3
-    apart = read(fake_recipe(), ["seed=3", "market.seed=9"])
-    assert (apart.seed, apart.resolved["market"]["seed"]) == (3, 9)
+TABLES = (
+    *docs_recipes.MARKETS,
+    *docs_recipes.TASK_TABLES,
+    *docs_recipes.MODEL_TABLES,
+    *docs_recipes.STAGE_TABLES,
+    ("split", "", SplitConfig, {}),
+)
+CONFIGS = list(dict.fromkeys(cls for _, _, cls, _ in TABLES))
+REQUIRED = {"stage": "x", "path": "/prices"}
+
+
+@pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_the_defaults_of_every_section_read_back_as_themselves(cls: type[BaseModel], tmp_path: Path) -> None:
+    """A validator that changes a default must give the same again when it reads what it gave."""
+    required = [(name, field) for name, field in cls.model_fields.items() if field.is_required()]
+    needed = {name: REQUIRED.get(name) or get_args(field.annotation)[0] for name, field in required}
+    made = cls.model_validate(needed)
+    (tmp_path / "section.yaml").write_text(to_yaml(made.model_dump(mode="json")), encoding="utf-8")
+    again = cls.model_validate(read_mapping(tmp_path / "section.yaml")[0])
+    assert again == made
+    assert again.model_dump(mode="json") == made.model_dump(mode="json")
+
+
+@given(st.dictionaries(st.sampled_from(["learning_rate", "beta", "shuffle", "run_name"]), _VALUES))
+def test_any_options_of_a_library_read_back_as_themselves(options: dict[str, Any]) -> None:
+    document = {
+        "name": "own",
+        "market": {"source": "synthetic"},
+        "task": {"name": "rating"},
+        "model": {"base": "tiny"},
+        "stages": [{"stage": "sft", "trl": options}],
+    }
+    resolved = from_mapping(document).resolved
+    assert from_mapping(parse_scalar(to_yaml(resolved))).resolved == resolved
+
+
+def test_stages_without_a_name_in_an_option_get_one(fake_recipe: Write) -> None:
+    recipe = read(fake_recipe(), ["stages=[{stage: fake}, {stage: fake}]"])
+    assert [stage.name for stage in recipe.stages] == ["fake", "fake-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("base", "the model that the run starts from"),
+        ("FIRST", "the name of an earlier stage"),
+        ("x" * 65, "at most 64"),
+    ],
+)
+def test_a_name_that_would_be_taken_for_another_is_refused(fake_recipe: Write, name: str, words: str) -> None:
+    assert words in refused(fake_recipe(), f"stages.second.name={name}")
+
+
+def test_the_seed_of_training_changes_neither_the_market_nor_the_exam() -> None:
+    demo = Path(__file__).parents[2] / "recipes" / "demo.yaml"
+    first, other = read(demo).resolved, read(demo, ["seed=3"]).resolved
+    assert (first["seed"], first["market"]["seed"], first["stages"][-1]["seed"]) == (0, 0, 0)
+    assert differences(first, other) == ["seed: 0 -> 3"]
+    apart = read(demo, ["seed=3", "market.seed=9", "stages.evaluate.seed=2"])
+    assert (apart.seed, apart.resolved["market"]["seed"], apart.resolved["stages"][-1]["seed"]) == (3, 9, 2)
 
 
 # --set
@@ -142,6 +200,8 @@ def test_the_last_of_two_options_wins_over_the_file(fake_recipe: Write) -> None:
         ("stages.first.speed=fats", ["must be one of fast, slow", "Did you mean 'fast'?"]),
         ("stages.first.stage=fak", ["is 'fak'", "Did you mean 'fake'?"]),
         ("stages.first.name=second", ["the name of an earlier stage"]),
+        ("stages.first.name=base", ["the model that the run starts from"]),
+        ("market.start=2015-02-31", ["market.start is '2015-02-31', but must be a date like 2015-01-31"]),
         ("stages.first.name=../x", ["letters, digits"]),
         ("stages.first=3", ["stage"]),
         ("stages=[]", ["at least one stage"]),
@@ -286,6 +346,8 @@ def test_market_path_implies_the_source_and_drops_the_synthetic_market(
         "path": str(tmp_path / "prices"),
         "adjust": True,
         "splits": "refuse",
+        "spikes": "refuse",
+        "accept": [],
         "events": [],
         "names": None,
         "exchange": "NYSE",
@@ -307,6 +369,27 @@ def test_a_key_of_the_synthetic_market_beside_a_market_path_is_refused(fake_reci
 
 
 # differences
+
+
+@pytest.mark.parametrize("start", ["2012-01-01", "'2012-01-01'", '"2012-01-01"', "2012-01-01 00:00:00"])
+def test_a_date_is_read_with_and_without_quotes_and_reads_back(start: str, fake_recipe: Write, tmp_path: Path) -> None:
+    found = read(fake_recipe(), [f"market.start={start}"])
+    assert found.resolved["market"]["start"] == "2012-01-01"
+    inside = fake_recipe(("edge: 0.1}", f"edge: 0.1, start: {start}}}"))
+    assert read(inside).resolved == found.resolved
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(found.resolved), encoding="utf-8")
+    assert read(again).resolved == found.resolved
+    split = "split={validation_from: 2011-01-03, test_from: '2011-02-01'}"
+    assert read(fake_recipe(), [split]).resolved["split"]["validation_from"] == "2011-01-03"
+
+
+@pytest.mark.parametrize("name", ["2024", "2012-01-01", "NO", "on"])
+def test_a_folder_may_look_like_a_number_a_date_or_a_word(name: str, fake_recipe: Write, tmp_path: Path) -> None:
+    recipe = fake_recipe()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "600519.csv").write_text("Date,Open,High,Low,Close,Volume\n", encoding="utf-8")
+    assert read(recipe, [f"market.path={name}"]).resolved["market"]["path"] == str(tmp_path / name)
 
 
 def test_differences_name_the_keys_with_old_and_new_value(fake_recipe: Write) -> None:

@@ -1,9 +1,10 @@
-"""Building a recipe's market: a file of DeepStock rows, and the warning where masking lacks company names."""
+"""Building a recipe's market: a file of DeepStock rows, what a command says about the data before it goes on."""
 
 import json
 from pathlib import Path
 
 import numpy as np
+import price_files
 import pytest
 from deepstock_rows import write_rows
 from markets import market
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
 from tradeschool.config.recipe import load_panel, make_task
-from tradeschool.errors import RecipeError
+from tradeschool.errors import DataError, RecipeError
 from tradeschool.prepare.overview import recipe_from_source
 
 
@@ -114,3 +115,32 @@ def test_masked_texts_without_names_are_warned_of_first(tmp_path: Path) -> None:
     assert warning not in loaded(folder, *given, f"market.names={names}")[1]
     assert warning not in loaded(folder, given[0], "task.mask=false")[1]
     assert warning not in loaded(folder, "task.mask=true")[1]
+
+
+# what a command says before it goes on
+
+
+def notes(folder: Path, *sets: str) -> list[str]:
+    console = Console(record=True, width=1000)
+    load_panel(recipe_from_source(str(folder), [f"market.{one}" for one in sets]), console)
+    return console.export_text().splitlines()
+
+
+def test_one_line_tells_of_warnings_and_one_of_the_bars_a_year(tmp_path: Path) -> None:
+    good = price_files.bars()
+    assert notes(price_files.write(tmp_path / "good", AAA=good)) == []
+    padded = price_files.filled(price_files.filled(good, 50, 55), 100, 105)
+    folder = price_files.write(tmp_path / "padded", AAA=padded, BBB=price_files.bars(1))
+    assert notes(folder) == [f"Note: 2 warnings about the data. See them: tradeschool data check {folder}"]
+    weeks = price_files.bars(days=price_files.BUSINESS[0] + 7 * np.arange(300))
+    weekly = price_files.write(tmp_path / "weekly", AAA=price_files.times(weeks, slice(9, 10), 100))
+    with pytest.raises(DataError, match="leave_out"):
+        notes(weekly)
+    a_year = "Note: 52 bars a year, by which figures are annualised. Horizons count bars"
+    assert notes(weekly, "spikes=leave_out") == [
+        f"Note: 1 warning about the data. See them: tradeschool data check {weekly}",
+        a_year,
+    ]
+    assert notes(weekly, f"accept=['AAA {weeks['Date'][9]}']") == [a_year]
+    with pytest.raises(RecipeError, match="Write it like 'ABC 2016-01-04'"):
+        notes(weekly, "accept=[AAA]")

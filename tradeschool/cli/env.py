@@ -12,6 +12,17 @@ from rich.text import Text
 from tradeschool.errors import TradeschoolError
 
 RESULTS = Path("leaderboards/human-results.jsonl")
+Part = Annotated[
+    Literal["train", "validation", "test"] | None,
+    typer.Option(help="Serve only these rows, split as in --recipe.", show_default="all rows"),
+]
+SplitRecipe = Annotated[
+    Path | None, typer.Option(help="The recipe whose split: is used.", show_default="60, 10 and 30 % of the rows")
+]
+Sessions = Annotated[int, typer.Option(min=1, max=10_000, help="The most at the same time.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds without reset or step after which a session is closed.")]
+Host = Annotated[str, typer.Option(help="The address to serve at; 0.0.0.0 serves to the whole network.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")]
 
 
 def play(
@@ -61,22 +72,12 @@ def serve(
     observation: Annotated[
         Literal["text", "numeric"], typer.Option(help="The form of observations and orders.")
     ] = "text",
-    split: Annotated[
-        Literal["train", "validation", "test"] | None,
-        typer.Option(help="Serve only these rows, split as in --recipe.", show_default="all rows"),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(help="The recipe whose split: is used.", show_default="60, 10 and 30 % of the rows"),
-    ] = None,
-    host: Annotated[str, typer.Option(help="The address to serve at; 0.0.0.0 serves to the whole network.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 8000,
-    sessions: Annotated[int, typer.Option(min=1, max=10_000, help="The most at the same time.")] = 64,
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds without reset or step after which a session is closed.")
-    ] = 600.0,
+    split: Part = None,
+    recipe: SplitRecipe = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    sessions: Sessions = 64,
+    timeout: Timeout = 600.0,
 ) -> None:
     """Serve the trading environment to OpenEnv clients over a WebSocket. Formats: docs/serving.md.
 
@@ -95,7 +96,7 @@ def serve(
     from tradeschool.env.config import level_config
 
     console, level = Console(), find_level(level)
-    with console.status("Reading the market ..."):
+    with console.status("Reading the market"):
         from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
 
         data = load_market(market, console, level)
@@ -107,13 +108,11 @@ def serve(
     listening = listen(host, port)
     address, bound = listening.getsockname()[:2]
     days, versions = data.panel.dates_T.astype("datetime64[D]"), config.versions
-    text = (
-        f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}, "
-        f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]}), at "
-        f"http://{f'[{host}]' if ':' in host else host}:{bound}: at most {sessions} sessions, each closed after "
-        f"{timeout:g} s without a step. Stop with Ctrl-C."
-    )
-    console.print(Text(text), soft_wrap=True)
+    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}"
+    rows = f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
+    where = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    limits = f"at most {sessions} sessions, each closed after {timeout:g} s without a step"
+    console.print(Text(f"{what}, {rows}, at {where}: {limits}. Stop with Ctrl-C."), soft_wrap=True)
     if not ipaddress.ip_address(address).is_loopback:
         warning = "Note: anyone who can reach this address can play; there is no password and no encryption."
         console.print(Text(warning), soft_wrap=True)

@@ -3,7 +3,12 @@
 Nothing heavy is imported before a command needs it, so that ``tradeschool --help`` starts fast.
 """
 
-from collections.abc import Callable
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -16,39 +21,69 @@ from tradeschool.cli.env import play, serve
 from tradeschool.cli.judge import judge
 from tradeschool.cli.leaderboard import leaderboard
 from tradeschool.cli.prepare import prepare
-from tradeschool.cli.run import compare, report, resume, run, signal
-from tradeschool.errors import TradeschoolError
+from tradeschool.cli.run import compare, report, resume, run
+from tradeschool.cli.run import signal as signal_command
+from tradeschool.errors import TradeschoolError, machine_error
 
 EXIT_PROBLEM = 2
-EXTRAS = {
-    "bokeh_sampledata": "sample", "fastapi": "openenv", "mlflow": "track", "openai": "remote", "openenv": "openenv",
-    "pandas_market_calendars": "data", "trackio": "track", "uvicorn": "openenv", "vllm": "vllm", "yfinance": "data",
-}  # fmt: skip
-"""Libraries that not every user needs, and the extra that installs them."""
-EXIT_INTERRUPTED = 130
+EXIT_SIGNALLED = 128
+"""Plus the signal's number: 130 after Ctrl-C, 143 after SIGTERM, as in a shell."""
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end a command as Ctrl-C does: a run is marked as interrupted, and says how to resume."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Raise :class:`_Ended` at SIGTERM (kill, a scheduler) and SIGHUP (a closed terminal, unless nohup ignores it)."""
+    process, numbers = os.getpid(), [signal.SIGTERM, signal.SIGHUP]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker process, which its parent ends by this signal
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        for one in numbers:  # a closing terminal sends both; the second must not disturb the ending
+            signal.signal(one, signal.SIG_IGN)
+        raise _Ended(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _Commands(typer.core.TyperGroup):
-    """Ends every command alike: a known problem as one message, Ctrl-C with how to resume, a bug with its traceback."""
+    """Ends every command alike: a known problem as one message, a signal with how to resume, a bug with its trace."""
 
     def invoke(self, ctx: Any) -> Any:
         console = Console(stderr=True)
         try:
-            return super().invoke(ctx)
-        except TradeschoolError as error:
-            _print_error(console, str(error), "bold red", error)
-            raise typer.Exit(EXIT_PROBLEM) from error
+            with _ended_by_signals():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            _print_error(console, "\nInterrupted.", "bold yellow", error)
-            raise typer.Exit(EXIT_INTERRUPTED) from error
+            number = error.number if isinstance(error, _Ended) else signal.SIGINT
+            _print_error(console, f"\nInterrupted ({signal.Signals(number).name}).", "bold yellow", error)
+            raise typer.Exit(EXIT_SIGNALLED + number) from error
         except Exception as error:
-            if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-                cure = f"{error.name} is not installed. Install it: pip install 'tradeschool[{EXTRAS[error.name]}]'"
-                _print_error(console, cure, "bold red", error)
-                raise typer.Exit(EXIT_PROBLEM) from error
-            if not isinstance(error, typer.Exit | typer.Abort) and not hasattr(error, "exit_code"):
+            if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
+                raise
+            problem = error if isinstance(error, TradeschoolError) else machine_error(error)
+            if problem is None:
                 error.add_note("This is a bug in tradeschool or in a library it uses. Please report the text above.")
-            raise
+                raise
+            _print_error(console, str(problem), "bold red", error)
+            raise typer.Exit(EXIT_PROBLEM) from error
 
 
 app = typer.Typer(
@@ -60,7 +95,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    run, resume, compare, report, signal, judge, prepare, leaderboard, play, serve,
+    run, resume, compare, report, signal_command, judge, prepare, leaderboard, play, serve,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

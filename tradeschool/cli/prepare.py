@@ -36,14 +36,15 @@ def prepare(
         int | None,
         typer.Option(
             min=1,
-            help="For demonstration episodes: write until they hold this many training answers. By default the largest "
-            f"'examples' of the recipe's sft stages, or {ANSWERS:,}.",
+            help="For demonstration episodes: write until they hold this many training answers. By default the "
+            f"'examples' of the recipe's last sft stage, or {ANSWERS:,}.",
         ),
     ] = None,
 ) -> None:
     r"""Write a task's prompts and answers as a dataset, or a market as CSV windows for forecasting.
 
-    For a task of trading episodes, the conversations of its demonstrators are written.
+    For a task of trading episodes, the conversations of its demonstrators are written: those that the recipe's last sft
+    stage trains on. Prices without a recipe get the defaults of recipes/stocks.yaml.
 
     The same recipe on the same data gives the same bytes. After an interruption, give the same command again.
 
@@ -77,15 +78,19 @@ def prepare(
 def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None, answers: int | None) -> None:
     from tradeschool.config.recipe import load_panel, make_task
     from tradeschool.prepare.export import identity, write_demonstrations, write_prompts
+    from tradeschool.train.curriculum import CurriculumConfig, select_examples
 
     panel = load_panel(recipe, console)
     task = make_task(recipe, panel)
     parts = {key: recipe.resolved[key] for key in ("seed", "market", "split", "task")}
     if task.episodic:
-        examples = [stage.examples for stage in recipe.stages if stage.stage == "sft"]
-        wanted = answers or max(examples, default=ANSWERS)
-        made_from = identity("conversations", {**parts, "answers": wanted}, panel, task.version)
-        count = write_demonstrations(task, made_from, out, console, wanted, recipe.seed)
+        stage = next((stage for stage in reversed(recipe.stages) if stage.stage == "sft"), None)
+        wanted = answers or (stage.examples if stage else ANSWERS)
+        own = stage.model_dump(mode="json", include={"turns", *CurriculumConfig.model_fields}) if stage else {}
+        made_from = identity("conversations", {**parts, **own, "answers": wanted}, panel, task.version)
+        pool = select_examples(task, stage, panel, seed=recipe.seed, log=console.print) if stage else None
+        turns = stage.turns if stage else None
+        count = write_demonstrations(task, made_from, out, console, wanted, recipe.seed, pool, turns)
         written = f"{count:,} demonstration episodes with at least {wanted:,} training answers"
     elif answers is not None:
         raise RecipeError(

@@ -18,6 +18,7 @@ from tradeschool.errors import TradeschoolError
 
 if TYPE_CHECKING:
     from tradeschool.api import Decision, Run
+    from tradeschool.seeds import Seeds
 
 SIGNAL_COLUMNS = ("model", "reasoning", "error")
 RunArgument = Annotated[
@@ -37,6 +38,10 @@ def run(
     open_report: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end, if there is a display.")
     ] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Train once with each of these seeds (0,1,2 or 0-4), and show the spread."),
+    ] = None,
 ) -> None:
     """Run a recipe: train, evaluate, report.
 
@@ -44,16 +49,34 @@ def run(
 
       tradeschool run recipes/demo.yaml
 
-      tradeschool run recipes/demo.yaml --set seed=3 --set stages.grpo.trl.learning_rate=1e-3
+      tradeschool run recipes/demo.yaml --set seed=3 --set stages.gvpo.trl.learning_rate=5e-4
 
       tradeschool run recipes/stocks.yaml --set market.path=prices/ --out runs/mine
+
+      tradeschool run recipes/demo.yaml --seeds 0-4
     """
     from tradeschool import pipeline
     from tradeschool.config import recipe as recipes
 
+    if seeds is not None:
+        from tradeschool import seeds as several
+
+        if any(option.partition("=")[0].strip() == "seed" for option in sets or ()):
+            raise TradeschoolError("--seeds sets the recipe's seed: remove --set seed=...")
+        if open_report:
+            raise TradeschoolError("--open opens one report, and --seeds makes several: remove one of the two.")
+        given = several.parse_seeds(seeds)
+        _end_of_seeds(several.start(recipes.read(recipe, sets or ()), given, out, Console()))
+        return
     folder = pipeline.run(recipes.read(recipe, sets or ()), out, Console())
     if open_report:
         _open(folder)
+
+
+def _end_of_seeds(found: "Seeds") -> None:
+    """Exit with 1 where the training of a seed has failed."""
+    if found.failed:
+        raise typer.Exit(1)
 
 
 def _open(folder: Path) -> None:
@@ -67,24 +90,32 @@ def _open(folder: Path) -> None:
 
 def resume(
     run: RunArgument,
+    sets: SetOption = None,
     recipe: Annotated[
-        Path | None,
-        typer.Option(help="Check that the run was started with this recipe. By default the run folder's is used."),
+        Path | None, typer.Option(help="Go on with this recipe. By default the run folder's is used.")
     ] = None,
 ) -> None:
-    """Resume a run that was stopped or killed.
+    """Resume a run that was stopped or killed or has failed, or the runs of several seeds.
 
-    Finished stages are kept. If the recipe or the data have changed, the run is refused, with a list of what differs.
+    Finished stages are kept. Stages that have not finished may be changed; one that had begun then begins again. If
+    anything else in the recipe differs, or the data, the run is refused, with a list of what differs.
 
-    Example:
+    Examples:
 
       tradeschool resume runs/demo/latest
+
+      tradeschool resume runs/demo/latest --set stages.evaluate.max_new_tokens=48
     """
     from tradeschool import pipeline, run_folder
+    from tradeschool import seeds as several
     from tradeschool.config import recipe as recipes
 
+    if (folder := several.find(run)) is not None:
+        _end_of_seeds(several.resume(folder, Console()))
+        return
     folder = run_folder.find(run)
-    pipeline.resume(folder, recipes.read(recipe) if recipe else None, Console())
+    own = recipes.read(recipe or folder / run_folder.RECIPE, sets or ()) if recipe or sets else None
+    pipeline.resume(folder, own, Console())
 
 
 def compare(
@@ -138,7 +169,7 @@ def signal(
         Path | None, typer.Option(help="A file or folder of prices. Default: the market of the run.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The stage that trained the model, or untrained. Default: the last one.")
+        str | None, typer.Option(help="The stage that trained the model, or base. Default: the last one.")
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -156,12 +187,13 @@ def signal(
       tradeschool signal demo --csv > decisions.csv   (a file that tradeschool judge reads)
     """
     from tradeschool.api import load_run
+    from tradeschool.progress import status
 
     if as_csv and as_json:
         raise TradeschoolError("--csv and --json: give only one of them.")
     names = [name.strip() for name in tickers.split(",") if name.strip()] if tickers else None
     loaded, errors = load_run(run), Console(stderr=True)
-    with errors.status("Asking the model"):
+    with status(errors, "Asking the model"):
         decisions = loaded.decide_all(names, date, model=model, prices=prices)
     if caveat := _caveat(loaded, decisions, prices):
         errors.print(Text(f"Note: {caveat}"), soft_wrap=True)

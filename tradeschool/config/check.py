@@ -38,7 +38,7 @@ class Problem:
 def check(cls: type[Model], value: Any, keys: Keys, problems: list[Problem]) -> Model | None:
     """Validate ``value``; problems are appended to the list.
 
-    Unknown keys are refused at every depth, whatever ``cls`` and its fields' classes allow.
+    Unknown keys are refused at every depth, except inside of a field whose class allows extra keys.
 
     Returns:
         An instance of ``cls``, or None where something is wrong.
@@ -117,7 +117,7 @@ def _unknown(cls: type[BaseModel], value: Mapping[Any, Any], keys: Keys) -> Iter
         inner = list(_models(fields[key].annotation))
         items = enumerate(below) if isinstance(below, list) else [(None, below)]
         for index, item in items:
-            if len(inner) == 1 and isinstance(item, Mapping):
+            if len(inner) == 1 and isinstance(item, Mapping) and inner[0].model_config.get("extra") != "allow":
                 yield from _unknown(inner[0], item, (*keys, key) if index is None else (*keys, key, index))
 
 

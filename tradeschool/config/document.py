@@ -9,14 +9,17 @@ from typing import Any
 
 from pydantic import BaseModel
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from tradeschool.config.check import Keys, Problem, check, unknown_key
 from tradeschool.errors import RecipeError, did_you_mean
 
-NAME = r"[A-Za-z][A-Za-z0-9_-]*"
+NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 """Valid names of recipes, stages, markets and agents: they become file names."""
+MAX_BYTES, MAX_NODES = 1_000_000, 100_000
+"""Of a recipe. A few aliases of aliases would otherwise hold billions of values."""
 COMMANDS = {"run": {"task", "model", "stages"}, "leaderboard": {"markets", "agents"}}
 """The sections that only a recipe of this command has."""
 
@@ -145,7 +148,7 @@ def parse_set(option: str) -> tuple[list[str], Any]:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise RecipeError(
-            f"--set {option}: this is not key=value. Write it like --set seed=3 or --set stages.grpo.trl.max_steps=3."
+            f"--set {option}: this is not key=value. Write it like --set seed=3 or --set stages.gvpo.trl.max_steps=3."
         )
     try:
         return parts, parse_scalar(text)
@@ -215,6 +218,8 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
         RecipeError: the file cannot be read, is not YAML, or is not a mapping.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(f"{path} has {path.stat().st_size:,} bytes, so it is no recipe. Give a YAML file.")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
@@ -239,20 +244,36 @@ def to_yaml(value: dict[str, Any]) -> str:
     return stream.getvalue()
 
 
+class _Constructor(SafeConstructor):
+    """Dates stay text, as written: keys that take dates read them, and others may be folders or names."""
+
+
+_Constructor.add_constructor(
+    "tag:yaml.org,2002:timestamp", lambda constructor, node: constructor.construct_scalar(node)
+)
+
+
 def _yaml() -> Any:
     # The pure Python version: the C library reads YAML 1.1.
-    return YAML(typ="safe", pure=True)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    return yaml
 
 
 def _load(text: str, where: str) -> tuple[Any, dict[Keys, int]]:
     try:
         # Lines first: an alias that contains itself ends there in a RecursionError.
-        lines = _lines(next(iter(_yaml().compose_all(text)), None))
+        lines: dict[Keys, int] = {}
+        _add_lines(lines, (), next(iter(_yaml().compose_all(text)), None))
         return _yaml().load(text), lines
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise RecipeError(f"{where}{line}: {_cure(error)}") from error
+    except OverflowError as error:
+        raise RecipeError(
+            f"{where} holds more than {MAX_NODES:,} values, aliases counted each time. Write it without aliases."
+        ) from error
     except RecursionError as error:
         raise RecipeError(f"{where} is nested too deeply, or has an alias that contains itself.") from error
     except (YAMLError, ValueError, TypeError) as error:
@@ -272,15 +293,15 @@ def _cure(error: MarkedYAMLError) -> str:
     return f"not valid YAML: {problem}. Check the indentation, and that every bracket and quote is closed."
 
 
-def _lines(node: Node | None) -> dict[Keys, int]:
-    """The line of each key and list entry, from 1."""
+def _add_lines(found: dict[Keys, int], keys: Keys, node: Node | None) -> None:
+    """Add the line of each key and list entry below ``node``, from 1; OverflowError where there are too many."""
     children: list[tuple[str | int, Node, Node]] = []
     if isinstance(node, MappingNode):
         children = [(key.value, value, key) for key, value in node.value]
     elif isinstance(node, SequenceNode):
         children = [(index, value, value) for index, value in enumerate(node.value)]
-    found: dict[Keys, int] = {}
     for key, child, marked in children:
-        found[(key,)] = marked.start_mark.line + 1
-        found.update({(key, *below): at for below, at in _lines(child).items()})
-    return found
+        found[(*keys, key)] = marked.start_mark.line + 1
+        if len(found) > MAX_NODES:
+            raise OverflowError
+        _add_lines(found, (*keys, key), child)

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -102,6 +102,15 @@ def from_mapping(document: dict[str, Any], sets: Sequence[str] = (), where: str 
     return _assemble(Draft(document, {}, where), sets)
 
 
+def read_any(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Read a recipe from a YAML file or a mapping, with values changed by dotted key."""
+    # JSON is YAML.
+    sets = [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
+    if isinstance(recipe, Mapping):
+        return from_mapping(json.loads(json.dumps(recipe, default=str)), sets)
+    return read(Path(recipe), sets)
+
+
 def load_panel(recipe: Recipe, console: Console) -> "Panel":
     """Load the market of a recipe; the first few repairs and warnings are printed.
 
@@ -159,6 +168,7 @@ def _flat(value: Any, keys: str = "") -> Iterator[tuple[str, Any]]:
 def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
     _name_stages(draft.document)
     draft.lay(sets)
+    _name_stages(draft.document)  # an option may have replaced the list
     recipe = _checked(draft)
     if recipe is None:
         raise draft.error()
@@ -169,7 +179,7 @@ def _checked(draft: Draft) -> Recipe | None:
     document, problems = draft.document, draft.problems
     draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
     head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)
-    market = market_section(draft, document.get("market", {}), ("market",), head.seed if head else 0)
+    market = market_section(draft, document.get("market", {}), ("market",))
     split = draft.section("split", SplitConfig)
     task_class, task = _task(draft)
     model = draft.section("model", importlib.import_module("tradeschool.models.load").ModelConfig)
@@ -264,10 +274,13 @@ def makes(module: ModuleType) -> str:
 
 
 def _check_name(draft: Draft, index: int, name: str, earlier: Sequence[str]) -> None:
+    keys = ("stages", index, "name")
     if not re.fullmatch(NAME, name):
-        draft.add(("stages", index, "name"), f"is {name!r}, but must be letters, digits, - and _, a letter first")
-    elif name in earlier:
-        draft.add(("stages", index, "name"), f"is {name!r}, the name of an earlier stage. Give each its own name")
+        draft.add(keys, f"is {name!r}, but must be at most 64 letters, digits, - and _, a letter first")
+    elif name.casefold() in [other.casefold() for other in earlier]:
+        draft.add(keys, f"is {name!r}, the name of an earlier stage (case does not count). Give each its own name")
+    elif name.casefold() == "base":
+        draft.add(keys, f"is {name!r}, which means the model that the run starts from. Choose another name")
 
 
 def _check_references(draft: Draft, index: int, stage: Any, module: ModuleType, earlier: dict[str, str]) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tradeschool.market.panel import Panel
     from tradeschool.market.splits import Split
 
-SHOWN_MESSAGES = 5
-
 
 # market -------------------------------------------------------------------------------------------
 
@@ -66,12 +64,24 @@ class FilesMarket(_RealMarket):
 
     ``adjust``: adjust prices and volumes for splits and dividends where there is an Adj Close column.
     ``splits``: refuse what looks like a split without an Adj Close, or accept it as a real move.
+    ``spikes``: refuse bars that are far from both of their neighbours, or leave them out.
+    ``accept``: ticker and day, like ``ABC 2016-01-04``, of what would be refused although it is real.
     """
 
     source: Literal["folder", "parquet"]
     path: Path
     adjust: bool = True
     splits: Literal["refuse", "accept"] = "refuse"
+    spikes: Literal["refuse", "leave_out"] = "refuse"
+    accept: list[str] = []
+
+    @field_validator("accept")
+    @classmethod
+    def _tickers_and_days(cls, entries: list[str]) -> list[str]:
+        from tradeschool.market.prices.validate import accepted
+
+        accepted(entries)
+        return entries
 
 
 class DeepStockMarket(_RealMarket):
@@ -96,14 +106,13 @@ _CLASSES: dict[str, type[BaseModel]] = {
 }
 
 
-def market_section(draft: Draft, section: Any, keys: Keys, seed: int) -> dict[str, Any] | None:
+def market_section(draft: Draft, section: Any, keys: Keys) -> dict[str, Any] | None:
     """Check the market section at ``keys``.
 
     Args:
         draft: the recipe.
         section: the section; its ``source`` is set from what its ``path`` holds.
         keys: its place in the recipe.
-        seed: the default seed of a synthetic market.
 
     Returns:
         The section as plain data with all defaults, or None where it is wrong.
@@ -119,7 +128,7 @@ def market_section(draft: Draft, section: Any, keys: Keys, seed: int) -> dict[st
     if source == "synthetic":
         from tradeschool.market.synthetic import SyntheticConfig
 
-        cls, settings = SyntheticConfig, {"seed": seed, **{k: v for k, v in section.items() if k != "source"}}
+        cls, settings = SyntheticConfig, {k: v for k, v in section.items() if k != "source"}
     if cls is None:
         text = f"is {source!r}, but must be one of {', '.join(SOURCES)}.{did_you_mean(str(source), SOURCES)}"
         draft.add((*keys, "source"), text)
@@ -141,8 +150,8 @@ def _imply_source(draft: Draft, market: dict[str, Any], keys: Keys) -> None:
             left = f"; dropped: {', '.join(f'{name}.{key}' for key in unused)}" if unused else ""
             draft.notes.append(f"{name}.path is given, so {name}.source is {market['source']}{left}")
     market.setdefault("source", "synthetic")
-    if isinstance(path, str):
-        market["path"] = str(Path(path).expanduser().absolute())
+    if isinstance(path, str | int):  # a folder may be called 2024
+        market["path"] = str(Path(str(path)).expanduser().absolute())
 
 
 def _source_of(path: Path, name: str) -> str:
@@ -174,7 +183,7 @@ def load_market(market: dict[str, Any], console: Console, masked: bool = False) 
 
     Args:
         market: the section, with all defaults.
-        console: for repairs and warnings.
+        console: for a line about warnings, if there are any.
         masked: whether the task hides names in texts; missing company names are then warned of.
 
     Raises:
@@ -184,16 +193,16 @@ def load_market(market: dict[str, Any], console: Console, masked: bool = False) 
         from tradeschool.market.synthetic import SyntheticConfig, simulate
 
         return simulate(SyntheticConfig.model_validate({k: v for k, v in market.items() if k != "source"}))
+    from tradeschool.metrics import DAYS_A_YEAR
+
     messages: list[str] = []
     panel = _with_events(market, messages)
     if masked:
         messages[:0] = _nameless(panel)
-    for message in messages[:SHOWN_MESSAGES]:
+    if panel.bars_per_year != DAYS_A_YEAR:
+        messages.append(f"{panel.bars_per_year} bars a year, by which figures are annualised. Horizons count bars")
+    for message in messages:
         console.print(f"Note: {escape(message)}", highlight=False)
-    if len(messages) > SHOWN_MESSAGES:
-        path = escape(market.get("path", "PATH"))
-        more = f"Note: {len(messages) - SHOWN_MESSAGES} more. See them all: tradeschool data check {path}"
-        console.print(more, highlight=False)
     return panel
 
 
@@ -210,7 +219,9 @@ def _nameless(panel: "Panel") -> list[str]:
 
 def _prices(market: dict[str, Any], messages: list[str]) -> tuple["Panel", list["EventFile"]]:
     """The prices, and the events that are in the same file."""
-    from tradeschool.market.load import load_prices, load_sample
+    from tradeschool.market.findings import note
+    from tradeschool.market.load import load_sample, read_prices
+    from tradeschool.market.prices.validate import Options, accepted
 
     if market["source"] == "sample":
         return load_sample(), []
@@ -221,7 +232,10 @@ def _prices(market: dict[str, Any], messages: list[str]) -> tuple["Panel", list[
         panel, own = read_panel(market["path"], same_day=same_day, exchange=market["exchange"])
         return panel, [own]
     suffixes = (".csv",) if market["source"] == "folder" else (".parquet",)
-    return load_prices(market["path"], messages, market["adjust"], market["splits"], suffixes), []
+    options = Options(market["adjust"], market["splits"], market["spikes"], accepted(market["accept"]))
+    panel, findings = read_prices(market["path"], options, suffixes)
+    messages += note(findings, market["path"])
+    return panel, []
 
 
 def _with_events(market: dict[str, Any], messages: list[str]) -> "Panel":

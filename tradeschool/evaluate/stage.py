@@ -9,16 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.comparison import NAIVE, UNTRAINED
+from tradeschool.evaluate.comparison import NAIVE
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
 from tradeschool.manifest import replace_text
-from tradeschool.policies.base import Kind, Policy
+from tradeschool.policies.base import Kind, Policy, make_policy
 from tradeschool.policies.rules import Rule
+from tradeschool.progress import progress, status
 from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
 
 
 class Config(StageConfig):
@@ -26,25 +27,26 @@ class Config(StageConfig):
 
     Attributes:
         split: whose dates are asked about.
+        seed: of the draw of tickers and of the random baseline. The recipe's ``seed`` changes none of
+            them, so that trainings with several seeds answer the same questions.
         tickers: how many tickers are asked about (a seeded draw), by default all.
         models: the training stages whose models are evaluated, by default all.
-        untrained: whether the base model is evaluated too.
-        baselines: further policies, as ``my_package.module:Class``, constructed with the task.
+        base: whether the base model is evaluated too.
+        baselines: further policies, as ``my_package.module:Class``, constructed with the task or with nothing.
         max_new_tokens, batch_size: of generation.
         costs: of the backtest.
-        draws: resamplings of the dates.
         level: of the intervals and verdicts.
     """
 
     split: Literal["test", "validation"] = "test"
+    seed: int = Field(default=0, ge=0, lt=2**32)
     tickers: int | None = Field(default=None, ge=1)
     models: list[str] | None = None
-    untrained: bool = True
+    base: bool = True
     baselines: list[str] = Field(default=[])
-    max_new_tokens: int = Field(default=64, ge=1)
+    max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=256, ge=1)
     costs: Costs = Costs()
-    draws: int = Field(default=2000, ge=200)
     level: float = Field(default=0.95, gt=0.5, lt=1)
 
 
@@ -52,10 +54,8 @@ def check(config: Config, context: CheckContext) -> None:
     """Refuse before the first stage what would fail after training.
 
     Raises:
-        RecipeError: the task cannot be evaluated, a model is unknown, a baseline cannot be loaded, or ``draws`` are
-            too few.
+        RecipeError: the task cannot be evaluated, a model is unknown, or a baseline cannot be loaded.
     """
-    from tradeschool.evaluate.compare import smallest_p_value
     from tradeschool.models.load import TRIED, refuse_too_long
 
     task, where = context.task, f"stages.{config.name}"
@@ -69,25 +69,25 @@ def check(config: Config, context: CheckContext) -> None:
     if config.tickers is not None and not task.per_ticker:
         raise RecipeError(f"{where}.tickers: the task '{task.name}' asks about dates, not tickers. Remove tickers.")
     models = _model_names(config, context.models, where)
-    baselines = [*task.baselines(context.seed), *_extra_baselines(config, task)]
+    baselines = [*task.baselines(config.seed), *_extra_baselines(config, task)]
+    refuse_reserved(context, [policy.name for policy in baselines])
     if not any(policy.kind in NAIVE for policy in baselines):
         raise RecipeError(f"{where}: the task '{task.name}' has no baseline to beat. Return one from its baselines().")
+    names = [*(policy.name for policy in baselines), *context.models]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RecipeError(
+            f"{where}: a baseline and another policy are both called '{twice}'. Rename the stage or yours."
+        )
     if rule := next((policy.name for policy in baselines if task.episodic and isinstance(policy, Rule)), None):
         raise RecipeError(
             f"{where}: the baseline '{rule}' is a Rule, which answers single questions, but the task '{task.name}' "
             "plays episodes. Derive it from Policy."
         )
-    questions = _questions(config, task, context.seed)
+    questions = _questions(config, task)
     _check_scores(config, task, questions)
-    if models or config.untrained:
+    if models or config.base:
         prompts = [task.messages(example) for example in questions[:: len(questions) // TRIED + 1]]
         refuse_too_long(f"{where}.max_new_tokens", context.model, task, prompts, config.max_new_tokens)
-    least = smallest_p_value(len(models) + config.untrained, config.draws)
-    if least >= 1 - config.level:
-        raise RecipeError(
-            f"{where}.draws: {config.draws} draws are too few to judge {len(models) + config.untrained} models at "
-            f"level {config.level:g}: the smallest possible p is {least:.3f}. Raise draws, or lower level."
-        )
 
 
 def _check_scores(config: Config, task: Task, examples: Sequence[Example]) -> None:
@@ -105,12 +105,11 @@ def run(config: Config, context: Context) -> Result:
     from tradeschool.evaluate.compare import compare
     from tradeschool.evaluate.report import COMPARISON, report_evaluation
 
-    examples = _questions(config, context.task, context.seed)
+    examples = _questions(config, context.task)
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
-    with context.console.status("Resampling dates for the intervals"):
-        comparison = compare(questions, predictions, seed=context.seed, draws=config.draws, level=config.level)
+    comparison = compare(questions, predictions, level=config.level)
     replace_text(context.folder / COMPARISON, comparison.to_json())
     _write_figures(context, predictions)
     report_evaluation(context.run_folder, context.folder, context.console)
@@ -119,7 +118,7 @@ def run(config: Config, context: Context) -> Result:
     )
 
 
-def _questions(config: Config, task: Task, seed: int) -> list[Example]:
+def _questions(config: Config, task: Task) -> list[Example]:
     examples = task.examples(config.split)
     if not examples:
         raise RecipeError(
@@ -128,7 +127,7 @@ def _questions(config: Config, task: Task, seed: int) -> list[Example]:
         )
     asked = sorted({example.n for example in examples})
     if config.tickers is not None and config.tickers < len(asked):
-        chosen = set(np.random.default_rng([seed, 17]).permutation(asked)[: config.tickers].tolist())
+        chosen = set(np.random.default_rng([config.seed, 17]).permutation(asked)[: config.tickers].tolist())
         examples = [example for example in examples if example.n in chosen]
     return examples
 
@@ -142,13 +141,13 @@ def _extra_baselines(config: Config, task: Task) -> list[Policy]:
     key = f"stages.{config.name}.baselines"
     found = []
     for name in config.baselines:
-        make: Callable[[Task], Policy] = load_class(name, Policy, key)  # type: ignore[type-abstract]
+        policy_class = load_class(name, Policy, key)  # type: ignore[type-abstract]
         try:
-            found.append(make(task))
+            found.append(make_policy(policy_class, task))
         except Exception as error:
             raise RecipeError(
-                f"{key}: {name} cannot be constructed: {type(error).__name__}: {error}. It is called with the task "
-                "alone, so its constructor must be __init__(self, task)."
+                f"{key}: {name} cannot be constructed: {type(error).__name__}: {error}. Its constructor must "
+                "be __init__(self, task), or __init__(self)."
             ) from error
     return found
 
@@ -156,8 +155,8 @@ def _extra_baselines(config: Config, task: Task) -> list[Policy]:
 def _ask_baselines(
     config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
 ) -> Iterator[Predictions]:
-    with context.console.status("Asking the baselines"):
-        for policy in [*context.task.baselines(context.seed), *_extra_baselines(config, context.task)]:
+    with status(context.console, "Asking the baselines"):
+        for policy in [*context.task.baselines(config.seed), *_extra_baselines(config, context.task)]:
             traces = _answers(policy, config, context, examples)
             yield traces_to_predictions(questions, policy.name, policy.kind, examples, traces)
 
@@ -180,13 +179,13 @@ def _ask_models(
     from tradeschool.models.load import base_source
 
     sources: dict[str, tuple[str, Kind]] = {}
-    if config.untrained:
+    if config.base:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
-        sources[UNTRAINED] = (base, "untrained")
+        sources[base_row(context.model.base)] = (base, "base")
     for name in _model_names(config, list(context.models), f"stages.{config.name}"):
         sources[name] = (str(context.models[name]), "trained")
     for name, (source, kind) in sources.items():
-        path = context.folder / f"traces-{name}.jsonl"
+        path = context.folder / traces_name(name, kind)
         traces = _kept_traces(path, context, examples)
         if traces is None:
             traces = _ask_model(name, kind, source, config, context, examples)
@@ -216,11 +215,13 @@ def _ask_model(
 ) -> list[Trace]:
     from tradeschool.models.load import load
     from tradeschool.policies.language import LanguagePolicy
-    from tradeschool.train.logging import progress
 
-    model, tokenizer = load(source, context.model)
+    with status(context.console, f"Loading the model ({name})"):
+        model, tokenizer = load(source, context.model)
     with progress(context.console) as bar:
-        row = bar.add_task(f"asking {name}", total=len(examples), figures="")
+        row = bar.add_task(
+            f"asking {name}", total=len(examples), unit="episodes" if context.task.episodic else "questions", figures=""
+        )
 
         def on_batch(count: int) -> None:
             bar.update(row, completed=count)

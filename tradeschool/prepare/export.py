@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -21,12 +21,11 @@ from rich.console import Console
 
 import tradeschool
 from tradeschool.config.sections import SplitConfig
-from tradeschool.errors import DataError, RecipeError
+from tradeschool.errors import DataError, RecipeError, disk_error
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.windows import COLUMNS, TickerWindows, WindowConfig, make_windows
-from tradeschool.run_folder import plain_os_error
-from tradeschool.tasks.base import Demonstration, SplitName, Task
-from tradeschool.train.logging import progress
+from tradeschool.progress import progress, status
+from tradeschool.tasks.base import Demonstration, Example, SplitName, Task
 
 IDENTITY_FILE = "preparation.json"
 FILE_ROWS, BATCH_ROWS = 20_000, 500
@@ -82,7 +81,7 @@ def output_folder(out: Path, identity: Identity) -> Iterator[Path]:
             out.rmdir()
         partial.replace(out)
     except OSError as error:
-        raise plain_os_error(error, out) or DataError(f"{out}: {error.strerror}.") from error
+        raise disk_error(error, out) or DataError(f"{out}: {error.strerror}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -120,7 +119,7 @@ def write_prompts(
     answered: dict[SplitName, int] = {}
     with output_folder(out, identity) as folder:
         for split in SPLITS:
-            with console.status(f"Writing {split} prompts"):
+            with status(console, f"Writing {split} prompts"):
                 dataset = _render(task, split, folder, workers or os.cpu_count() or 1)
                 _write_parquet(dataset, folder / "data", split, rows)
             written[split] = len(dataset)
@@ -217,11 +216,20 @@ Data hash {identity.data_hash}, preparation {identity.digest()}: the same recipe
 # demonstrations -----------------------------------------------------------------------------------
 
 
-def write_demonstrations(task: Task, identity: Identity, out: Path, console: Console, answers: int, seed: int) -> int:
+def write_demonstrations(
+    task: Task,
+    identity: Identity,
+    out: Path,
+    console: Console,
+    answers: int,
+    seed: int,
+    pool: Sequence[Example] | None = None,
+    turns: int | None = None,
+) -> int:
     """Write the task's demonstrations to ``data/train-00000.parquet``, with a card; return their number.
 
     Columns: ``messages`` (role and content) and ``learned``, one flag per answer. At least ``answers`` answers are
-    flagged, balanced over BUY, SELL and HOLD.
+    flagged, balanced over BUY, SELL and HOLD. ``pool`` and ``turns`` are those of an ``sft`` stage.
 
     Raises:
         DataError: ``out`` is not empty or cannot be written.
@@ -230,8 +238,8 @@ def write_demonstrations(task: Task, identity: Identity, out: Path, console: Con
     from datasets import Dataset, Features, List, Value
 
     with output_folder(out, identity) as folder:
-        with console.status("Playing demonstration episodes"):
-            episodes = task.demonstrations(answers, seed)
+        with status(console, "Playing demonstration episodes"):
+            episodes = task.demonstrations(answers, seed, pool, turns)
         features = Features({"messages": _messages_type(), "learned": List(Value("bool"))})
         columns = {
             "messages": [episode.messages for episode in episodes],
@@ -304,7 +312,7 @@ def write_windows(
     written = WrittenWindows({}, {})
     train_ends, test_starts = [], []
     with output_folder(out, identity) as folder, progress(console) as bar:
-        task = bar.add_task("tickers", total=len(panel.tickers), figures="")
+        task = bar.add_task("Writing windows", unit="tickers", total=len(panel.tickers), figures="")
         for n, ticker in enumerate(panel.tickers):
             try:
                 found = make_windows(panel, n, config)
