@@ -1,4 +1,4 @@
-"""Promise 3 where it needs training: on a market with a true edge, GRPO raises the share that SFT recovered."""
+"""Promise 3 where it needs training: on a market with a true edge, GVPO raises the share that SFT recovered."""
 
 import json
 import os
@@ -33,18 +33,18 @@ def comparison(run: Path) -> Comparison:
 
 @pytest.mark.slow
 def test_promise_3_training_raises_the_share_of_the_edge(demo: Path) -> None:
-    grpo = comparison(demo).row("grpo")
+    grpo = comparison(demo).row("gvpo")
     against = {one.against: one.interval for one in grpo.differences if one.metric == "share"}
-    assert against["untrained"].low > 0
+    assert against["base model (tiny)"].low > 0
     assert against["sft"].low > 0
 
 
 @pytest.mark.slow
-def test_trained_policies_answer_readably_and_grpo_beats_every_baseline(demo: Path) -> None:
+def test_trained_policies_answer_readably_and_gvpo_beats_every_baseline(demo: Path) -> None:
     result = comparison(demo)
-    for name in ("sft", "grpo"):
+    for name in ("sft", "gvpo"):
         assert result.row(name).answer_shares["unreadable"] <= 0.01
-    assert result.row("grpo").verdict == "better"
+    assert result.row("gvpo").verdict == "better"
 
 
 @pytest.mark.slow
@@ -57,10 +57,9 @@ def test_the_demo_stays_within_its_memory(demo: Path) -> None:
 def test_promise_2_training_without_an_edge_is_not_reported_as_skill(tmp_path: Path) -> None:
     run = pipeline.run(read(ROOT / "recipes" / "no-edge.yaml"), tmp_path / "run", Console(quiet=True))
     result = comparison(run)
-    assert {row.policy: row.verdict for row in result.rows if row.kind == "trained"} == {
-        "sft": "not shown",
-        "grpo": "not shown",
-    }
+    verdicts = {row.policy: row.verdict for row in result.rows if row.kind == "trained"}
+    assert verdicts.keys() == {"sft", "gvpo"}
+    assert set(verdicts.values()) <= {"not shown", "same"}
 
 
 def test_no_edge_trains_as_the_demo_does() -> None:

@@ -17,6 +17,7 @@ from pydantic import Field
 from tradeschool.chat import Episode
 from tradeschool.chat import Message as Message
 from tradeschool.policies.base import Policy
+from tradeschool.text.parse import reasoning_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ class Demonstration:
 class Metric:
     """One column of the evaluation: how answers become a figure, and how the figure is printed.
 
-    Every figure is computed from all questions of all dates and gets its interval by resampling dates.
+    Every figure is computed from all questions of all dates, and its interval from what each date adds to it.
 
     Attributes:
         key: name in ``comparison.json``.
@@ -239,6 +240,14 @@ class Task(ABC):
     def decisions(self, example: Example) -> Sequence[Any] | None:
         """All actions, where there are few and one outcome reveals the rewards of each; None otherwise."""
         return None
+
+    def reasoning(self, example: Example) -> str | None:
+        """The reasoning that a good answer states before any decision; None where the task knows none."""
+        return None
+
+    def reasoning_of(self, completion: str) -> str:
+        """The reasoning in an answer: what ``format_answer`` joins with a decision."""
+        return reasoning_of(completion)
 
     def oracle_action(self, example: Example) -> Any | None:
         """The action with the highest expected score; None where it is not known, as in every real market."""

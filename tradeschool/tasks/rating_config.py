@@ -39,12 +39,12 @@ class RatingConfig(BaseModel):
     name: Literal["rating"] = "rating"
     facts: list[str] = Field(default=["market", "strength", "rsi", "news"], min_length=1)
     sections: list[str] = []
-    variants: int = Field(default=1, ge=1)
+    variants: int = Field(default=1, ge=1, le=1000)
     variant_seed: int = Field(default=0, ge=0)
     mask: bool = True
     instructions: bool = False
     horizons: list[Annotated[int, Field(ge=1)]] = Field(default=[1], min_length=1)
-    risk_aversion: float = Field(default=0.2, ge=0)
+    risk_aversion: float = Field(default=0.2, ge=0, le=1000)
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight_share: float = Field(default=0.5, ge=0, le=1)
     eval_score: list[str] = Field(default=["profit", "risk"], min_length=1)

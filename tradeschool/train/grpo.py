@@ -1,10 +1,10 @@
-"""Group relative policy optimisation (GRPO) by TRL's GRPOTrainer, with the prompt computed once for each group."""
+"""Learning from rewards by TRL's GRPOTrainer: GRPO or GVPO, with groups of sampled answers or of all decisions."""
 
 import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,9 +12,10 @@ from pydantic import Field
 from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
 from tradeschool.models.load import TRIED, check_room, refuse_too_long
+from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
-from tradeschool.train.curriculum import CurriculumConfig, select_examples
+from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
@@ -26,6 +27,8 @@ ONLY_IN_TRL_GENERATION = {
     "use_vllm": False,
 }
 """Fields that only TRL's own generation reads, and their defaults."""
+QUESTIONS = 64
+"""In a batch of decision groups, by default."""
 FIRST_VARIANT = 1_000
 """GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
 
@@ -36,6 +39,13 @@ class Config(CurriculumConfig, StageConfig):
     ``questions``: how many training questions to draw from. ``model``: the stage whose weights to start from.
     ``by_date`` keeps the questions of a date together, dates in random order. In a batch of whole dates what moves all
     stocks alike cancels, and cannot push all answers to one side. Otherwise questions are shuffled one by one.
+
+    ``objective``: ``grpo``, the policy gradient with group-relative advantages (Shao et al. 2024, arXiv 2402.03300), or
+    ``gvpo``, regression of log-probabilities onto rewards (Zhang et al. 2025, arXiv 2504.19599), with the temperature
+    ``tau`` in standard deviations of the reward. ``group``: ``sampled`` answers, ``num_generations`` a question; or
+    ``decisions``, all decisions of a question behind one reasoning, where one outcome reveals the reward of each
+    (``train/decision_groups.py``). They need no generation: the reasoning is the task's own, unless ``reasonings`` says
+    how many to sample for each question. ``sft_weight`` is that of the cross-entropy of the tokens around the decision.
 
     In a task of episodes a question starts an episode; all its answers are the completion
     (``train/grpo_trainers.py``), their order is random, and ``share_prefix`` has no effect. Otherwise ``share_prefix``
@@ -48,6 +58,11 @@ class Config(CurriculumConfig, StageConfig):
     by_date: bool = True
     share_prefix: bool = True
     model: str | None = None
+    objective: Literal["grpo", "gvpo"] = "grpo"
+    group: Literal["sampled", "decisions"] = "sampled"
+    reasonings: int = Field(default=0, ge=0, le=64)
+    tau: float = Field(default=0.3, gt=0, le=100)
+    sft_weight: float = Field(default=1.0, ge=0, le=100)
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -56,6 +71,8 @@ def check(config: Config, context: CheckContext) -> None:
     Raises:
         RecipeError: one of these is the case.
     """
+    from tradeschool.train.trl_config import check_memory, refuse_no_steps
+
     task, name = context.task, config.name
     if not any(task.weights.values()):
         raise RecipeError(
@@ -63,6 +80,7 @@ def check(config: Config, context: CheckContext) -> None:
         )
     if task.episodic and not isinstance(task, MultiTurnTask):
         raise RecipeError(f"stages.{name}: the task '{task.name}' has episodes but no chat_env() to play them in.")
+    _check_group(config, task)
     _check_generation(config, task, context.model)
     args = trl_arguments(config, task, Path("unused"), context.seed)
     batch = args.per_device_train_batch_size * args.steps_per_generation
@@ -72,10 +90,59 @@ def check(config: Config, context: CheckContext) -> None:
             f"multiple of num_generations {args.num_generations}. Change one of them."
         )
     _check_resumable(f"stages.{name}.trl", args)
+    check_memory(context.model, task, args)
     examples = task.examples("train")
+    count = config.questions
+    if not task.episodic:  # episodes begin again, with other draws
+        count = min(count, len(_pool(config, context)))
+    refuse_no_steps(name, count, args)
     prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
     key = f"stages.{name}.trl.max_completion_length"
     refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
+
+
+def _check_group(config: Config, task: Task) -> None:
+    """Refuse groups and objectives that the task or other keys do not allow."""
+    where = f"stages.{config.name}"
+    if task.episodic and (config.group, config.objective) != ("sampled", "grpo"):
+        raise RecipeError(f"{where}: the task '{task.name}' has episodes, which need group: sampled, objective: grpo.")
+    if (config.objective == "gvpo" or config.group == "decisions") and not config.share_prefix:
+        raise RecipeError(f"{where}.share_prefix: objective gvpo and group decisions need it. Set it to true.")
+    if config.group == "sampled":
+        if config.objective == "gvpo" and "beta" in config.trl:
+            raise RecipeError(f"{where}.trl.beta: with objective gvpo it is tau. Remove it and set {where}.tau.")
+        if config.reasonings:
+            raise RecipeError(f"{where}.reasonings has no effect with group: sampled. Remove it.")
+        return
+    if not _decisions(task):
+        raise RecipeError(f"{where}.group: the task '{task.name}' has no finite set of decisions. Use group: sampled.")
+    if "num_generations" in config.trl:
+        raise RecipeError(
+            f"{where}.trl.num_generations: with group: decisions a group is the {_decisions(task)} decisions of a "
+            "question. Remove it; reasonings says how many reasonings to sample for each question."
+        )
+    group, batch = _group_size(config, task), config.trl.get("per_device_train_batch_size")
+    if isinstance(batch, int) and batch % group:
+        raise RecipeError(
+            f"{where}.trl.per_device_train_batch_size is {batch}, which is not a multiple of {group}, the answers of a "
+            f"question. Use {max(round(batch / group), 1) * group}."
+        )
+    if not config.reasonings and task.reasoning(task.examples("train")[0]) is None:
+        raise RecipeError(
+            f"{where}.group: the task '{task.name}' knows no reasoning to decide after. Set reasonings: 1 or more, to "
+            "have the model write it."
+        )
+
+
+def _decisions(task: Task) -> int:
+    """How many decisions a question has; 0 where they are not finite."""
+    examples = task.examples("train")
+    return len(task.decisions(examples[0]) or ()) if examples else 0
+
+
+def _group_size(config: Config, task: Task) -> int:
+    """How many answers of a question a batch holds in groups of decisions."""
+    return _decisions(task) * max(config.reasonings, 1)
 
 
 def _check_generation(config: Config, task: Task, model: Any) -> None:
@@ -119,10 +186,15 @@ def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
     """TRL's GRPOConfig."""
     from trl import GRPOConfig
 
-    from tradeschool.train.trainer import trl_config
+    from tradeschool.train.trl_config import trl_config
 
     fixed = {"remove_unused_columns": False, "reward_weights": list(task.weights.values())}
-    defaults = {"shuffle_dataset": not config.by_date}
+    defaults: dict[str, Any] = {"shuffle_dataset": not config.by_date, "scale_rewards": "batch"}
+    if config.group == "decisions":
+        group = _group_size(config, task)
+        defaults |= {"num_generations": group, "per_device_train_batch_size": QUESTIONS * group}
+    elif config.objective == "gvpo":
+        defaults["beta"] = config.tau
     return trl_config(GRPOConfig, config, folder, seed, defaults=defaults, fixed=fixed)
 
 
@@ -131,34 +203,42 @@ def run(config: Config, context: Context) -> Result:
     from datasets import Dataset
 
     from tradeschool.train.trainer import finish, start, train
+    from tradeschool.train.trl_config import refused
 
     model, tokenizer, peft = start(config.model, context)
     args = trl_arguments(config, context.task, context.folder, context.seed)
     renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
-    with context.console.status("Writing questions"):
+    with status(context.console, "Writing questions"):
         examples = training_examples(config, context)
         rows = dataset_rows(context.task, examples, renderer)
     key = f"stages.{config.name}.trl.max_completion_length"
     check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
-    trainer = _trainer(config, context.task, examples, args.num_generations, renderer)(
-        model=model,
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=peft,
-    )
-    train(trainer, context, title=config.name, shown=("reward", "entropy", "kl"))
-    return finish(trainer, tokenizer, context, summary=("reward", "entropy", "kl", "parse_errors"))
+    with refused(f"stages.{config.name}"):
+        trainer = _trainer(config, context.task, examples, args.num_generations, renderer)(
+            model=model,
+            args=args,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=peft,
+        )
+    train(trainer, context, title=config.name, shown=("reward", "entropy", "decision_entropy", "kl"))
+    return finish(trainer, tokenizer, context, summary=("reward", "entropy", "decision_entropy", "kl", "parse_errors"))
 
 
 def _trainer(config: Config, task: Task, examples: list[Example], group: int, renderer: ChatRenderer) -> Any:
     """The trainer of the task's kind, which takes the arguments that all have in common."""
+    from tradeschool.train.decision_groups import DecisionLoss, DecisionTrainer, SampledGVPOTrainer
     from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.rewards import reward_functions
 
     if task.episodic:
         return partial(MultiTurnTrainer, task=task, examples=examples)
+    if config.group == "decisions":
+        loss = DecisionLoss(config.objective, config.tau, config.sft_weight, config.reasonings)
+        scored = reward_functions(task, group, examples, renderer.decode, sampled=False)
+        return partial(DecisionTrainer, task=task, examples=examples, renderer=renderer, loss=loss, reward_funcs=scored)
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
+    trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
     return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))
 
 
@@ -168,8 +248,16 @@ def _trainer(config: Config, task: Task, examples: list[Example], group: int, re
 def training_examples(config: Config, context: Context) -> list[Example]:
     """A seeded draw from the training split, in the order of training."""
     task, count, seed = context.task, config.questions, context.seed
-    pool = select_examples(task, config, context.panel, count=count, seed=seed, log=context.log)
+    pool = _pool(config, context, context.log)
     return draw_episodes(task, pool, count, seed) if isinstance(task, MultiTurnTask) else draw(pool, config, seed)
+
+
+def _pool(config: Config, context: CheckContext | Context, log: Log = lambda text: None) -> list[Example]:
+    task, count = context.task, config.questions
+    try:
+        return select_examples(task, config, context.panel, count=count, seed=context.seed, log=log)
+    except RecipeError as error:
+        raise RecipeError(f"stages.{config.name}.{error}") from error
 
 
 def draw(pool: list[Example], config: Config, seed: int) -> list[Example]:

@@ -65,9 +65,9 @@ class SharedPrefixTrainer(ResumableTrainer):
     Two steps are replaced: generation (by TRL's ``rollout_func``) and the per-token log-probabilities.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, rollout: Callable[..., dict[str, Any]] | None = None, **options: Any) -> None:
         check_supported(options["model"].config)
-        super().__init__(rollout_func=_answers, **options)
+        super().__init__(rollout_func=rollout or sample_answers, **options)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -91,12 +91,21 @@ class SharedPrefixTrainer(ResumableTrainer):
         return logps_BC, entropies_BC if compute_entropy else None, None
 
 
-def _answers(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
+def sample_answers(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     """Completions for prompts that TRL has repeated ``num_generations`` times."""
-    training = trainer.model.training
-    groups = trainer.num_generations if training else trainer.num_generations_eval
-    tokenizer, model = trainer.processing_class, trainer.accelerator.unwrap_model(trainer.model)
-    inputs = ChatRenderer.of(tokenizer, trainer.eos_token_ids).prompt_batch(prompts[::groups]).to(model.device)
+    groups = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
+    renderer = ChatRenderer.of(trainer.processing_class, trainer.eos_token_ids)
+    return {
+        "prompt_ids": [ids for prompt in prompts[::groups] for ids in [renderer.prompt(prompt)] * groups],
+        "completion_ids": sample_tokens(prompts[::groups], trainer, groups),
+        "logprobs": None,
+    }
+
+
+def sample_tokens(prompts: list[Any], trainer: GRPOTrainer, groups: int) -> list[list[int]]:
+    """The tokens of ``groups`` sampled answers to each prompt, the end included."""
+    training, model = trainer.model.training, trainer.accelerator.unwrap_model(trainer.model)
+    inputs = ChatRenderer.of(trainer.processing_class, trainer.eos_token_ids).prompt_batch(prompts).to(model.device)
     model.eval()
     tokens_PGC = sample(
         model,
@@ -108,13 +117,8 @@ def _answers(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         warp=logits_processors(trainer.args),
     )
     model.train(training)
-    prompt_ids = [ids[mask.bool()].tolist() for ids, mask in zip(inputs.input_ids, inputs.attention_mask, strict=True)]
     ends = set(trainer.eos_token_ids)
-    return {
-        "prompt_ids": [ids for ids in prompt_ids for _ in range(groups)],
-        "completion_ids": [_until(ids, ends) for ids in tokens_PGC.flatten(0, 1).tolist()],
-        "logprobs": None,
-    }
+    return [_until(ids, ends) for ids in tokens_PGC.flatten(0, 1).tolist()]
 
 
 def logits_processors(args: Any) -> LogitsProcessorList:
@@ -163,13 +167,13 @@ class MultiTurnTrainer(ResumableTrainer):
     """
 
     def __init__(self, *, task: Task, examples: Sequence[Example], **options: Any) -> None:
-        super().__init__(rollout_func=_episodes, reward_funcs=_episode_sums(task.weights), **options)
+        super().__init__(rollout_func=play_episodes, reward_funcs=_episode_sums(task.weights), **options)
         assert isinstance(task, MultiTurnTask)
-        self._task, self._discounts, self._examples = task, task.turn_discounts, examples
+        self._task, self._discounts, self.examples = task, task.turn_discounts, examples
         self._envs: list[ChatEnv] = []
-        self._renderer = ChatRenderer.of(self.processing_class, end_tokens(options["model"], self.processing_class))
+        self.renderer = ChatRenderer.of(self.processing_class, end_tokens(options["model"], self.processing_class))
         self._rows: list[dict[str, Any]] = []
-        self._played: Batch | None = None
+        self.played: Batch | None = None
         self._advantages_DB: Floats | None = None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -181,9 +185,9 @@ class MultiTurnTrainer(ResumableTrainer):
 
     def _by_token(self, completion_ids_BC: torch.Tensor, advantages_DB: Floats) -> torch.Tensor:
         """[B, C] the advantage of the turn that each token was generated in, 0 for the environment's tokens."""
-        assert self._played is not None
+        assert self.played is not None
         by_token_BC = np.zeros(tuple(completion_ids_BC.shape), np.float32)
-        for b, (_, turns) in enumerate(map(completion, self._played.transcripts)):
+        for b, (_, turns) in enumerate(map(completion, self.played.transcripts)):
             turn_C = np.array(turns)
             by_token_BC[b, : len(turns)] = np.where(turn_C >= 0, advantages_DB[turn_C, b], 0.0)
         return torch.from_numpy(by_token_BC).to(completion_ids_BC.device)
@@ -195,17 +199,17 @@ class MultiTurnTrainer(ResumableTrainer):
             RunError: a reward or an advantage is not finite.
         """
         self._envs += [self._task.chat_env("train") for _ in range(count - len(self._envs))]
-        examples = [self._examples[row["example"]] for row in self._rows]
+        examples = [self.examples[row["example"]] for row in self._rows]
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
         model.eval()
         length, warp = self.args.max_completion_length, logits_processors(self.args)
-        chat = BatchedChat(model, self._renderer, max_new_tokens=length, warp=warp)
+        chat = BatchedChat(model, self.renderer, max_new_tokens=length, warp=warp)
         episodes = run_episodes(chat, self._envs[:count], examples)
-        self._played = Batch(episodes, chat.transcripts(), self._task.episode_rewards(episodes))
+        self.played = Batch(episodes, chat.transcripts(), self._task.episode_rewards(episodes))
         model.train(training)
-        self._compare_and_log(self._played, self.num_generations if training else self.num_generations_eval)
-        return self._played
+        self._compare_and_log(self.played, self.num_generations if training else self.num_generations_eval)
+        return self.played
 
     def _compare_and_log(self, played: Batch, group: int) -> None:
         task, step = self._task, self.state.global_step + 1
@@ -241,7 +245,7 @@ def completion(transcript: Transcript) -> tuple[list[int], list[int]]:
     return transcript.ids[first:], transcript.turns[first:]
 
 
-def _episodes(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
+def play_episodes(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
     """Episodes for prompts that TRL has repeated ``num_generations`` times."""
     played = trainer.play(len(prompts))
     completions = [completion(transcript) for transcript in played.transcripts]

@@ -27,7 +27,7 @@ ZERO = 1e-9
 
 
 def reward_functions(
-    task: Task, group: int, examples: Sequence[Example], decode: Decode | None = None
+    task: Task, group: int, examples: Sequence[Example], decode: Decode | None = None, sampled: bool = True
 ) -> list[RewardFunction]:
     """One reward function for each component, with the component's name, in the order of ``task.weights``.
 
@@ -38,6 +38,7 @@ def reward_functions(
         decode: the text of an answer's tokens (``ChatRenderer.decode``). TRL's own text leaves out the part of an
             answer that the prompt has begun, and all thinking of tokenizers with a ``response_template``. Without
             ``decode`` TRL's text is scored.
+        sampled: whether the answers are the policy's, so that their shares are logged.
     """
     batch: Sequence[Text] = ()
     scored: list[Rewards] = []
@@ -52,7 +53,7 @@ def reward_functions(
                 texts = [decode(ids) for ids in columns["completion_ids"]]
             scored, actions = _scored(task, [examples[i] for i in columns["example"]], texts)
             batch = completions
-            if log := columns.get("log_metric"):
+            if sampled and (log := columns.get("log_metric")):
                 for name, share in _spread(task, group, scored, actions).items():
                     log(name, share)
         return scored
