@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markets import market, ragged, scrambled_after, task_of
+from markets import market, ragged, repriced_after, scrambled_after, task_of
 
 from tradeschool.errors import DataError, RecipeError
 from tradeschool.market.events.event import Event
@@ -143,9 +144,10 @@ def test_volatile_questions_are_those_of_volatile_train_days(task: RatingTask) -
 @pytest.mark.parametrize("config", [{"curriculum": "volatile"}, {"curriculum": "balanced"}])
 def test_no_day_after_train_moves_the_selection(config: dict[str, str]) -> None:
     before = task_of(ragged())
-    after = task_of(scrambled_after(before.panel, int(before.split.train_T[-1])))
+    # The days on which each stock trades stay: the embargo counts its bars.
+    after = task_of(repriced_after(before.panel, int(before.split.train_T[-1])))
     # The last questions reach beyond the training part: whether they exist depends on what follows.
-    reach = int(before.split.train_T[-1]) - 16
+    reach = int(before.split.train_T[-1]) - 25
 
     def early(task: RatingTask) -> list[Example]:
         if config["curriculum"] == "volatile":
@@ -171,7 +173,7 @@ def test_the_index_leaves_out_tickers_without_a_bar() -> None:
     panel = ragged()
     index_T = index_volatility_T(panel)
     assert np.isfinite(index_T[20:]).all()
-    returns_TN = np.diff(np.log(panel.close_TN), axis=0)
+    returns_TN = pd.DataFrame(np.log(panel.close_TN)).ffill().diff().where(panel.listed_TN).to_numpy()[1:]
     assert index_T[200] == pytest.approx(np.nanmean(returns_TN[180:200], axis=1).std(ddof=1))
 
 
@@ -179,8 +181,8 @@ def test_rows_without_a_return_are_skipped() -> None:
     panel = market(days=200)
     bars = {name: getattr(panel, name).copy() for name in ("open_TN", "high_TN", "low_TN", "close_TN", "volume_TN")}
     for bar_TN in bars.values():
-        bar_TN[100, 1:] = np.nan  # row 100 is a holiday of all but one, which has no bar on row 99
-        bar_TN[99, 0] = np.nan
+        bar_TN[100, 1:] = np.nan  # row 100 is a holiday of all but one, which is listed on it
+        bar_TN[:100, 0] = np.nan
     index_T = index_volatility_T(replace(panel, **bars))
     assert np.isnan(index_T[100])
     assert np.isfinite(index_T[101:]).all()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tradeschool.train.logging import progress, read_metrics, step_callback, write_rows
+from tradeschool.progress import progress
+from tradeschool.train.logging import read_metrics, step_callback, write_rows
 
 
 @pytest.fixture

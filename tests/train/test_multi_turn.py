@@ -134,7 +134,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, seen: dict[str, Any]) -> Path:
     def kept(self: Any, inputs: Any) -> Any:
         output = theirs(self, inputs)
         seen.setdefault("batches", []).append(
-            (output, self._played, self._renderer, [self._examples[row["example"]] for row in inputs])
+            (output, self.played, self.renderer, [self.examples[row["example"]] for row in inputs])
         )
         return output
 

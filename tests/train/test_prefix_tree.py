@@ -163,7 +163,7 @@ def test_diverging_completions_attend_to_their_own_past(monkeypatch: pytest.Monk
         [{0: 30, 4: 31}, {0: 30, 4: 32}, {0: 30, 4: 31, 5: 33}, {0: 30, 3: 34}, {0: 30, 3: 34}],
         [{}, {3: 20}, {3: 20, 4: end}, {2: 21, 3: 20}, {0: end}],
     ]
-    draw, step = prefix_tree._draw, iter(range(steps))
+    draw, step = prefix_tree.draw, iter(range(steps))
 
     def force(logits: Tensor, place_PG: Tensor, warp: Any) -> Tensor:
         token_PG, now = draw(logits, place_PG, warp), next(step)
@@ -172,7 +172,7 @@ def test_diverging_completions_attend_to_their_own_past(monkeypatch: pytest.Monk
                 token_PG[p, g] = tokens.get(now, token_PG[p, g])
         return token_PG
 
-    monkeypatch.setattr(prefix_tree, "_draw", force)
+    monkeypatch.setattr(prefix_tree, "draw", force)
     ids, mask = padded()
     found = sample(model, ids, mask, 5, max_new_tokens=steps, ends=[end], warp=None)
     expected = [

@@ -134,6 +134,14 @@ def test_answers_that_exceed_the_model_are_refused_before_the_first_stage(task: 
     checked(task, ModelConfig(base="some/model-of-the-hub"))
 
 
+def test_a_task_without_an_answer_to_imitate_is_refused_before_the_first_stage(
+    task: RatingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(task), "sft_examples", lambda *given: [])
+    with pytest.raises(RecipeError, match=r"stages\.first: no step would be trained: there are 0 training examples"):
+        checked(task)
+
+
 def test_no_more_examples_than_could_be_written(task: RatingTask) -> None:
     with pytest.raises(ValidationError, match="examples"):
         checked(task, examples=10_000_001)

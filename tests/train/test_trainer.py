@@ -83,20 +83,20 @@ WHOLE = json.dumps({"global_step": 1})
 def test_the_newest_checkpoint_by_number_is_taken(tmp_path: Path) -> None:
     for step in (9, 100, 20):
         checkpoint(tmp_path, step, WHOLE)
-    assert trainer._last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
+    assert trainer.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
 
 
 @pytest.mark.parametrize("state", [None, "", WHOLE[:8]], ids=["none", "empty", "half"])
 def test_an_incomplete_checkpoint_is_removed_and_the_previous_one_taken(state: str | None, tmp_path: Path) -> None:
     whole, cut_off = checkpoint(tmp_path, 3, WHOLE), checkpoint(tmp_path, 6, state)
-    assert trainer._last_checkpoint(tmp_path) == str(whole)
+    assert trainer.last_checkpoint(tmp_path) == str(whole)
     assert not cut_off.exists()
 
 
 def test_without_a_complete_checkpoint_the_stage_starts_again(tmp_path: Path) -> None:
     checkpoint(tmp_path, 3, None)
-    assert trainer._last_checkpoint(tmp_path) is None
-    assert trainer._last_checkpoint(tmp_path / "none") is None
+    assert trainer.last_checkpoint(tmp_path) is None
+    assert trainer.last_checkpoint(tmp_path / "none") is None
 
 
 # what is left ------------------------------------------------------------------------------------
@@ -105,8 +105,8 @@ def test_without_a_complete_checkpoint_the_stage_starts_again(tmp_path: Path) ->
 class Finished:
     """A trainer whose training has ended."""
 
-    def __init__(self, folder: Path) -> None:
-        self.args = SimpleNamespace(output_dir=str(folder / "checkpoints"))
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(global_step=2)
 
     def save_model(self, folder: str) -> None:
         Path(folder).mkdir()
@@ -115,7 +115,7 @@ class Finished:
 
 
 def finished(folder: Path, *summary: str) -> Any:
-    given: Any = Finished(folder)
+    given: Any = Finished()
     return trainer.finish(given, tiny_models.tokenizer(), context(folder), summary=summary)
 
 
@@ -126,6 +126,16 @@ def test_weights_and_tokenizer_are_saved_without_checkpoints_or_pickles(tmp_path
     assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in result.weights.iterdir()}
     assert not list(tmp_path.rglob("*.bin"))
     assert [path.name for path in tmp_path.iterdir()] == ["weights"]
+
+
+def test_what_tensorboard_wrote_is_kept(tmp_path: Path) -> None:
+    """transformers has it write beside the checkpoints."""
+    events = checkpoint(tmp_path / "checkpoints", 3, WHOLE).parent / "runs" / "today" / "events.1"
+    events.parent.mkdir(parents=True)
+    events.touch()
+    finished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tensorboard", "weights"]
+    assert (tmp_path / "tensorboard" / "today" / "events.1").exists()
 
 
 def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_complete(
@@ -141,7 +151,7 @@ def test_a_kill_while_checkpoints_are_removed_leaves_none_that_looks_complete(
         patch.setattr("shutil.rmtree", cut_off)
         with pytest.raises(KeyboardInterrupt):
             finished(tmp_path)
-    assert trainer._last_checkpoint(tmp_path / "checkpoints") is None
+    assert trainer.last_checkpoint(tmp_path / "checkpoints") is None
 
 
 def test_the_summary_is_the_last_known_value_of_each_figure(tmp_path: Path) -> None:
@@ -151,4 +161,4 @@ def test_the_summary_is_the_last_known_value_of_each_figure(tmp_path: Path) -> N
         {"step": 2, "train_runtime": 9.0},
     ]
     write_rows(tmp_path / "metrics.jsonl", rows)
-    assert finished(tmp_path, "loss", "kl", "entropy").summary == {"loss": 1.0, "kl": 0.5}
+    assert finished(tmp_path, "loss", "kl", "entropy").summary == {"steps": 2, "loss": 1.0, "kl": 0.5}

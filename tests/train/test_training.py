@@ -12,6 +12,7 @@ from typing import Any
 
 import halting_run
 import pytest
+import torch
 from rich.console import Console
 
 from tradeschool import manifest, pipeline
@@ -33,17 +34,9 @@ GRPO = """
 {stage: grpo, name: grpo, questions: 20, by_date: false, trl: {
   max_steps: 8, num_generations: 4, per_device_train_batch_size: 32, max_completion_length: 14,
   learning_rate: 5.0e-3, beta: 0.02, scale_rewards: batch, logging_steps: 1, save_steps: 3}}"""
-EVALUATE = "{stage: evaluate, name: evaluate, tickers: 2, max_new_tokens: 14, draws: 200}"
+EVALUATE = "{stage: evaluate, name: evaluate, tickers: 2, max_new_tokens: 14}"
 STAGES = ("sft", "grpo")
-# TRL counts the tokens of SFT from the start of the process.
-OF_THE_PROCESS = (
-    "step_time",
-    "num_tokens",
-    "train_runtime",
-    "train_samples_per_second",
-    "train_steps_per_second",
-    "total_flos",
-)
+OF_THE_PROCESS = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 
 def recipe(*more: str, grpo: str = GRPO) -> Recipe:
@@ -72,7 +65,7 @@ def rows(run: Path, stage: str) -> list[dict[str, Any]]:
 
 
 def figures(run: Path, stage: str) -> list[dict[str, Any]]:
-    """All that was logged, except for what depends on the clock or the process."""
+    """All that was logged, except for what depends on the clock."""
     return [{key: value for key, value in row.items() if not key.endswith(OF_THE_PROCESS)} for row in rows(run, stage)]
 
 
@@ -97,8 +90,7 @@ def assert_same_end(run: Path, unbroken: Path) -> None:
         assert same_weights(weights(run, stage), weights(unbroken, stage)), f"the weights after {stage} differ"
     assert table(run) == table(unbroken)
     for stage in STAGES:
-        # The last entry sums up the process that wrote it: its time and its mean loss.
-        assert figures(run, stage)[:-1] == figures(unbroken, stage)[:-1]
+        assert figures(run, stage) == figures(unbroken, stage)
     assert manifest.read(run).status == "done"
 
 
@@ -123,7 +115,9 @@ def killed(stage: str, step: int, moment: str, run: Path, *command: str) -> None
     marker = run.parent / f"{run.name}-{stage}-{step}-reached"
     arguments = [sys.executable, halting_run.__file__, stage, str(step), moment, str(marker), *command]
     source = str(Path(__file__).parents[2])
+    # The weights depend on the number of threads, so both processes must have the same.
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
+    env["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     process = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 300
     while not marker.exists():
@@ -145,7 +139,7 @@ def test_sft_learns_to_answer_and_grpo_starts_from_it(unbroken: Path) -> None:
     assert rows(unbroken, "grpo")[0]["parse_errors"] < 0.5
     assert not same_weights(weights(unbroken, "sft"), weights(unbroken, "grpo"))
     policies = [row["policy"] for row in table(unbroken)["rows"]]
-    assert {"hold", "buy and hold", "untrained", "sft", "grpo", "best possible"} <= set(policies)
+    assert {"hold", "buy and hold", "base model (tiny)", "sft", "grpo", "best possible"} <= set(policies)
     assert (unbroken / "report.html").read_text(encoding="utf-8").count("grpo") > 0
 
 
@@ -186,7 +180,7 @@ def test_the_same_seed_gives_the_same_weights_and_table(unbroken: Path, tmp_path
 
 def test_another_seed_gives_other_weights(unbroken: Path, tmp_path: Path) -> None:
     stages = " ".join(f"stages=[{SFT}]".split())
-    other = pipeline.run(read(DEMO, [*SETS, stages, "seed=1", "market.seed=0"]), tmp_path / "other", quiet())
+    other = pipeline.run(read(DEMO, [*SETS, stages, "seed=1"]), tmp_path / "other", quiet())
     assert manifest.read(other).data_hash == manifest.read(unbroken).data_hash
     assert not same_weights(weights(other, "sft"), weights(unbroken, "sft"))
 
@@ -204,13 +198,13 @@ def test_a_run_killed_during_grpo_ends_as_an_unbroken_one(
     killed("grpo", 5, "after", run, "resume", str(run))
     assert [path.name for path in (run / "2-grpo" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
     assert max(row["step"] for row in rows(run, "grpo")) >= 4
-    rollout, drawn = grpo_trainers._answers, list[int]()
+    rollout, drawn = grpo_trainers.sample_answers, list[int]()
 
     def counted(*given: Any) -> Any:
         drawn.append(1)
         return rollout(*given)
 
-    monkeypatch.setattr(grpo_trainers, "_answers", counted)
+    monkeypatch.setattr(grpo_trainers, "sample_answers", counted)
     pipeline.resume(run, None, quiet())
     assert len(drawn) == 8 - 3, "started again instead of going on from the checkpoint"
     assert_same_end(run, unbroken)
@@ -320,7 +314,7 @@ def test_adapters_are_trained_by_sft_and_further_by_grpo(
     }
 
     # Cut off after the checkpoint of step 3, it ends the same: reference and fresh adapters included.
-    rollout, calls = grpo_trainers._answers, iter(range(100))
+    rollout, calls = grpo_trainers.sample_answers, iter(range(100))
 
     def cut_off(prompts: Any, trainer: Any) -> Any:
         if next(calls) == 4:
@@ -328,7 +322,7 @@ def test_adapters_are_trained_by_sft_and_further_by_grpo(
         return rollout(prompts, trainer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(grpo_trainers, "_answers", cut_off)
+        patch.setattr(grpo_trainers, "sample_answers", cut_off)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(made, tmp_path / "cut", quiet())
     resumed = pipeline.resume(tmp_path / "cut", None, quiet())

@@ -146,11 +146,11 @@ def _on_volatile_days(
 def index_volatility_T(panel: Panel, span: int = VOLATILITY_DAYS) -> Floats:
     """Daily volatility of the market [T] at the close of t: std (ddof 1) of its last ``span`` log returns.
 
-    The market's return is the equal-weighted mean log close return of the tickers with a bar on this row and the one
-    before. Rows without such a ticker are skipped (NaN).
+    The market's return is the equal-weighted mean log close return of the tickers with a bar on this row, since the bar
+    before it. Rows without such a ticker are skipped (NaN).
     """
-    returns_TN = np.full(panel.shape, np.nan)
-    returns_TN[1:] = np.diff(np.log(panel.close_TN), axis=0)
+    logs_BN = np.log(panel.own_bars.take(panel.close_TN))
+    returns_TN = panel.own_bars.put(np.diff(logs_BN, axis=0, prepend=np.nan))
     known_TN = np.isfinite(returns_TN)
     rows = np.flatnonzero(known_TN.any(axis=1))
     market_T = np.where(known_TN, returns_TN, 0.0)[rows].sum(axis=1) / known_TN[rows].sum(axis=1)

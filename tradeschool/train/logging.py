@@ -1,30 +1,12 @@
-"""Training figures: a progress bar for people, JSON lines for the report."""
+"""Training figures: in the progress display for people, as JSON lines for the report."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 METRICS = "metrics.jsonl"
-
-
-@contextmanager
-def progress(console: Console) -> Iterator[Progress]:
-    """A progress display with our columns."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        yield bar
 
 
 def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...]) -> Any:
@@ -42,18 +24,21 @@ def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...])
 
     class StepCallback(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar = bar.add_task(title, total=state.max_steps, completed=state.global_step, figures="")
+            self.bar = bar.add_task(title, total=state.max_steps, completed=state.global_step, unit="steps", figures="")
             rows = read_metrics(path) if state.global_step else []
             write_rows(path, [row for row in rows if row["step"] <= state.global_step])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.update(self.bar, completed=state.global_step)
             # A checkpoint does not hold the figures since the last entry: without this a resume would lose them.
-            control.should_log = control.should_log or control.should_save
+            last = state.global_step >= state.max_steps
+            control.should_log = control.should_log or control.should_save or last
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            row = {key: value for key, value in (logs or {}).items() if isinstance(value, int | float | str)}
-            row = {"step": state.global_step, **{key: _number(value) for key, value in row.items()}}
+            given = {key: value for key, value in (logs or {}).items() if isinstance(value, int | float | str)}
+            row = {"step": state.global_step, **{key: _number(value) for key, value in given.items()}}
+            if "train_loss" in row:
+                row["train_loss"] = mean_loss(read_metrics(path))
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             figures = [f"{key} {row[key]:.3f}" for key in shown if isinstance(row.get(key), float)]
@@ -69,6 +54,26 @@ def _number(value: Any) -> Any:
     except ValueError:
         return value
     return number if number == number and abs(number) != float("inf") else None
+
+
+def mean_loss(rows: list[dict[str, Any]]) -> float | None:
+    """The mean loss over all steps: an entry's loss is the mean since the entry before it. None without any.
+
+    transformers' own ``train_loss`` is the mean over the steps of one process, so a resume would change it.
+    """
+    total, last = 0.0, 0
+    for row in rows:
+        if isinstance(row.get("loss"), int | float):
+            total, last = total + row["loss"] * (row["step"] - last), row["step"]
+    return total / last if last else None
+
+
+def write_end(path: Path, state: Any) -> None:
+    """Write the entry that ends a training, where the process was killed after the last step and before that entry."""
+    rows = read_metrics(path)
+    if not any("train_loss" in row for row in rows):
+        end = {"step": state.global_step, "total_flos": state.total_flos, "train_loss": mean_loss(rows)}
+        write_rows(path, [*rows, {**end, "epoch": state.epoch}])
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

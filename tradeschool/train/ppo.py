@@ -10,8 +10,9 @@ from pydantic import Field
 from tradeschool.config.check import faults
 from tradeschool.env.render import Facts
 from tradeschool.errors import RecipeError
+from tradeschool.progress import progress
 from tradeschool.tasks.base import Task
-from tradeschool.train.logging import METRICS, progress, read_metrics, write_rows
+from tradeschool.train.logging import METRICS, read_metrics, write_rows
 from tradeschool.train.stage import CheckContext, Context, Kind, Result, StageConfig
 
 if TYPE_CHECKING:
@@ -27,6 +28,16 @@ IGNORED = {
     "tensorboard_log": "nothing would be written there. The metrics are in metrics.jsonl. Remove it.",
 }
 """Arguments of PPO without the effect that a user expects, and what to do instead."""
+RANGES = {
+    "clip_range": (1e-6, 1e6),
+    "ent_coef": (0, 1e6),
+    "gae_lambda": (0, 1),
+    "gamma": (0, 1),
+    "max_grad_norm": (0, 1e6),
+    "n_epochs": (0, 10_000),
+    "vf_coef": (0, 1e6),
+}
+"""Of arguments of PPO that Stable-Baselines3 does not check, or that would not come to an end."""
 PROGRESS_METRICS = ("episode_return", "entropy")
 SUMMARY = ("step", "episode_return", "entropy", "steps_per_second")
 Metrics = dict[str, Any]
@@ -43,7 +54,7 @@ class Config(StageConfig):
         sb3: passed unchanged to Stable-Baselines3's PPO; overrides our defaults (``train/ppo_learner.py``).
     """
 
-    steps: int = Field(default=20_000, ge=1)
+    steps: int = Field(default=20_000, ge=1, le=1_000_000_000)
     envs: int = Field(default=ENVS, ge=1, le=100_000)
     facts: Facts | None = None
     sb3: dict[str, Any] = Field(default={})
@@ -77,6 +88,10 @@ def unusable(sb3: Mapping[str, Any], target: Any = SB3) -> Iterator[tuple[str, s
     """
     yield from faults(sb3, target)
     yield from ((key, reason) for key, reason in IGNORED.items() if sb3.get(key) is not None)
+    for key, (low, high) in RANGES.items():
+        value = sb3.get(key)
+        if isinstance(value, int | float) and not low <= value <= high:
+            yield key, f"is {value}, but must be between {low:g} and {high:g}"
 
 
 def _check_keys(sb3: Mapping[str, Any]) -> None:
@@ -129,7 +144,7 @@ def run(config: Config, context: Context) -> Result:
     checkpoint = context.folder / "checkpoints" / "ppo.pt"
     interrupted = read_metrics(path)
     with progress(context.console) as bar:
-        row = bar.add_task(config.name, total=config.steps, figures="")
+        row = bar.add_task(config.name, total=config.steps, unit="steps", figures="")
 
         def report(metrics: Metrics) -> None:
             if interrupted:

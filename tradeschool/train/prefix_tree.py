@@ -205,7 +205,7 @@ def sample(
     tokens: list[Tensor] = []
     ended_PG = torch.zeros(len(prompt_ids_PL), groups, dtype=torch.bool, device=prompt_ids_PL.device)
     for step in range(max_new_tokens):
-        token_PG = _draw(output.logits, place_PG, warp).masked_fill(ended_PG, ends[0])
+        token_PG = draw(output.logits, place_PG, warp).masked_fill(ended_PG, ends[0])
         tokens.append(token_PG)
         ended_PG = ended_PG | torch.isin(token_PG, torch.tensor(ends, device=token_PG.device))
         if step == max_new_tokens - 1 or bool(ended_PG.all()):
@@ -245,12 +245,13 @@ def _path_mask(prompt_known_PL: Tensor, paths: list[tuple[Tensor, int]], owner_P
     return torch.zeros(count, 1, *seen_PWK.shape[1:], device=owner_PW.device).masked_fill(~seen_PWK[:, None], _HIDDEN)
 
 
-def _draw(logits_PWV: Tensor, place_PG: Tensor, warp: LogitsProcessorList | None) -> Tensor:
+def draw(logits_PWV: Tensor, place_PG: Tensor, warp: LogitsProcessorList | None) -> Tensor:
     if warp is None:
         return logits_PWV.argmax(-1).gather(1, place_PG)
     flat_NV = logits_PWV.float().flatten(0, 1)
     # The warpers look at scores alone; the token ids are part of their signature.
-    scores_PWV = warp(torch.empty(len(flat_NV), 0, dtype=torch.long), flat_NV).view_as(logits_PWV)
+    no_ids_N0 = torch.empty(len(flat_NV), 0, dtype=torch.long, device=flat_NV.device)
+    scores_PWV = warp(no_ids_N0, flat_NV).view_as(logits_PWV)
     rows_P1 = torch.arange(len(place_PG), device=place_PG.device)[:, None]
     chances_PGV = torch.softmax(scores_PWV, dim=-1)[rows_P1, place_PG]
     return torch.multinomial(chances_PGV.flatten(0, 1), 1).view(place_PG.shape)

@@ -10,6 +10,7 @@ from pydantic import Field
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of, transcribe
 from tradeschool.models.load import preview
+from tradeschool.progress import status
 from tradeschool.tasks.base import Example, Message, Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
@@ -26,7 +27,7 @@ class Config(CurriculumConfig, StageConfig):
     """The ``sft`` stage.
 
     ``examples``: how many answers to imitate. ``model``: the stage whose weights to start from; by default the last
-    stage that trained a language model, or the untrained model. ``curriculum`` sets which questions the answers are
+    stage that trained a language model, or the base model. ``curriculum`` sets which questions the answers are
     written for; the task decides which answers. ``data`` names an earlier stage whose data set is imitated instead, its
     first ``examples`` rows. In a task of episodes whole conversations are imitated, until ``examples`` answers in them
     bear loss; ``turns`` ends each after that many answers, which is cheap and teaches how to read a day before long
@@ -45,27 +46,42 @@ def check(config: Config, context: CheckContext) -> None:
     Raises:
         RecipeError: one of these is the case.
     """
+    from tradeschool.train.trl_config import check_memory, refuse_no_steps
+
     task = context.task
     _check_source(config, task, [stage.name for stage in context.stages])
+    if config.turns is not None and not task.episodic:
+        raise RecipeError(f"stages.{config.name}.turns: the task '{task.name}' has no episodes. Remove it.")
     where, trl = f"stages.{config.name}.trl", config.trl
     if task.episodic and trl.get("completion_only_loss") is False:
         raise RecipeError(f"{where}.completion_only_loss: in episodes only the answers bear loss. Remove it.")
     if trl.get("packing") and not trl.get("max_length"):
         raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
     args = trl_arguments(config, task, Path("unused"), context.seed)
+    check_memory(context.model, task, args)
+    refuse_no_steps(config.name, config.examples, args)
     if config.data is None:
-        _check_some_lengths(config, context, args.max_length)
+        conversations = _some_to_imitate(config, context)
+        refuse_no_steps(config.name, len(conversations) and config.examples, args)
+        _check_some_lengths(config, context, conversations, args.max_length)
 
 
-def _check_some_lengths(config: Config, context: CheckContext, max_length: int | None) -> None:
-    """:func:`check_lengths` of some answers, without the model."""
+def _some_to_imitate(config: Config, context: CheckContext) -> list[list[Message]]:
+    """The first conversations that the stage will imitate."""
     task, count = context.task, min(config.examples, TRIED)
-    conversations = [
+    if task.episodic:
+        return [one.messages for one in task.demonstrations(count, context.seed, None, config.turns)]
+    return [
         [*task.messages(example), {"role": "assistant", "content": text}]
         for example, text in task.sft_examples("train", count, context.seed)
     ]
-    if task.episodic:
-        conversations = [one.messages for one in task.demonstrations(count, context.seed, None, config.turns)]
+
+
+def _check_some_lengths(
+    config: Config, context: CheckContext, conversations: Sequence[list[Message]], max_length: int | None
+) -> None:
+    """:func:`check_lengths` of some conversations, without the model."""
+    task = context.task
     found = preview(context.model, task, [message["content"] for one in conversations for message in one])
     if found is not None:
         renderer, model = found
@@ -99,7 +115,7 @@ def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
     """TRL's SFTConfig."""
     from trl import SFTConfig
 
-    from tradeschool.train.trainer import trl_config
+    from tradeschool.train.trl_config import trl_config
 
     # TRL cuts at 1,024 tokens by default: the end of an answer, the later days of an episode.
     ours = {"max_length": None} | ({} if task.episodic else {"completion_only_loss": True})
@@ -112,20 +128,23 @@ def run(config: Config, context: Context) -> Result:
     from trl import SFTTrainer
 
     from tradeschool.train.trainer import finish, start, train
+    from tradeschool.train.trl_config import refuse_no_steps, refused
 
     model, tokenizer, peft = start(config.model, context)
     renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
-    with context.console.status("Writing answers to imitate"):
+    with status(context.console, "Writing answers to imitate"):
         rows = training_rows(config, context, renderer)
     args = trl_arguments(config, context.task, context.folder, context.seed)
+    refuse_no_steps(config.name, len(rows), args)
     check_lengths(config, rows, args.max_length, model)
-    trainer = SFTTrainer(
-        model=model,
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=peft,
-    )
+    with refused(f"stages.{config.name}"):
+        trainer = SFTTrainer(
+            model=model,
+            args=args,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=peft,
+        )
     train(trainer, context, title=config.name, shown=("loss", "mean_token_accuracy"))
     return finish(trainer, tokenizer, context, summary=("loss", "mean_token_accuracy"))
 

@@ -1,12 +1,14 @@
 """What every stage is given, and what it hands on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Task
@@ -45,6 +47,40 @@ class CheckContext:
     stages: tuple[StageConfig, ...] = ()
     models: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+
+
+BASE: Final = "base"
+"""What recipes, commands and the API call the model that a run starts from."""
+
+
+def base_row(base: str) -> str:
+    """The row of the base model in tables, such as ``base model (tiny)``, from ``model.base``: a word, folder or name.
+
+    The row's kind says that it is the base model; nothing depends on this text.
+    """
+    path = Path(base)
+    return f"base model ({(path.parent.name if path.name == 'weights' else path.name) or base})"
+
+
+def reserved_names(task: Task, rows: Iterable[str] = ()) -> set[str]:
+    """Names that no stage may have: of the base model, of the task's baselines, and of other ``rows`` of a table."""
+    return {BASE, *(policy.name for policy in task.baselines(0)), *rows}
+
+
+def refuse_reserved(context: CheckContext, rows: Iterable[str] = ()) -> None:
+    """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it.
+
+    Raises:
+        RecipeError: there is such a stage.
+    """
+    names = reserved_names(context.task, rows)
+    for name in (*context.models, *context.agents):
+        if name in names:
+            listed = ", ".join(sorted(names))
+            raise RecipeError(
+                f"stages.{name}.name: '{name}' is the name of a baseline or of the base model. Give the stage a name "
+                f"other than: {listed}."
+            )
 
 
 @dataclass(frozen=True)
