@@ -32,7 +32,7 @@ PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist lo
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: $(BASE)  ## install what is needed, then train and report on a synthetic market (about four minutes on two cores)
+demo: $(BASE)  ## install what is needed, then train and report on a synthetic market (about two minutes after set-up)
 	$(VENV)/bin/tradeschool run recipes/demo.yaml --open
 
 test: setup  ## install everything, then run the tests

@@ -38,7 +38,7 @@ def test_the_task_of_the_docs_page_is_trained_evaluated_and_reported(folder: Pat
     found: Any = json.loads((run / "3-evaluate" / "comparison.json").read_text(encoding="utf-8"))
     rows = {row["policy"]: row for row in found["rows"]}
     baselines = {"always wider", "always narrower", "random", "mean reversion", "same as yesterday"}
-    assert set(rows) == {*baselines, "untrained", "sft", "grpo"}
+    assert set(rows) == {*baselines, "base model (tiny)", "sft", "grpo"}
     assert found["primary"] == "right"
     assert found["reference"] in baselines
     assert found["evaluation"]["commission_bps"] is None
