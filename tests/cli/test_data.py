@@ -66,7 +66,7 @@ def test_what_would_load_a_wrong_number_is_refused_and_can_be_accepted_or_left_o
     day = str(price_files.BUSINESS[200])
     pence = price_files.write(tmp_path / "pence", AAA=price_files.times(good, slice(200, None), 100))
     code, text = check(pence)
-    assert (code, "AAA.csv" in text, " 202 " in text, day in text) == (2, True, True, True)
+    assert (code, f"AAA.csv, row 202, {day}" in text) == (2, True)
     assert check(pence, "--accept", f"AAA {day}")[0] == 0
     assert check(pence, "--accept", "AAA 2015-01-01")[0] == 2
     spike = price_files.write(tmp_path / "spike", AAA=price_files.times(good, slice(200, 201), 100, ("High",)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -155,21 +156,15 @@ def describe(
 
 
 def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -> None:
-    """Print a table with at most ``most`` findings of each kind, how many there are, and a line with the totals."""
+    """Print at most ``most`` findings of each kind, how many there are, and a line with the totals."""
     seen: Counter[tuple[str, str]] = Counter()
     files: dict[tuple[str, str], set[str]] = {}
-    table = Table("severity", "file", "row", "day", "rule", "value", "fix", show_lines=False)
     for finding in findings:
         key = (finding.severity, finding.kind)
         seen[key] += finding.count
         files.setdefault(key, set()).add(finding.file)
         if seen[key] <= most:
-            row, name = "" if finding.row is None else str(finding.row), Path(finding.file).name
-            cells = (finding.severity, name, row, finding.day, finding.rule, finding.value, finding.cure)
-            # Text, not markup: a value may hold square brackets.
-            table.add_row(*(Text(cell) for cell in cells), style=_STYLES[finding.severity])
-    if findings:
-        console.print(table)
+            _print_finding(console, finding)
     cut = {key: count for key, count in seen.items() if count > most}
     for (severity, kind), count in cut.items():
         where = len(files[severity, kind])
@@ -181,6 +176,16 @@ def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -
         counts[severity] += count
     totals = [(counts[severity], severity) for severity in _STYLES]
     console.print(", ".join(f"{count:,} {severity}{'s' * (count != 1)}" for count, severity in totals))
+
+
+def _print_finding(console: Console, finding: "Finding") -> None:
+    """Where it is, then the rule with the value, then the cure, each on lines of its own."""
+    row = "" if finding.row is None else f", row {finding.row}"
+    where = f"{Path(finding.file).name}{row}{f', {finding.day}' if finding.day else ''}"
+    # Text, not markup: a value may hold square brackets.
+    console.print(Text.assemble((finding.severity, _STYLES[finding.severity]), f" {where}"))
+    for text in (f"{finding.rule}{f': {finding.value}' if finding.value else ''}", finding.cure):
+        console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:
