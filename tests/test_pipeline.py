@@ -272,14 +272,14 @@ def test_a_failed_stage_may_be_changed_on_resume(
     pipeline.resume(folder, changed, console)
 
     assert attempts(folder) == [1, 1, 1], "finished stages are kept, and the failed one begins again"
-    assert (folder / "3-fake.before-1" / "attempts.txt").exists(), "nothing is removed"
+    assert (folder / "earlier" / "3-fake-1" / "attempts.txt").exists(), "nothing is removed"
     assert read(folder / "recipe.yaml").resolved == changed.resolved
     record = manifest.read(folder)
     assert (record.status, record.recipe, record.recipe_hash) == ("done", changed.resolved, changed.digest())
     assert [one["keys"] for one in record.changed] == [["stages.fake.rate: 0.1 -> 0.01"]]
     text = " ".join(console.export_text().split())
     assert "stages.fake.rate: 0.1 -> 0.01" in text
-    assert "3-fake begins again with the new keys. The earlier attempt is in 3-fake.before-1" in text
+    assert "3-fake begins again with the new keys. The earlier attempt is in earlier/3-fake-1" in text
     pipeline.resume(folder, None, console)
 
 
@@ -328,7 +328,7 @@ def test_a_change_that_is_wrong_itself_is_refused_and_changes_nothing(
     folder = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch)
     with pytest.raises(RecipeError, match="lerning_rate"):
         pipeline.resume(folder, read(folder / "recipe.yaml", ["stages.fake.trl.lerning_rate=1"]), console)
-    assert not (folder / "3-fake.before-1").exists()
+    assert not (folder / "earlier").exists()
     assert manifest.read(folder).changed == []
 
 

@@ -281,7 +281,8 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
         folder = _stage_folder(this, number)
         if before.get(number) != stage and folder.exists():
             aside = run_folder.set_aside(folder)
-            text = f"Note: {folder.name} begins again with the new keys. The earlier attempt is in {aside.name}."
+            kept = aside.relative_to(folder.parent)
+            text = f"Note: {folder.name} begins again with the new keys. The earlier attempt is in {kept}."
             this.console.print(escape(text), highlight=False)
     listed = "\n".join(["Changed in the recipe:", *(f"  {line}" for line in changed)])
     this.console.print(escape(listed), highlight=False)

@@ -15,6 +15,8 @@ from tradeschool.train.stage import Kind, Result
 
 RUNS = Path("runs")
 RECIPE = "recipe.yaml"
+EARLIER = "earlier"
+"""The folder of a run for attempts at stages that began again with other keys."""
 REPORT = "report.html"
 DONE = "done.json"
 
@@ -121,10 +123,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename the folder of a stage that begins again to the first free ``<name>.before-<number>``."""
+    """Move the folder of a stage that begins again to the first free ``earlier/<name>-<number>`` of the run."""
     number = 1
-    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+    while (aside := folder.parent / EARLIER / f"{folder.name}-{number}").exists():
         number += 1
+    aside.parent.mkdir(exist_ok=True)
     return folder.rename(aside)
 
 

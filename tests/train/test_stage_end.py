@@ -180,7 +180,8 @@ def test_the_loss_is_whole_however_seldom_it_is_logged(trl: dict[str, Any], tmp_
 
 
 def test_the_manifest_says_how_many_steps_every_stage_took(unbroken: Path) -> None:
-    assert [(stage["name"], stage["steps"]) for stage in manifest.read(unbroken).stages] == [("sft", 6), ("grpo", 5)]
+    steps = {stage["name"]: stage["steps"] for stage in manifest.read(unbroken).stages}
+    assert steps == {"sft": 6, "grpo": 5, "gvpo": 5}
     done = json.loads((unbroken / "2-grpo" / "done.json").read_text(encoding="utf-8"))
     assert done["summary"]["steps"] == 5
 
@@ -216,6 +217,11 @@ def test_packed_rows_that_do_not_fill_a_batch_are_refused(tmp_path: Path) -> Non
     stage = {**changed(SFT, packing=True, max_length=1_000, dataloader_drop_last=True), "examples": 9}
     with pytest.raises(RecipeError, match=r"stages\.sft: no step would be trained: there are \d training examples"):
         run(recipe(stage), tmp_path / "run")
+
+
+def test_a_training_that_changes_no_weight_fails(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"stages\.sft: 6 steps changed no weight\. Raise trl\.learning_rate \(1e-30\)"):
+        run(recipe(changed(SFT, learning_rate=1e-30)), tmp_path / "run")
 
 
 def test_a_training_that_ends_without_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from tradeschool.evaluate.comparison import (
 from tradeschool.evaluate.console import print_warnings, rows_table
 from tradeschool.evaluate.inference import holm, ratio
 from tradeschool.market.panel import Floats
+from tradeschool.run_folder import EARLIER
 
 FILE_NAME = "comparison.json"
 # Facts that two evaluations must share, and their names in messages.
@@ -140,7 +141,8 @@ def read_comparison(folder: Path) -> Comparison:
     if not folder.exists():
         raise RunError(f"{folder}: no such run folder. Give the folder of a run.")
     own = folder if folder.is_file() else folder / FILE_NAME
-    found = [own] if own.is_file() else sorted(folder.glob(f"**/{FILE_NAME}"))
+    inside = (path for path in sorted(folder.glob(f"**/{FILE_NAME}")) if EARLIER not in path.parts[-3:])
+    found = [own] if own.is_file() else list(inside)
     if not found:
         raise RunError(f"{folder}: no {FILE_NAME}; the run has not finished its evaluate stage. Resume it first.")
     if len(found) > 1:

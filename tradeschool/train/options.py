@@ -69,11 +69,11 @@ def _share_or_count(value: float) -> float:
     return value
 
 
-POSITIVE = ("adam_epsilon", "delta", "entropy_target", "num_train_epochs", "repetition_penalty", "temperature")
-NOT_NEGATIVE = ("beta", "entropy_coef", "epsilon", "epsilon_high", "learning_rate", "max_grad_norm", "save_steps")
+POSITIVE = ("adam_epsilon", "delta", "entropy_target", "learning_rate", "repetition_penalty", "temperature")
+NOT_NEGATIVE = ("beta", "entropy_coef", "epsilon", "epsilon_high", "max_grad_norm", "save_steps")
 SHARES = ("label_smoothing_factor", "min_p", "ref_model_mixup_alpha", "top_entropy_quantile")
 LIMITS: dict[str, Any] = {
-    **dict.fromkeys(POSITIVE, Field(gt=0)),
+    **dict.fromkeys(POSITIVE, Field(gt=0, allow_inf_nan=False)),
     **dict.fromkeys((*NOT_NEGATIVE, "logging_steps", "neftune_noise_alpha", "weight_decay"), Field(ge=0)),
     **dict.fromkeys(SHARES, Field(ge=0, le=1)),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), Field(ge=0, lt=1)),
@@ -84,6 +84,7 @@ LIMITS: dict[str, Any] = {
     "max_length": Field(ge=1),
     "max_steps": Annotated[int, AfterValidator(_counted_steps), Field(le=10_000_000)],
     "num_generations": Field(ge=2, le=100_000),
+    "num_train_epochs": Field(gt=0, le=10_000),
     "save_total_limit": Field(ge=1),
     "top_k": Field(ge=0),
     "top_p": Field(gt=0, le=1),

@@ -92,6 +92,7 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
             check_weights(trainer.model, title, state.global_step, trainer.args)
             write_end(metrics, state)
             return
+    before = _fingerprint(trainer.model)
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
     with progress(context.console) as bar:
         trainer.add_callback(step_callback(bar, title, metrics, shown))
@@ -102,6 +103,16 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
             f"stages.{title}: no step was trained on {rows} training examples in batches of "
             f"{trainer.args.per_device_train_batch_size}. Use more examples, or lower trl.per_device_train_batch_size."
         )
+    if not checkpoint and _fingerprint(trainer.model) == before:
+        raise RunError(
+            f"stages.{title}: {trainer.state.global_step} steps changed no weight. Raise trl.learning_rate "
+            f"({trainer.args.learning_rate:g}), or lower trl.warmup_steps ({trainer.args.warmup_steps:g})."
+        )
+
+
+def _fingerprint(model: Any) -> list[float]:
+    """A sum for each trained weight, to see whether any has changed."""
+    return [float(weight.detach().double().sum()) for weight in model.parameters() if weight.requires_grad]
 
 
 def last_checkpoint(folder: Path) -> str | None:

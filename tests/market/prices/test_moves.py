@@ -59,9 +59,12 @@ def test_a_split_is_named_with_its_ratio(tmp_path: Path, ratio: float, name: str
     assert load_prices(path, [], splits="accept").shape == (len(DAYS), 1)
 
 
-def test_a_jump_is_not_a_split_if_volume_stays_or_the_ratio_is_odd(tmp_path: Path) -> None:
+def test_a_split_is_found_where_the_volumes_alone_are_adjusted(tmp_path: Path) -> None:
+    assert warnings(tmp_path, 3, volume=1.0) == [(AT + 2, f"prices are not adjusted for a split: 3:1, {NEAR}")]
+
+
+def test_a_jump_is_not_a_split_if_the_volume_falls_or_the_ratio_is_odd(tmp_path: Path) -> None:
     plain = [(AT + 2, "the close changes by more than 1.9 times from one bar to the next")]
-    assert warnings(tmp_path, 2, volume=1.0) == plain
     assert warnings(tmp_path, 2, volume=0.5) == plain
     assert warnings(tmp_path, 2, overnight=-SPLIT_TOLERANCE - 0.01) == plain
     assert warnings(tmp_path, 2.4) == plain

@@ -22,6 +22,8 @@ SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 
 """Shares after a split for one before. A reverse split has the inverse."""
 SPLIT_TOLERANCE = 0.05
 """How far the open after a split may be from the close before it divided by the ratio."""
+EXACT = 0.02
+"""The same where the volume says nothing."""
 UNIT = 8.0
 """A lasting change by this factor, without a volume to match, is a change of unit: a real one would be traded."""
 ROUND = (10.0, 100.0, 1000.0, 10_000.0, 100_000.0, 1_000_000.0)
@@ -83,7 +85,7 @@ def _check_jumps(history: History, report: Report, options: Options) -> None:
     beyond_T = _beyond(step_T, SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) | _beyond(change_T, JUMP)
     if not beyond_T.any():
         return
-    spikes = _spikes(history)
+    spikes, usual = _spikes(history), _usual_move(close_T)
     skipped = {*spikes, *(i + 1 for i in spikes), *_gaps(history)}
     for i in (np.flatnonzero(beyond_T) + 1).tolist():
         if i in skipped:
@@ -93,7 +95,7 @@ def _check_jumps(history: History, report: Report, options: Options) -> None:
         volume = _volume_ratio(history.shares_T, i, VOLUME_BARS)
         if history.is_accepted(i, options):
             history.refuse(i, "a large move", value, "", report, options)
-        elif ratio := _split_ratio(step, volume):
+        elif ratio := _split_ratio(step, volume, usual if _is_quiet(history, i) else np.inf):
             _report_split(history, i, ratio, value, report, options)
         elif abs(change) > np.log(UNIT) and not _is_traded(history, i, volume, 0.5 * abs(change)):
             _report_unit(history, i, float(np.exp(abs(change))), value, report, options)
@@ -139,7 +141,7 @@ def _check_frequency(history: History, report: Report, options: Options) -> None
     if at is not None:
         value = f"{history.ticker}, {history.frequency.name}, until {history.dates_T[at - 1]}"
         cure = "Give bars of one frequency, in files of their own."
-        history.refuse(at, "the frequency of the bars changes", value, cure, report, options)
+        report.error(int(history.rows_T[at]), "the frequency of the bars changes", value, cure)
 
 
 MOVE_CHECKS: tuple[Callable[[History, Report, Options], None], ...] = (_check_jumps, _check_gaps, _check_frequency)
@@ -184,11 +186,13 @@ def _report_unit(history: History, i: int, factor: float, value: str, report: Re
     history.refuse(i, f"{kind}: {named}", value, cure, report, options, kind)
 
 
-def _split_ratio(step: float, volume: float) -> float | None:
+def _split_ratio(step: float, volume: float, usual: float) -> float | None:
     """The ratio of a likely split, in shares after for one before; None if there is none.
 
     The open must be within ``SPLIT_TOLERANCE`` of the close before divided by a ratio of ``SPLIT_RATIOS``, and the
-    median volume, where it is known, must move the other way by at least the square root of the ratio.
+    median volume, where it is known, must move the other way by at least the square root of the ratio. A file may
+    have adjusted its volumes alone: within ``EXACT`` of a whole ratio, a volume that stays is no sign of a real fall,
+    if the step is far beyond the ``usual`` moves of the ticker.
     """
     sign = -1 if step > 0 else 1
     ratio = min(SPLIT_RATIOS, key=lambda one: abs(np.log(one) - abs(step)))
@@ -196,7 +200,15 @@ def _split_ratio(step: float, volume: float) -> float | None:
         return None
     if np.isnan(volume):
         return ratio**sign if 2 <= ratio < UNIT else None
-    return ratio**sign if sign * np.log(volume) >= 0.5 * np.log(ratio) else None
+    least, moved = 0.5 * np.log(ratio), sign * np.log(volume)
+    exact = 2 <= ratio < UNIT and abs(np.exp(step) * ratio**sign - 1) <= EXACT and abs(step) > SPIKE_SIGMAS * usual
+    exact = exact and abs(moved) < least
+    return ratio**sign if exact or moved >= least else None
+
+
+def _is_quiet(history: History, i: int) -> bool:
+    """Whether neither bar ``i`` nor the one before has an unusual volume: news would have been traded on."""
+    return all(not _volume_ratio(history.shares_T, at, 1) >= SPIKE_VOLUME for at in (i - 1, i))
 
 
 def _most_traded(history: History, i: int) -> float:
