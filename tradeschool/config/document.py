@@ -219,7 +219,7 @@ def read_mapping(path: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise RecipeError(f"{path} has {path.stat().st_size:,} bytes, so it is no recipe. Give a YAML file.")
+            raise RecipeError(f"{path} has {path.stat().st_size:,} bytes, so it is not a recipe. Give a YAML file.")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error

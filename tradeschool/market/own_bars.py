@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 LONGEST_PAUSE = np.timedelta64(21, "D")
-"""Days between two bars above which there was a suspension, after which a history starts anew; or five of the panel's
+"""Days between two bars above which there was a suspension, after which a history starts again; or five of the panel's
 usual steps, where a bar stands for a week or a month. Exchanges close for up to eleven days."""
 
 

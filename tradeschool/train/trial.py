@@ -1,4 +1,4 @@
-"""A trial step: TRL's trainer trains a minute model for one step, so that options which fail do so before the run."""
+"""A trial step: TRL's trainer trains a very small model for one step, so that options which fail do so before the run."""
 
 import tempfile
 import warnings
@@ -38,7 +38,7 @@ _LEFT_OUT = (
 
 
 def trial_step(stage: StageConfig, arguments: Callable[[StageConfig, Path], Any]) -> None:
-    """Train a minute model for one step with the stage's options, in a temporary folder.
+    """Train a very small model for one step with the stage's options, in a temporary folder.
 
     Args:
         stage: an ``sft`` or ``grpo`` stage.
