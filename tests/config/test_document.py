@@ -117,5 +117,5 @@ def test_a_few_aliases_are_read(tmp_path: Path) -> None:
 def test_a_file_too_large_for_a_recipe_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_bytes(b"a: 1\n" * 300_000)
-    with pytest.raises(RecipeError, match="1,500,000 bytes, so it is no recipe"):
+    with pytest.raises(RecipeError, match="1,500,000 bytes, so it is not a recipe"):
         read_mapping(path)

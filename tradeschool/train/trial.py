@@ -1,4 +1,4 @@
-"""A trial step: TRL's trainer trains a very small model for one step, so that options which fail do so before the run."""
+"""A trial step: TRL's trainer trains a tiny model for one step, so that options which fail do so before the run."""
 
 import tempfile
 import warnings
