@@ -157,7 +157,7 @@ def test_no_more_examples_than_could_be_written(task: RatingTask) -> None:
         ({"eval_strategy": "steps"}, "eval_strategy: .*evaluate"),
         ({"model_init_kwargs": {"dtype": "x"}}, "model_init_kwargs: .*model"),
         ({"learning_rate": "abc"}, "learning_rate is 'abc', but must be a number"),
-        ({"learning_rate": -1e-3}, "learning_rate is -0.001, but must be at least 0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001, but must be greater than 0"),
         ({"max_steps": 1.5}, "max_steps is 1.5, but must be a whole number"),
         ({"max_steps": True}, "max_steps is True, but must be a whole number"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0, but must be at least 1"),
