@@ -27,11 +27,10 @@ RATING = (
     "stages.sft.trl.max_steps=6",
     "stages.sft.trl.per_device_train_batch_size=8",
     "stages.sft.trl.save_steps=2",
-    "stages.grpo.questions=24",
-    "stages.grpo.trl.max_steps=6",
-    "stages.grpo.trl.num_generations=4",
-    "stages.grpo.trl.per_device_train_batch_size=16",
-    "stages.grpo.trl.save_steps=2",
+    "stages.gvpo.questions=24",
+    "stages.gvpo.trl.max_steps=6",
+    "stages.gvpo.trl.per_device_train_batch_size=20",
+    "stages.gvpo.trl.save_steps=2",
     "stages.evaluate.tickers=2",
 )
 EPISODES = (
@@ -47,6 +46,7 @@ EPISODES = (
     "stages.grpo.trl.per_device_train_batch_size=8",
     "stages.grpo.trl.gradient_accumulation_steps=1",
     "stages.grpo.trl.steps_per_generation=1",
+    "stages.grpo.trl.weight_decay=0.1",  # moves the weights where all answers of so small a model earn the same
     "stages.ppo.steps=400",
     "stages.ppo.envs=4",
     "stages.leaderboard.episodes=4",
@@ -55,14 +55,12 @@ TINY = {"demo": RATING, "episodes": EPISODES, "no-edge": RATING, "stocks": RATIN
 KILLED = [
     (name, stage)
     for name, stages in {
-        **dict.fromkeys(("demo", "no-edge", "stocks"), ("sft", "grpo", "evaluate")),
+        **dict.fromkeys(("demo", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
         "episodes": ("days", "sft", "grpo", "ppo", "leaderboard"),
     }.items()
     for stage in stages
 ]
-OF_THE_CLOCK = ("seconds", "step_time", "runtime", "per_second", "total_flos", "num_tokens")
-CLOCKS = ("step_time", "num_tokens", "train_loss")
-"""Of the process that wrote the last entry of ``metrics.jsonl``."""
+OF_THE_CLOCK = ("seconds", "step_time", "runtime", "per_second")
 
 pytestmark = pytest.mark.slow
 
@@ -149,5 +147,4 @@ def without_commit(trace: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_clock(row: dict[str, Any]) -> dict[str, Any]:
-    last = CLOCKS if "train_runtime" in row else ()
-    return {key: value for key, value in row.items() if not key.endswith(OF_THE_CLOCK) and key not in last}
+    return {key: value for key, value in row.items() if not key.endswith(OF_THE_CLOCK)}
