@@ -106,8 +106,9 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
     if not checkpoint and _fingerprint(trainer.model) == before:
         raise RunError(
             f"stages.{title}: {trainer.state.global_step} steps changed no weight. Raise trl.learning_rate "
-            f"({trainer.args.learning_rate:g}), or lower trl.warmup_steps ({trainer.args.warmup_steps:g}). In grpo it is "
-            "so, too, where all answers of every group earn the same (zero_variance_groups in metrics.jsonl)."
+            f"({trainer.args.learning_rate:g}), or lower trl.warmup_steps ({trainer.args.warmup_steps:g}). In grpo, "
+            "look at zero_variance_groups in metrics.jsonl too: where all answers of a group earn the same, it teaches "
+            "nothing."
         )
 
 
