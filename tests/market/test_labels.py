@@ -43,8 +43,17 @@ def test_forward_return_counts_own_bars_and_is_nan_after_delisting() -> None:
         assert forward[t, 0] == np.log(opens[exit_, 0] / opens[fill, 0])
 
 
+def test_no_forward_return_spans_a_suspension() -> None:
+    opens = walk(100, 2)
+    opens[40:70, 0] = np.nan
+    finite = np.isfinite(labels.forward_return_TN(panel_of(opens), 2)[:, 0])
+    # The decision of row 36 exits at the open of row 39, the last before the suspension.
+    assert np.flatnonzero(~finite).tolist() == [*range(37, 70), 97, 98, 99]
+
+
 def test_a_horizon_longer_than_the_panel_gives_nan() -> None:
     assert np.isnan(labels.forward_return_TN(panel_of(walk(5)), 9)).all()
+    assert np.isfinite(labels.forward_return_TN(panel_of(walk(5)), 3)[:, 0]).tolist() == [True] + [False] * 4
 
 
 def test_excess_is_the_return_above_the_market_in_volatilities() -> None:
@@ -64,8 +73,8 @@ def test_excess_is_clipped_per_horizon_and_needs_every_horizon() -> None:
     opens = walk(60)
     opens[42:, 0] *= 3.0
     excess = labels.excess_TN(panel_of(opens), [1, 5])
-    assert labels.excess_TN(panel_of(opens), [1])[40, 0] == labels.CLIP
-    assert excess[40, 0] == labels.CLIP
+    assert labels.excess_TN(panel_of(opens), [1])[40, 0] == 4.0
+    assert excess[40, 0] == 4.0
     assert np.isfinite(excess[20:54]).all()
     assert np.isnan(excess[54:]).all()
 
@@ -93,6 +102,14 @@ def test_a_date_with_one_ticker_listed_has_no_excess() -> None:
     opens = walk(60, 2)
     opens[:45, 1] = np.nan
     assert np.isnan(labels.excess_TN(panel_of(opens), [1])[:45]).all()
+
+
+def test_two_tickers_are_a_market_and_missing_ones_do_not_count() -> None:
+    opens = walk(60, 3)
+    opens[:, 2] = np.nan
+    two = labels.excess_TN(panel_of(opens), [1])
+    np.testing.assert_array_equal(two[:, :2], labels.excess_TN(panel_of(opens[:, :2]), [1]))
+    assert np.isfinite(two[20:58, :2]).all()
 
 
 def test_no_volatility_means_no_excess() -> None:

@@ -14,6 +14,7 @@ from tradeschool.tasks.rating_rewards import OutcomeConfig
 PRIOR = (0.03, 0.12, 0.38, 0.32, 0.15)
 RATINGS = (-2, -1, 0, 1, 2)
 PLAIN = OutcomeConfig(bound=1, loss_weight=1.5, dead_zone=0.25, unit=1.25, steps=(0.5, 1.0), cost=0.05)
+DOUBLED = OutcomeConfig(bound=2, loss_weight=1.5, dead_zone=0.5, unit=2.5, steps=(0.5, 1.0), cost=0.05)
 
 ratings = st.sampled_from(RATINGS)
 returns = st.floats(-20, 20)
@@ -85,6 +86,35 @@ def test_profit_less_risk_is_mean_variance_utility(rating: int, excess: float, a
 def test_market_outcome_by_hand(rating: int, excess: float, expected: float) -> None:
     """FORMULAS.md section 2, market outcome, with b 1, g 1.5, d .25, u 1.25, t .5 and 1, k .05."""
     assert rating_rewards.outcome(rating, excess, PLAIN) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("rating", "excess", "expected"),
+    [
+        (None, 0.5, -3.0),
+        (0, 0.5, 0.0),
+        (0, 1.5, -2 * 1.5 * 1.0 / 2.0),
+        (0, 9.0, -3.0),  # clipped at -g b
+        (2, 0.5, 0.0 - 0.05),  # exactly the first step: I = 0
+        (2, 1.0, 2 * 0.5 * 1.0 / 2.5 - 0.05),  # exactly the second step: I = 1
+        (1, -9.0, -3.0),
+    ],
+)
+def test_market_outcome_scales_with_its_parameters(rating: int | None, excess: float, expected: float) -> None:
+    """FORMULAS.md section 2 with b 2, g 1.5, d .5, u 2.5, t .5 and 1, k .05."""
+    assert rating_rewards.outcome(rating, excess, DOUBLED) == pytest.approx(expected)
+
+
+def test_the_default_parameters_are_the_documented_ones() -> None:
+    expected = OutcomeConfig(bound=1, loss_weight=1, dead_zone=0.25, unit=1.5, steps=(0.5, 1.0), cost=0.05)
+    assert OutcomeConfig() == expected
+
+
+@pytest.mark.parametrize("key", ["bound", "loss_weight", "dead_zone", "unit", "cost"])
+@pytest.mark.parametrize("value", [-0.5, math.inf, math.nan])
+def test_parameters_are_positive_numbers(key: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=key):
+        OutcomeConfig(**{key: value})
 
 
 @given(rating=ratings, excess=returns)
