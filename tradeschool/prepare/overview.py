@@ -71,12 +71,12 @@ class Overview:
     data_hash: str
     dates: tuple[str, ...]
     task: str
-    tickers: tuple[TickerCoverage, ...]
+    tickers: list[TickerCoverage]
     calendar: CalendarDifference | None
-    events: tuple[EventKind, ...]
+    events: list[EventKind]
     parts: tuple[SplitPart, ...]
     feature_ics: FeatureICs | None
-    warnings: tuple[str, ...]
+    warnings: list[str]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,29 +142,17 @@ def make_overview(
     exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
     tickers, events = ticker_coverage(panel, exchange), event_kinds(panel)
     difference = calendar_difference(panel, exchange) if exchange else None
+    dates = tuple(str(day) for day in panel.dates_T.astype("datetime64[D]"))
     parts: tuple[SplitPart, ...] = ()
     found: FeatureICs | None = None
     if task is not None:
         parts, train_T = split_parts(panel, task), task.rows("train")
         found = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons)
-    dates = tuple(str(day) for day in panel.dates_T.astype("datetime64[D]"))
-    warnings = [problem] if problem else []
-    outcome_dates = found.dates if found else None
-    warnings += data_warnings(
-        dates, tickers, difference, events, parts, outcome_dates, real=panel.true_alpha_TN is None
-    )
-    return Overview(
-        name=panel.name,
-        data_hash=panel.data_hash(),
-        dates=dates,
-        task=task.name if task else "",
-        tickers=tuple(tickers),
-        calendar=difference,
-        events=tuple(events),
-        parts=parts,
-        feature_ics=found,
-        warnings=tuple(warnings),
-    )
+    outcome_dates, real = found.dates if found else None, panel.true_alpha_TN is None
+    warnings = data_warnings(dates, tickers, difference, events, parts, outcome_dates, real=real)
+    warnings = [problem, *warnings] if problem else warnings
+    name, task_name = panel.name, task.name if task else ""
+    return Overview(name, panel.data_hash(), dates, task_name, tickers, difference, events, parts, found, warnings)
 
 
 # terminal ----------------------------------------------------------------------------------------
@@ -180,7 +168,10 @@ def print_overview(console: Console, overview: Overview) -> None:
         scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
         console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
     if overview.parts:
-        console.print(_parts(overview))
+        table = _table("Split parts and label shares", "", *(part.name for part in overview.parts))
+        for row in parts_table(overview):
+            table.add_row(*row)
+        console.print(table)
     if overview.feature_ics:
         console.print(_features(overview.feature_ics))
     print_warnings(console, overview.warnings)
@@ -188,17 +179,15 @@ def print_overview(console: Console, overview: Overview) -> None:
 
 def headline(overview: Overview) -> list[str]:
     """One or two sentences on bars and features."""
-    tickers, dates = len(overview.tickers), len(overview.dates)
-    a_year = bars_per_year(np.array(overview.dates, dtype="datetime64[D]"))
+    tickers, dates = len(overview.tickers), overview.dates
+    a_year = bars_per_year(np.array(dates, dtype="datetime64[D]"))
     missing, spanned = (sum(getattr(ticker, name) for ticker in overview.tickers) for name in ("missing", "span"))
-    lines = [
-        f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {dates:,} dates, "
-        f"{overview.dates[0]} to {overview.dates[-1]}{f', {a_year} a year' if a_year != DAYS_A_YEAR else ''}. "
+    bars = (
+        f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {len(dates):,} dates, "
+        f"{dates[0]} to {dates[-1]}{f', {a_year} a year' if a_year != DAYS_A_YEAR else ''}. "
         f"{f'{missing:,} of {spanned:,}' if missing else 'No'} days are missing between first and last bars."
-    ]
-    if overview.feature_ics:
-        lines.append(significance_summary(overview.feature_ics))
-    return lines
+    )
+    return [bars, significance_summary(overview.feature_ics)] if overview.feature_ics else [bars]
 
 
 def significance_summary(feature_ics: FeatureICs) -> str:
@@ -210,22 +199,26 @@ def significance_summary(feature_ics: FeatureICs) -> str:
     )
 
 
+def parts_table(overview: Overview) -> list[tuple[str, ...]]:
+    """The split parts side by side: dates, questions and label shares, a row each, with its name first."""
+    parts = overview.parts
+    return [
+        ("first day", *(part.first for part in parts)),
+        ("last day", *(part.last for part in parts)),
+        ("dates", *(f"{part.dates:,}" for part in parts)),
+        ("questions", *(f"{part.questions:,}" for part in parts)),
+        *(
+            (label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in parts))
+            for label in overview.classes
+        ),
+        *([("no label", *(f"{part.unlabelled:,}" for part in parts))] if overview.classes else []),
+    ]
+
+
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _parts(overview: Overview) -> Table:
-    """The split parts side by side: dates, questions and label shares."""
-    table = _table("Split parts and label shares", "", *(p.name for p in overview.parts))
-    table.add_row("first day", *(part.first for part in overview.parts))
-    table.add_row("last day", *(part.last for part in overview.parts))
-    table.add_row("dates", *(f"{part.dates:,}" for part in overview.parts))
-    table.add_row("questions", *(f"{part.questions:,}" for part in overview.parts))
-    for label in overview.classes:
-        table.add_row(label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in overview.parts))
     return table
 
 

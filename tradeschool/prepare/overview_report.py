@@ -1,12 +1,13 @@
 """The HTML report of an overview, with its charts."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, RunError
 from tradeschool.evaluate.charts import (
     COLOURS,
     INK,
@@ -15,18 +16,17 @@ from tradeschool.evaluate.charts import (
     date_axis,
     draw,
     legend_below,
-    template,
 )
 from tradeschool.evaluate.comparison import signed
+from tradeschool.evaluate.page import Part, Section, Table, write_page
 from tradeschool.market.panel import Floats
-from tradeschool.prepare.coverage import EventKind, TickerCoverage
+from tradeschool.prepare.coverage import EventKind
 from tradeschool.prepare.feature_ic import LEVEL, FeatureICs
-from tradeschool.prepare.overview import Overview, days, headline
+from tradeschool.prepare.overview import Overview, days, headline, parts_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEMPLATE = Path(__file__).with_name("overview.jinja")
 FOLDED = 20
 """Tables with more rows are collapsed."""
 WIDTH = 5.4
@@ -42,50 +42,131 @@ def write_overview(path: Path, overview: Overview) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    features = overview.feature_ics
-    html = template(TEMPLATE).render(
-        title=f"Market: {overview.name}",
-        overview=overview,
+    task = f", split and labels of the task {overview.task}" if overview.task else ""
+    none = "" if overview.warnings else " No warnings."
+    section = Section(
+        description=f"Data hash {overview.data_hash}{task}.{none}",
         headline=headline(overview),
-        level=LEVEL,
-        days=days(features) if features else "",
-        signed=signed,
-        folded=FOLDED,
-        coverage_chart=coverage_chart(overview),
-        events_chart=events_chart(overview.events) if overview.events else "",
-        label_chart=label_chart(overview) if overview.classes else "",
-        feature_ic_chart=feature_ic_chart(features) if features and features.known else "",
+        warnings=overview.warnings,
+        parts=[*_split(overview), *_bars(overview), _events(overview), *_features(overview.feature_ics)],
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}. Give another place: --out page.html") from error
+        write_page(path, f"Market: {overview.name}", [section])
+    except (OSError, RunError) as error:
+        raise DataError(f"{path} cannot be written. Give another place: --out page.html") from error
+
+
+def _split(overview: Overview) -> list[Part]:
+    if not overview.parts:
+        return []
+    notes = [
+        "An embargo separates the parts, so that no outcome of one part lies in the next. A question is a ticker on a "
+        "date with a known outcome."
+    ]
+    if overview.classes:
+        notes.append(
+            "A label is the class that was right in hindsight. Class bounds are fitted on train, so shares differ in "
+            "the other parts. Questions near the end of a part and around gaps have no label."
+        )
+    charts = [("Labels by part", label_chart(overview))] if overview.classes else []
+    table = Table(["", *(part.name for part in overview.parts)], parts_table(overview))
+    return [Part("Parts", notes, charts, [table])]
+
+
+def _bars(overview: Overview) -> list[Part]:
+    missed = (
+        f"sessions of {overview.calendar.exchange}" if overview.calendar else "days on which another ticker traded,"
+    )
+    warm_up = " Rows in no part are the warm-up of the indicators and the embargoes." if overview.parts else ""
+    rows = [
+        (one.ticker, one.first or "never listed", one.last, f"{one.bars:,}", f"{one.missing:,}", f"{one.longest_gap:,}")
+        for one in overview.tickers
+    ]
+    table = Table(["ticker", "first day", "last day", "bars", "missing", "longest gap, days"], rows)
+    note = f"Missing: {missed} between a ticker's first and last bar."
+    return [
+        Part("Days with a bar", [f"Sorted by first day.{warm_up}"], [("By ticker and date", coverage_chart(overview))]),
+        Part(f"All {len(rows)} tickers", [note], tables=[table], folded=len(rows) > FOLDED),
+    ]
+
+
+def _events(overview: Overview) -> Part:
+    if not overview.events:
+        return Part("Events", ["None: prompts contain prices only."])
+    rows = [
+        (one.kind, f"{one.count:,}", str(one.tickers or "the market"), f"{one.first}\n{one.last}")
+        for one in overview.events
+    ]
+    table = Table(["kind", "events", "tickers", "from, to"], rows)
+    return Part("Events", charts=[("By month", events_chart(overview.events))], tables=[table])
+
+
+def _features(found: FeatureICs | None) -> list[Part]:
+    if found is None:
+        return []
+    charts = [(f"Rank IC with the return over {days(found)}", feature_ic_chart(found))] if found.known else []
+    excess, ranks = "", f"over {found.dates:,} dates of the single ticker"
+    if found.by_date:
+        excess = " minus the mean over tickers,"
+        ranks = f"among the tickers of each date, averaged over {found.dates:,} dates"
+    notes = [
+        f"Outcome: log return from the next open over {days(found)}{excess} divided by the ticker's daily volatility. "
+        f"Rank correlation {ranks}. The market was truncated after the last training day before anything was computed. "
+        "Features in price units are divided by the close.",
+        f"Intervals: {100 * LEVEL:g} %, equal-weighted cosine estimator of the long-run variance over dates, "
+        f"{found.cosines} degrees of freedom (docs/evaluation.md). p-values are two-sided and adjusted by Holm's "
+        "method, which is conservative for correlated features. These are correlations before costs, on the training "
+        "days.",
+    ]
+    rows = [
+        (
+            row.feature,
+            signed(row.ic, 4).replace(" [", "\n["),
+            f"{row.p_value:.3f}" if math.isfinite(row.p_value) else "-",
+            f"{row.dates:,}",
+        )
+        for row in found.rows
+    ]
+    table = Table(["feature", "rank IC", "p, adjusted", "dates"], rows)
+    return [
+        Part("Features and the outcome, on train", notes, charts),
+        Part(f"All {len(rows)} features", tables=[table], folded=True),
+    ]
 
 
 def coverage_chart(overview: Overview) -> str:
     """One line per ticker, sorted by first day, drawn where it has bars; for very many tickers, their number."""
-    days = np.array(overview.dates, dtype="datetime64[D]")
+    from matplotlib.dates import date2num
+
+    numbers = date2num(np.array(overview.dates, dtype="datetime64[D]"))
+    numbers = np.append(numbers, numbers[-1] + 1)
     tickers = sorted(overview.tickers, key=lambda ticker: (ticker.first, ticker.ticker))
     few = len(tickers) <= MOST_ROWS
+    # All rows, then the split parts drawn over them.
+    zones = [("in no part" if overview.parts else "bars", NAIVE_COLOUR, (0, len(overview.dates) - 1))]
+    zones += [(part.name, PART_COLOURS[part.name], part.rows) for part in overview.parts]
 
     def paint(axes: "Axes") -> None:
-        from matplotlib.dates import date2num
-
-        numbers = np.append(date2num(days), date2num(days[-1]) + 1)
-        for name, colour, zone in _zones(overview):
-            if few:
-                for row, ticker in enumerate(tickers):
-                    bars = [(numbers[first], numbers[last] + 1 - numbers[first]) for first, last in _runs(ticker, zone)]
-                    axes.broken_barh(bars, (row - 0.33, 0.66), facecolors=colour, label=name if row == 0 else None)
-            else:
-                rows, count_T = slice(zone[0], zone[1] + 1), _tickers_with_a_bar(overview)
-                axes.fill_between(numbers[rows], count_T[rows], step="post", color=colour, linewidth=0, label=name)
+        for name, colour, (first, last) in zones:
+            if not few:
+                rows = slice(first, last + 1)
+                axes.fill_between(
+                    numbers[rows],
+                    _tickers_with_a_bar(overview)[rows],
+                    step="post",
+                    color=colour,
+                    linewidth=0,
+                    label=name,
+                )
+                continue
+            for row, ticker in enumerate(tickers):
+                runs = [(max(run[0], first), min(run[1], last)) for run in ticker.runs]
+                bars = [(numbers[start], numbers[end] + 1 - numbers[start]) for start, end in runs if start <= end]
+                axes.broken_barh(bars, (row - 0.33, 0.66), facecolors=colour, label=name if row == 0 else None)
         if few:
-            axes.set_yticks(np.arange(len(tickers)), [ticker.ticker for ticker in tickers], fontsize=7.5)
+            _name_rows(axes, [ticker.ticker for ticker in tickers])
             axes.set_ylim(len(tickers) - 0.4, -0.6)
-            axes.grid(visible=False, axis="y")
-            axes.tick_params(axis="y", length=0)
         axes.set_xlim(numbers[0], numbers[-1])
         axes.xaxis_date()
         date_axis(axes)
@@ -94,12 +175,6 @@ def coverage_chart(overview: Overview) -> str:
 
     height = 0.9 + 0.145 * len(tickers) if few else 3.2
     return draw(paint, "Days with a bar" if few else "Tickers with a bar by date", (WIDTH, height))
-
-
-def _runs(ticker: TickerCoverage, zone: tuple[int, int]) -> list[tuple[int, int]]:
-    """The ticker's runs of bars inside the zone."""
-    clipped = [(max(first, zone[0]), min(last, zone[1])) for first, last in ticker.runs]
-    return [(first, last) for first, last in clipped if first <= last]
 
 
 def _tickers_with_a_bar(overview: Overview) -> Floats:
@@ -111,11 +186,10 @@ def _tickers_with_a_bar(overview: Overview) -> Floats:
     return np.cumsum(edges_T)[:-1]
 
 
-def _zones(overview: Overview) -> list[tuple[str, str, tuple[int, int]]]:
-    """(name, colour, first and last row): all rows, then the split parts drawn over them."""
-    background = "in no part" if overview.parts else "bars"
-    parts = [(part.name, PART_COLOURS[part.name], part.rows) for part in overview.parts]
-    return [(background, NAIVE_COLOUR, (0, len(overview.dates) - 1)), *parts]
+def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)), names, fontsize=7.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
 
 
 def events_chart(events: Sequence[EventKind]) -> str:
@@ -178,10 +252,8 @@ def feature_ic_chart(feature_ics: FeatureICs) -> str:
                 axes.hlines(at, ends[:, 0], ends[:, 1], color=colour, linewidth=1.6)
                 axes.plot(values, at, "o", color=colour, markersize=4, label=label)
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(np.arange(len(rows)), [row.feature for row in rows], fontsize=7.5)
+        _name_rows(axes, [row.feature for row in rows])
         axes.set_ylim(-0.7, len(rows) - 0.3)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
         axes.set_xlabel("rank IC")
         legend_below(axes, 3)
 
