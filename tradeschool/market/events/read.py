@@ -14,21 +14,20 @@ from tradeschool.market.events.event import (
     Event,
     EventFile,
     Record,
-    Value,
     as_mapping,
     cell_text,
     column_names,
     flatten_fields,
-    raise_errors,
     read_records,
     snake_case,
 )
 from tradeschool.market.events.timing import TimeParser, check_period, period_ends
-from tradeschool.market.findings import MAX_PER_RULE, Report, note
+from tradeschool.market.findings import MAX_PER_RULE, Report, join_some, note, raise_on_errors
 from tradeschool.market.panel import Panel
 
 _SYNONYMS = {"created_at": "known_at", "published_at": "known_at", "symbol": "ticker"}
 _COLUMNS = ("ticker", "known_at", "kind", "source", "text", "fields")
+_SEPARATORS = str.maketrans("./", "--")
 _NEED_TICKER = ("fundamentals", "insider", "analyst", "company")
 
 
@@ -90,8 +89,9 @@ def attach(panel: Panel, files: Sequence[EventFile], messages: list[str]) -> Pan
     events = list(panel.events)
     names = {ticker: tuple(given) for ticker, given in panel.names.items()}
     for file in files:
-        raise_errors(file.findings)
-        messages += note(file.findings, file.findings[0].file if file.findings else "")
+        where = file.findings[0].file if file.findings else ""
+        raise_on_errors(file.findings, where)
+        messages += note(file.findings, where)
         events += _of_panel(panel, file.events, messages)
         for ticker, given in file.names.items():
             if (own := _own_ticker(ticker, panel.tickers)) is not None:
@@ -120,20 +120,14 @@ def _of_panel(panel: Panel, events: Sequence[Event], messages: list[str]) -> lis
             "same stocks."
         )
     if left_out:
-        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        messages.append(f"{left_out} events of tickers without prices were left out: {shown}.")
+        messages.append(f"{left_out} events of tickers without prices were left out: {join_some(others, 5)}.")
     return kept
 
 
 def _own_ticker(ticker: str, tickers: Sequence[str]) -> str | None:
     """The panel's spelling of a ticker, ignoring case and how a share class is separated (dot, dash or slash)."""
-    if ticker in tickers:
-        return ticker
-    return {_folded(own): own for own in tickers}.get(_folded(ticker))
-
-
-def _folded(ticker: str) -> str:
-    return ticker.casefold().replace(".", "-").replace("/", "-")
+    folded = {own.casefold().translate(_SEPARATORS): own for own in tickers}
+    return ticker if ticker in tickers else folded.get(ticker.casefold().translate(_SEPARATORS))
 
 
 def _events(rows: Sequence[Record], report: Report, times: TimeParser) -> list[Event]:
@@ -203,8 +197,9 @@ def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, t
     if ticker is None and kind in _NEED_TICKER:
         report.error(row, f"a row of kind {kind} has no ticker", "", "Name the ticker.")
         return None
+    fields = flatten_fields((name, cell) for name, cell in cells.items() if name not in _COLUMNS)
     try:
-        fields = _fields(cells)
+        fields |= flatten_fields(as_mapping(cells.get("fields")).items())
     except ValueError as error:
         report.error(row, "fields is not a JSON object", str(error), 'Write it as {"revenue": 1.5e9}.')
         return None
@@ -213,12 +208,6 @@ def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, t
     if kind in MARKET_KINDS and ticker is not None:
         ticker, source = None, ", ".join(filter(None, (ticker, source)))
     return Event(known_at, ticker, kind, cell_text(cells.get("text")), source, fields)
-
-
-def _fields(cells: dict[str, Any]) -> dict[str, Value]:
-    given = [(name, cell) for name, cell in cells.items() if name not in _COLUMNS]
-    found = flatten_fields(given) if given else {}
-    return found | flatten_fields(as_mapping(cells["fields"]).items()) if "fields" in cells else found
 
 
 def _unique(events: Sequence[Event], report: Report) -> list[Event]:
