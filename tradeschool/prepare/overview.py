@@ -1,21 +1,24 @@
 """Overview of a market: bars, events, labels per split part, rank ICs of features; and its terminal output."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rich.table
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tradeschool.config import recipe as recipes
 from tradeschool.config.recipe import Recipe
 from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
+from tradeschool.evaluate.page import Table
 from tradeschool.market.frequency import bars_per_year
 from tradeschool.market.panel import Panel
 from tradeschool.metrics import DAYS_A_YEAR
@@ -30,7 +33,7 @@ from tradeschool.prepare.coverage import (
     split_parts,
     ticker_coverage,
 )
-from tradeschool.prepare.feature_ic import LEVEL, FeatureICs, feature_ics
+from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs, feature_ics
 from tradeschool.tasks.base import Task
 
 WORDS = ("sample", "synthetic")
@@ -168,13 +171,22 @@ def print_overview(console: Console, overview: Overview) -> None:
         scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
         console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
     if overview.parts:
-        table = _table("Split parts and label shares", "", *(part.name for part in overview.parts))
-        for row in parts_table(overview):
-            table.add_row(*row)
-        console.print(table)
-    if overview.feature_ics:
-        console.print(_features(overview.feature_ics))
+        _print(console, "Split parts and label shares", parts_table(overview))
+    if found := overview.feature_ics:
+        shown = found.known[:MOST_FEATURES]
+        title = f"Rank IC with the return over {days(found)}: {len(shown)} of {len(found.known)}"
+        _print(console, title, features_table(found, shown))
     print_warnings(console, overview.warnings)
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    printed = rich.table.Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(table.columns):
+        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for number, row in enumerate(table.rows):
+        cells = (Text(str(cell).replace("\n", " ")) for cell in row)
+        printed.add_row(*cells, style="bold green" if number in table.marked else "")
+    console.print(printed)
 
 
 def headline(overview: Overview) -> list[str]:
@@ -199,38 +211,35 @@ def significance_summary(feature_ics: FeatureICs) -> str:
     )
 
 
-def parts_table(overview: Overview) -> list[tuple[str, ...]]:
-    """The split parts side by side: dates, questions and label shares, a row each, with its name first."""
+def parts_table(overview: Overview) -> Table:
+    """The split parts side by side: dates, questions and label shares."""
     parts = overview.parts
-    return [
+    rows = [
         ("first day", *(part.first for part in parts)),
         ("last day", *(part.last for part in parts)),
         ("dates", *(f"{part.dates:,}" for part in parts)),
         ("questions", *(f"{part.questions:,}" for part in parts)),
-        *(
-            (label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in parts))
-            for label in overview.classes
-        ),
-        *([("no label", *(f"{part.unlabelled:,}" for part in parts))] if overview.classes else []),
     ]
+    for label in overview.classes:
+        rows.append((label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in parts)))
+    if overview.classes:
+        rows.append(("no label", *(f"{part.unlabelled:,}" for part in parts)))
+    return Table(["", *(part.name for part in parts)], rows)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _features(feature_ics: FeatureICs) -> Table:
-    shown = feature_ics.known[:MOST_FEATURES]
-    title = f"Rank IC with the return over {days(feature_ics)}: {len(shown)} of {len(feature_ics.known)}"
-    table = _table(title, "feature", "rank IC", f"{LEVEL:.0%} interval", "p, adjusted")
-    for row in shown:
-        interval = f"{row.ic.low:+.3f} to {row.ic.high:+.3f}"
-        style = "bold green" if row in feature_ics.after_holm else ""
-        table.add_row(Text(row.feature, style=style), f"{row.ic.value:+.3f}", interval, f"{row.p_value:.3f}")
-    return table
+def features_table(found: FeatureICs, shown: Sequence[FeatureIC]) -> Table:
+    """Features with their rank IC; those that are significant after Holm's correction are marked."""
+    rows = [
+        (
+            row.feature,
+            signed(row.ic, 4).replace(" [", "\n["),
+            f"{row.p_value:.3f}" if math.isfinite(row.p_value) else "-",
+            f"{row.dates:,}",
+        )
+        for row in shown
+    ]
+    marked = [number for number, row in enumerate(shown) if row in found.after_holm]
+    return Table(["feature", "rank IC", "p, adjusted", "dates"], rows, marked)
 
 
 def days(feature_ics: FeatureICs) -> str:

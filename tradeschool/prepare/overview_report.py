@@ -1,6 +1,5 @@
 """The HTML report of an overview, with its charts."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +11,15 @@ from tradeschool.evaluate.charts import (
     COLOURS,
     INK,
     NAIVE_COLOUR,
-    class_colours,
     date_axis,
     draw,
     legend_below,
 )
-from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.page import Part, Section, Table, write_page
 from tradeschool.market.panel import Floats
 from tradeschool.prepare.coverage import EventKind
 from tradeschool.prepare.feature_ic import LEVEL, FeatureICs
-from tradeschool.prepare.overview import Overview, days, headline, parts_table
+from tradeschool.prepare.overview import Overview, days, features_table, headline, parts_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,9 +66,7 @@ def _split(overview: Overview) -> list[Part]:
             "A label is the class that was right in hindsight. Class bounds are fitted on train, so shares differ in "
             "the other parts. Questions near the end of a part and around gaps have no label."
         )
-    charts = [("Labels by part", label_chart(overview))] if overview.classes else []
-    table = Table(["", *(part.name for part in overview.parts)], parts_table(overview))
-    return [Part("Parts", notes, charts, [table])]
+    return [Part("Parts", notes, tables=[parts_table(overview)])]
 
 
 def _bars(overview: Overview) -> list[Part]:
@@ -119,19 +114,9 @@ def _features(found: FeatureICs | None) -> list[Part]:
         "method, which is conservative for correlated features. These are correlations before costs, on the training "
         "days.",
     ]
-    rows = [
-        (
-            row.feature,
-            signed(row.ic, 4).replace(" [", "\n["),
-            f"{row.p_value:.3f}" if math.isfinite(row.p_value) else "-",
-            f"{row.dates:,}",
-        )
-        for row in found.rows
-    ]
-    table = Table(["feature", "rank IC", "p, adjusted", "dates"], rows)
     return [
         Part("Features and the outcome, on train", notes, charts),
-        Part(f"All {len(rows)} features", tables=[table], folded=True),
+        Part(f"All {len(found.rows)} features", tables=[features_table(found, found.rows)], folded=True),
     ]
 
 
@@ -211,26 +196,6 @@ def events_chart(events: Sequence[EventKind]) -> str:
         legend_below(axes, 4)
 
     return draw(paint, "Events by month and kind")
-
-
-def label_chart(overview: Overview) -> str:
-    """Class shares of every part, stacked."""
-    shares = np.array([[100 * part.share(label) for label in overview.classes] for part in overview.parts])
-
-    def paint(axes: "Axes") -> None:
-        floor = np.zeros(len(overview.parts))
-        for k, (label, colour) in enumerate(zip(overview.classes, class_colours(overview.classes), strict=True)):
-            name = label.replace("_", " ").lower()
-            axes.barh(np.arange(len(overview.parts)), shares[:, k], left=floor, color=colour, label=name, height=0.7)
-            floor += shares[:, k]
-        axes.set_yticks(np.arange(len(overview.parts)), [part.name for part in overview.parts])
-        axes.invert_yaxis()
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("% of the labelled questions")
-        axes.grid(visible=False, axis="y")
-        legend_below(axes, 3)
-
-    return draw(paint, "Labels by part", (WIDTH, 2.4))
 
 
 def feature_ic_chart(feature_ics: FeatureICs) -> str:
