@@ -1,6 +1,6 @@
 """Reads files of events row by row, and attaches them to a panel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def read_events(path: str | Path, *, same_day: bool = False, every: bool = False
     if any(deepstock.COLUMN in record.cells for record in rows):
         events, names = deepstock.extract_events(rows, report, times), deepstock.extract_names(rows)
     else:
-        events, names = _unique(_events(rows, report, times), report), {}
+        events, names = _events(rows, report, times), {}
     times.report_assumptions()
     return EventFile(events, report.findings, names)
 
@@ -138,18 +138,32 @@ def _events(rows: Sequence[Record], report: Report, times: TimeParser) -> list[E
     empty: list[int] = []
     without_period: list[int] = []
     found = []
-    for record in rows:
-        event = _event(_cells(record, columns, report), record.row, default_kind, report, times)
+    for row, given in rows:
+        cells: dict[str, Any] = {}
+        # Of two columns with the same meaning the first that is not empty counts.
+        for name, cell in given.items():
+            before = cell_text(cells.get(key := columns[name]))
+            if not before:
+                cells[key] = cell
+            elif cell_text(cell) not in ("", before):
+                rule = "two spellings of a column differ: the first is kept"
+                report.warning(row, rule, f"{key}: {before}, {cell_text(cell)}", "Remove one of them.")
+        event = _event(cells, row, default_kind, report, times)
         if event is not None and not event.text and not event.fields:
-            empty.append(record.row)
+            empty.append(row)
         elif event is not None:
             found.append(event)
             if event.kind == "fundamentals" and not period_ends(event.kind, event.fields):
-                without_period.append(record.row)
+                without_period.append(row)
     report.counted(empty, "rows without text and figures were left out")
     rule = "no field gives the period, so known_at cannot be checked against it"
     report.counted(without_period, rule, "Give the last day of the period as period_end.")
-    return found
+    unique: dict[tuple[Any, ...], Event] = {}
+    for one in found:
+        unique.setdefault((one.known_at, one.ticker, one.kind, one.text, one.source, *one.fields.items()), one)
+    if repeated := len(found) - len(unique):
+        report.info("duplicate events were kept once", f"{repeated} rows")
+    return list(unique.values())
 
 
 def _columns(rows: Sequence[Record], report: Report) -> dict[str, str] | None:
@@ -170,20 +184,6 @@ def _columns(rows: Sequence[Record], report: Report) -> dict[str, str] | None:
         report.error(None, "column known_at missing", f"found {', '.join(names)}", cure)
         return None
     return meaning
-
-
-def _cells(record: Record, columns: Mapping[str, str], report: Report) -> dict[str, Any]:
-    """A row by the meaning of its columns; of two columns with the same meaning the first that is not empty counts."""
-    found: dict[str, Any] = {}
-    for name, cell in record.cells.items():
-        key = columns[name]
-        if key not in found or not cell_text(found[key]):
-            found[key] = cell
-        elif cell_text(cell) and cell_text(cell) != cell_text(found[key]):
-            value = f"{key}: {cell_text(found[key])}, {cell_text(cell)}"
-            rule = "two spellings of a column differ: the first is kept"
-            report.warning(record.row, rule, value, "Remove one of them.")
-    return found
 
 
 def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, times: TimeParser) -> Event | None:
@@ -208,13 +208,3 @@ def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, t
     if kind in MARKET_KINDS and ticker is not None:
         ticker, source = None, ", ".join(filter(None, (ticker, source)))
     return Event(known_at, ticker, kind, cell_text(cells.get("text")), source, fields)
-
-
-def _unique(events: Sequence[Event], report: Report) -> list[Event]:
-    kept: dict[tuple[Any, ...], Event] = {}
-    for event in events:
-        key = (event.known_at, event.ticker, event.kind, event.text, event.source, tuple(event.fields.items()))
-        kept.setdefault(key, event)
-    if repeated := len(events) - len(kept):
-        report.info("duplicate events were kept once", f"{repeated} rows")
-    return list(kept.values())
