@@ -16,8 +16,9 @@ from tradeschool.config import recipe as recipes
 from tradeschool.errors import RecipeError
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
-from tradeschool.prepare.overview import Overview, headline, make_overview, print_overview, recipe_from_source
-from tradeschool.prepare.overview_report import coverage_chart, write_overview
+from tradeschool.prepare.coverage import Overview, make_overview
+from tradeschool.prepare.overview import coverage_chart, headline, print_overview, write_overview
+from tradeschool.prepare.source import recipe_from_source
 
 EVIL = "<script>alert('x')</script>"
 

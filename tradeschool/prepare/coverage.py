@@ -1,17 +1,21 @@
-"""Coverage of a market (bars, events, the questions and labels of each split part), and warnings about it."""
+"""What is in a market: bars, events, questions and labels of each split part, rank ICs of features; and warnings."""
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.market.calendar import sessions
+from tradeschool.market.events.event import Event
 from tradeschool.market.features import SETTLED, segments
+from tradeschool.market.findings import join_some
 from tradeschool.market.panel import Panel
+from tradeschool.metrics import DAYS_A_YEAR
+from tradeschool.prepare.feature_ic import FeatureICs, feature_ics
 from tradeschool.tasks.base import SplitName, Task
 
 Days = NDArray[np.datetime64]
@@ -49,15 +53,6 @@ class TickerCoverage:
 
 
 @dataclass(frozen=True)
-class CalendarDifference:
-    """Differences to an exchange calendar: sessions without any bar, and dates that are not sessions."""
-
-    exchange: str
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class EventKind:
     """The events of one kind; ``months`` counts them by month like 2014-01."""
 
@@ -91,6 +86,84 @@ class SplitPart:
         return self.labels[label] / max(1, sum(self.labels.values()))
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What is in a market. ``parts`` and ``feature_ics`` are empty if it cannot be split, for the reason ``problem``.
+
+    ``missing`` and ``extra`` are the differences to the calendar of ``exchange``, if one is given: sessions without any
+    bar, and dates that are not sessions. ``real`` is False for a synthetic market.
+    """
+
+    name: str
+    data_hash: str
+    dates: tuple[str, ...]
+    tickers: list[TickerCoverage]
+    events: list[EventKind]
+    exchange: str = ""
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    task: str = ""
+    parts: tuple[SplitPart, ...] = ()
+    feature_ics: FeatureICs | None = None
+    problem: str = ""
+    real: bool = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The task's classes; empty for a task without classes."""
+        return tuple(self.parts[0].labels) if self.parts else ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks wrong, each with what to do about it."""
+        found = [self.problem] if self.problem else []
+        found += _about_bars(self) + (_about_parts(self) if self.parts else [])
+        if self.feature_ics and self.feature_ics.dates < FEW_DATES:
+            found.append(
+                f"Only {self.feature_ics.dates} training dates have an outcome inside the training part, so intervals "
+                "are wide. Use a longer history."
+            )
+        return found
+
+
+def make_overview(
+    panel: Panel,
+    task: Task | None,
+    *,
+    horizons: Sequence[int],
+    exchange: str | None = None,
+    problem: str | None = None,
+) -> Overview:
+    """Describe a market.
+
+    Args:
+        panel: the market.
+        task: the task; None if the market cannot be split, with the reason in ``problem``.
+        horizons: days of the outcome that features are correlated with.
+        exchange: compare the dates with this exchange's calendar.
+        problem: the first warning, if any.
+    """
+    # An exchange's sessions are expected of daily bars alone.
+    exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
+    found = Overview(
+        panel.name,
+        panel.data_hash(),
+        tuple(panel.dates_T.astype("datetime64[D]").astype(str).tolist()),
+        ticker_coverage(panel, exchange),
+        event_kinds(panel.events),
+        problem=problem or "",
+        real=panel.true_alpha_TN is None,
+    )
+    if exchange:
+        missing, extra = calendar_difference(panel, exchange)
+        found = replace(found, exchange=exchange.upper(), missing=missing, extra=extra)
+    if task is None:
+        return found
+    train_T = task.rows("train")
+    ics = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons)
+    return replace(found, task=task.name, parts=split_parts(panel, task), feature_ics=ics)
+
+
 def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCoverage]:
     """Coverage per ticker, in the panel's order.
 
@@ -115,8 +188,8 @@ def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCov
     return found
 
 
-def calendar_difference(panel: Panel, exchange: str) -> CalendarDifference:
-    """Compare the panel's dates with the exchange's sessions in the same period.
+def calendar_difference(panel: Panel, exchange: str) -> tuple[list[str], list[str]]:
+    """The exchange's sessions without any bar, and the panel's dates that are not sessions.
 
     Raises:
         TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
@@ -124,18 +197,17 @@ def calendar_difference(panel: Panel, exchange: str) -> CalendarDifference:
     dates_T: Days = panel.dates_T.astype("datetime64[D]")
     expected = sessions(exchange, dates_T[0], dates_T[-1])
     missing, extra = np.setdiff1d(expected, dates_T), np.setdiff1d(dates_T, expected)
-    return CalendarDifference(exchange.upper(), tuple(map(str, missing)), tuple(map(str, extra)))
+    return missing.astype(str).tolist(), extra.astype(str).tolist()
 
 
-def event_kinds(panel: Panel) -> list[EventKind]:
-    """The panel's events by kind, the most frequent kind first."""
+def event_kinds(events: Sequence[Event]) -> list[EventKind]:
+    """Events by kind, the most frequent kind first."""
     found = []
-    for kind, count in Counter(event.kind for event in panel.events).most_common():
-        events = [event for event in panel.events if event.kind == kind]
-        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in events)
-        tickers = len({event.ticker for event in events if event.ticker is not None})
+    for kind, count in Counter(event.kind for event in events).most_common():
+        own = [event for event in events if event.kind == kind]
+        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in own)
         months = dict(sorted(Counter(day[:7] for day in days).items()))
-        found.append(EventKind(kind, count, tickers, days[0], days[-1], months))
+        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1], months))
     return found
 
 
@@ -157,38 +229,10 @@ def split_parts(panel: Panel, task: Task) -> tuple[SplitPart, ...]:
 # warnings -----------------------------------------------------------------------------------------
 
 
-def data_warnings(
-    dates: Sequence[str],
-    tickers: Sequence[TickerCoverage],
-    calendar: CalendarDifference | None,
-    events: Sequence[EventKind],
-    parts: Sequence[SplitPart],
-    outcome_dates: int | None = None,
-    *,
-    real: bool = True,
-) -> list[str]:
-    """Warnings about a market, each with what to do about it; empty if nothing looks wrong.
-
-    ``parts`` is empty if the market cannot be split. ``outcome_dates`` are the training dates whose outcome also lies
-    in train. ``real`` is False for a synthetic market.
-    """
-    return [
-        *_about_bars(dates, tickers, calendar, real),
-        *(_about_parts(tickers, events, parts) if parts else ()),
-        *_about(
-            [str(outcome_dates)] if outcome_dates is not None and outcome_dates < FEW_DATES else [],
-            "Only {} training dates have an outcome inside the training part, so intervals are wide. Use a longer "
-            "history.",
-        ),
-    ]
-
-
-def _about_bars(
-    dates: Sequence[str], tickers: Sequence[TickerCoverage], calendar: CalendarDifference | None, real: bool
-) -> list[str]:
+def _about_bars(overview: Overview) -> list[str]:
+    dates, tickers, exchange = overview.dates, overview.tickers, overview.exchange
     gappy = [one for one in tickers if one.missing > MISSING_SHARE * one.span]
-    many = real and len(tickers) >= SURVIVORS[0] and len(dates) >= SURVIVORS[1]
-    exchange, missing, extra = (calendar.exchange, calendar.missing, calendar.extra) if calendar else ("", (), ())
+    long = overview.real and len(tickers) >= SURVIVORS[0] and len(dates) >= SURVIVORS[1]
     return [
         *_about(
             [f"{one.ticker} ({one.bars} bars)" for one in tickers if one.bars < SETTLED],
@@ -202,27 +246,25 @@ def _about_bars(
             "check.",
         ),
         *_about(
-            dates[-1:] if many and all(one.last == dates[-1] for one in tickers) else (),
+            dates[-1:] if long and all(one.last == dates[-1] for one in tickers) else (),
             "Survivorship bias: every ticker still trades on the last day, {}. If tickers were selected at the end of "
             "the period, those that failed are missing, and results look better than they would have been.",
         ),
         *_about(
-            missing,
-            f"{len(missing)} sessions of {exchange} are missing from every ticker: {{}}. Fetch them again, or choose "
-            "the exchange that these tickers trade on.",
+            overview.missing,
+            f"{len(overview.missing)} sessions of {exchange} are missing from every ticker: {{}}. Fetch them again, or "
+            "choose the exchange that these tickers trade on.",
         ),
         *_about(
-            extra,
-            f"{len(extra)} dates are not sessions of {exchange}: {{}}. Remove them, or choose the exchange that these "
-            "tickers trade on.",
+            overview.extra,
+            f"{len(overview.extra)} dates are not sessions of {exchange}: {{}}. Remove them, or choose the exchange "
+            "that these tickers trade on.",
         ),
     ]
 
 
-def _about_parts(
-    tickers: Sequence[TickerCoverage], events: Sequence[EventKind], parts: Sequence[SplitPart]
-) -> list[str]:
-    train, *others = parts
+def _about_parts(overview: Overview) -> list[str]:
+    train, *others = overview.parts
     first, last = train.rows
     moved = [
         f"{part.name} {label} {part.share(label):.0%} (train {train.share(label):.0%})"
@@ -231,19 +273,20 @@ def _about_parts(
         for label in part.labels
         if abs(part.share(label) - train.share(label)) > SHIFT
     ]
-    without = {
-        kind.kind: [one.name for one in parts if kind.last < one.first or kind.first > one.last] for kind in events
-    }
+    without = [
+        (kind, [part.name for part in overview.parts if kind.last < part.first or kind.first > part.last])
+        for kind in overview.events
+    ]
     return [
         *_about(
-            [one.ticker for one in tickers if not any(run[0] <= last and run[1] >= first for run in one.runs)],
+            [one.ticker for one in overview.tickers if not any(a <= last and b >= first for a, b in one.runs)],
             "No bar in the training part: {}. The model first sees these tickers in the evaluation.",
         ),
         *(
-            f"Events of kind {kind.kind} cover {kind.first} to {kind.last}, but not {' or '.join(without[kind.kind])}. "
+            f"Events of kind {kind.kind} cover {kind.first} to {kind.last}, but not {' or '.join(names)}. "
             "Choose the split dates so that train and test both have them."
-            for kind in events
-            if without[kind.kind]
+            for kind, names in without
+            if names
         ),
         *_about(
             moved,
@@ -256,8 +299,6 @@ def _about_parts(
     ]
 
 
-def _about(found: Iterable[str], sentence: str) -> list[str]:
-    """The sentence with the first of what was found and the number of the rest; empty if nothing was."""
-    listed = list(found)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return [sentence.replace("{}", ", ".join(listed[:NAMED]) + more)] if listed else []
+def _about(found: Sequence[str], sentence: str) -> list[str]:
+    """The sentence with the first of what was found and the number of the rest; nothing if nothing was found."""
+    return [sentence.replace("{}", join_some(found, NAMED))] if found else []
