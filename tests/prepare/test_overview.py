@@ -104,10 +104,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert page.text.count(EVIL) >= 3
 
 
-def test_very_many_tickers_are_drawn_as_a_number(seen: Overview) -> None:
-    assert 'aria-label="Days with a bar"' in coverage_chart(seen)
-    very_many = replace(seen, tickers=seen.tickers * 30)
-    assert 'aria-label="Tickers with a bar by date"' in coverage_chart(very_many)
+def test_very_many_tickers_are_drawn_without_names(seen: Overview) -> None:
+    assert "PRAC00" in coverage_chart(seen)
+    assert "PRAC00" not in coverage_chart(replace(seen, tickers=seen.tickers * 30))
 
 
 def test_the_terminal_shows_the_same_figures(seen: Overview) -> None:

@@ -17,7 +17,6 @@ from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
 from tradeschool.evaluate.page import Part, Section, Table, write_page
 from tradeschool.market.frequency import bars_per_year
-from tradeschool.market.panel import Floats
 from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.prepare.coverage import EventKind, Overview
 from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs
@@ -31,7 +30,7 @@ FOLDED = 20
 """Tables with more rows are collapsed."""
 WIDTH = 5.4
 MOST_ROWS = 120
-"""Tickers with a row in the chart; if there are more, only their number is drawn."""
+"""Tickers that the chart names."""
 PART_COLOURS = {"train": COLOURS[0], "validation": COLOURS[4], "test": COLOURS[1]}
 FOUND_COLOUR, EXCLUDES_COLOUR = COLOURS[2], COLOURS[4]
 
@@ -211,54 +210,31 @@ def _features(found: FeatureICs | None) -> list[Part]:
 
 
 def coverage_chart(overview: Overview) -> str:
-    """One line per ticker, sorted by first day, drawn where it has bars; for very many tickers, their number."""
+    """One line per ticker, sorted by first day, drawn where it has bars; very many are thin and without names."""
     from matplotlib.dates import date2num
 
     numbers = date2num(np.array(overview.dates, dtype="datetime64[D]"))
     numbers = np.append(numbers, numbers[-1] + 1)
     tickers = sorted(overview.tickers, key=lambda ticker: (ticker.first, ticker.ticker))
-    few = len(tickers) <= MOST_ROWS
     # All rows, then the split parts drawn over them.
     zones = [("in no part" if overview.parts else "bars", NAIVE_COLOUR, (0, len(overview.dates) - 1))]
     zones += [(part.name, PART_COLOURS[part.name], part.rows) for part in overview.parts]
 
     def paint(axes: "Axes") -> None:
         for name, colour, (first, last) in zones:
-            if not few:
-                rows = slice(first, last + 1)
-                axes.fill_between(
-                    numbers[rows],
-                    _tickers_with_a_bar(overview)[rows],
-                    step="post",
-                    color=colour,
-                    linewidth=0,
-                    label=name,
-                )
-                continue
             for row, ticker in enumerate(tickers):
                 runs = [(max(run[0], first), min(run[1], last)) for run in ticker.runs]
                 bars = [(numbers[start], numbers[end] + 1 - numbers[start]) for start, end in runs if start <= end]
                 axes.broken_barh(bars, (row - 0.33, 0.66), facecolors=colour, label=name if row == 0 else None)
-        if few:
-            _name_rows(axes, [ticker.ticker for ticker in tickers])
-            axes.set_ylim(len(tickers) - 0.4, -0.6)
+        _name_rows(axes, [ticker.ticker for ticker in tickers] if len(tickers) <= MOST_ROWS else [])
+        axes.set_ylim(len(tickers) - 0.4, -0.6)
         axes.set_xlim(numbers[0], numbers[-1])
         axes.xaxis_date()
         date_axis(axes)
         if overview.parts:
             legend_below(axes, 4)
 
-    height = 0.9 + 0.145 * len(tickers) if few else 3.2
-    return draw(paint, "Days with a bar" if few else "Tickers with a bar by date", (WIDTH, height))
-
-
-def _tickers_with_a_bar(overview: Overview) -> Floats:
-    edges_T = np.zeros(len(overview.dates) + 1)
-    for ticker in overview.tickers:
-        for first, last in ticker.runs:
-            edges_T[first] += 1
-            edges_T[last + 1] -= 1
-    return np.cumsum(edges_T)[:-1]
+    return draw(paint, "Days with a bar", (WIDTH, 0.9 + 0.145 * min(len(tickers), MOST_ROWS)))
 
 
 def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
@@ -293,18 +269,17 @@ def feature_ic_chart(feature_ics: FeatureICs) -> str:
     rows = sorted(feature_ics.known, key=lambda row: row.ic.value)
     after_holm, excluding = feature_ics.after_holm, feature_ics.excluding_zero
     groups = (
-        (FOUND_COLOUR, "significant after Holm", after_holm),
-        (EXCLUDES_COLOUR, "excludes zero", [row for row in excluding if row not in after_holm]),
+        (FOUND_COLOUR, "significant after Holm", [row for row in rows if row in after_holm]),
+        (EXCLUDES_COLOUR, "excludes zero", [row for row in rows if row in excluding and row not in after_holm]),
         (NAIVE_COLOUR, "includes zero", [row for row in rows if row not in excluding]),
     )
 
     def paint(axes: "Axes") -> None:
         for colour, label, members in groups:
-            at = [rows.index(row) for row in members if row in rows]
-            values = np.array([rows[i].ic.value for i in at])
-            ends = np.array([(rows[i].ic.low, rows[i].ic.high) for i in at]).reshape(-1, 2)
+            at = [rows.index(row) for row in members]
+            values, low, high = ([getattr(row.ic, name) for row in members] for name in ("value", "low", "high"))
             if at:
-                axes.hlines(at, ends[:, 0], ends[:, 1], color=colour, linewidth=1.6)
+                axes.hlines(at, low, high, color=colour, linewidth=1.6)
                 axes.plot(values, at, "o", color=colour, markersize=4, label=label)
         axes.axvline(0, color=INK, linewidth=0.8)
         _name_rows(axes, [row.feature for row in rows])
