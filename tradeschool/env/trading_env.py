@@ -78,7 +78,11 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
-    In docs/environment.md.
+    * 1.2.0: with leverage, numbers smaller than .05 are orders, the first message states the buying power, and rules
+      (``env/strategies.py``) do not borrow. Without leverage nothing changes.
+    * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of
+      ruin that had lost nearly everything was rewarded every day for doing nothing.
+    * 1.0.0: the first.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it

@@ -131,30 +131,10 @@ _QUARTER = (
 )
 _DATE = re.compile(f"{_QUARTER}|{_NUMERIC_DATE}|{_WORDED_DATE}", re.IGNORECASE)
 _YEAR_ALONE = re.compile(rf"(?<![\d.,$£€])(?<![$£€]\s){_YEAR}(?!\d|[.,]\d)|(?<=['’])\d{{2}}(?!\w|[.,]\d|\s?%)")
-_DATE_STARTS = tuple(
-    [
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "may",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "oct",
-        "nov",
-        "dec",
-        "fy",
-        "cy",
-        "q1",
-        "q2",
-        "q3",
-        "q4",
-        "h1",
-        "h2",
-    ]
-)
+_DATE_STARTS = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    "fy", "cy", "q1", "q2", "q3", "q4", "h1", "h2",
+)  # fmt: skip
 
 
 # Masking -----------------------------------------------------------------------------------------------
@@ -212,8 +192,8 @@ class Masker:
         # The tickers that each name may refer to; the first of several spellings of a name stands for all of them.
         spellings: dict[str, str] = {}
         owners_of: dict[str, tuple[str, ...]] = {}
-        for ticker, name in ((ticker, name) for ticker in names if ticker in masked for name in names[ticker]):
-            for variant in name_variants(name):
+        for ticker in filter(masked.__contains__, names):
+            for variant in (variant for name in names[ticker] for variant in name_variants(name)):
                 spelling = spellings.setdefault(normalized(variant), variant)
                 owners_of[spelling] = tuple(dict.fromkeys((*owners_of.get(spelling, ()), ticker)))
         for variant, owners in owners_of.items():
