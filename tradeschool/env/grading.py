@@ -6,7 +6,7 @@ Dimensions: B episodes, D days, N stocks, T rows of the market.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,14 +198,7 @@ def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: 
     return activity_B
 
 
-class Paths(NamedTuple):
-    """What B episodes of D days came to, as in a :class:`Record`; ``live_B`` is False after a bankruptcy."""
-
-    equity_DB: Floats
-    turnover_DB: Floats
-    costs_DB: Floats
-    refused_B: NDArray[np.int64]
-    live_B: NDArray[np.bool_]
+Paths = tuple[Floats, Floats, Floats, NDArray[np.int64], NDArray[np.bool_]]
 
 
 def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[Any, int, Any], Any]) -> Paths:
@@ -215,6 +208,10 @@ def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[
         episodes: all with the same data and settings.
         rules: settings to play them with, instead of their own.
         act: orders [B, N], given the observations, the day and where episodes are live.
+
+    Returns:
+        As in a :class:`Record`: [D + 1, B] equity, [D, B] value traded, [D, B] costs, [B] orders refused; and [B]
+        whether an episode ended without a bankruptcy.
     """
     first = episodes[0]
     count, days = len(episodes), first.config.days
@@ -232,7 +229,7 @@ def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[
         turnover_DB[day], costs_DB[day] = live_B * info["turnover"], live_B * info["costs"]
         refused_B += live_B * info["refused"]
         live_B = live_B & ~terminated_B
-    return Paths(equity_DB, turnover_DB, costs_DB, refused_B, live_B)
+    return equity_DB, turnover_DB, costs_DB, refused_B, live_B
 
 
 def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:
@@ -241,7 +238,7 @@ def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:
     # Every order asks for all the cash, so the day's fractions are scaled to equal parts of it.
     orders_BN = np.ones((len(episodes), first.config.tickers), np.float32)
     rules = {"observation": "numeric", "leverage": 1.0, "short": False, "ruin": 0.0}
-    equity_DB = trade(episodes, rules, lambda _, day, __: orders_BN if day == 0 else 0 * orders_BN).equity_DB
+    equity_DB, *_ = trade(episodes, rules, lambda _, day, __: orders_BN if day == 0 else 0 * orders_BN)
     cash_growth = math.log(ExecutionParams.of(first.config, first.data.panel.bars_per_year).interest)
     return [MarketPortfolio(equity_DB[:, b].copy(), *volatilities(one), cash_growth) for b, one in enumerate(episodes)]
 

@@ -81,18 +81,19 @@ def _play_batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: 
         state.day, state.live_B = day, live_B
         return agent.act(observations_BF, state)
 
-    paths, markets = trade(episodes, {}, act), market_portfolios(episodes)
+    equity_DB, turnover_DB, costs_DB, refused_B, live_B = trade(episodes, {}, act)
+    markets = market_portfolios(episodes)
     return [
         Record(
             agent=agent.name,
             seed=seeds[b],
             start=episode.start,
             tickers=episode.tickers,
-            equity_D=paths.equity_DB[:, b].copy(),
-            turnover_D=paths.turnover_DB[:, b].copy(),
-            costs_D=paths.costs_DB[:, b].copy(),
-            refused=int(paths.refused_B[b]),
-            terminated=not paths.live_B[b],
+            equity_D=equity_DB[:, b].copy(),
+            turnover_D=turnover_DB[:, b].copy(),
+            costs_D=costs_DB[:, b].copy(),
+            refused=int(refused_B[b]),
+            terminated=not live_B[b],
             market=markets[b],
             versions=dict(env.versions),
         )

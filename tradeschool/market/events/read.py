@@ -126,8 +126,9 @@ def _of_panel(panel: Panel, events: Sequence[Event], messages: list[str]) -> lis
 
 def _own_ticker(ticker: str, tickers: Sequence[str]) -> str | None:
     """The panel's spelling of a ticker, ignoring case and how a share class is separated (dot, dash or slash)."""
-    folded = {own.casefold().translate(_SEPARATORS): own for own in tickers}
-    return ticker if ticker in tickers else folded.get(ticker.casefold().translate(_SEPARATORS))
+    if ticker in tickers:
+        return ticker
+    return {own.casefold().translate(_SEPARATORS): own for own in tickers}.get(ticker.casefold().translate(_SEPARATORS))
 
 
 def _events(rows: Sequence[Record], report: Report, times: TimeParser) -> list[Event]:
