@@ -71,7 +71,9 @@ def feature_ics(panel: Panel, first_train_row: int, last_train_row: int, horizon
     The panel is truncated after the last training row before anything is computed, so no later price can enter;
     training rows whose outcome lies beyond it have none. Intervals are those of ``evaluate/inference.py``.
     """
-    train = _until(panel, last_train_row)
+    known = slice(last_train_row + 1)
+    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[known] for name in FIELDS}
+    train = replace(panel, dates_T=panel.dates_T[known], events=(), true_alpha_TN=None, factor_TN=None, **bars)
     rows = slice(first_train_row, last_train_row + 1)
     outcome_TN = labels.excess_TN(train, horizons)[rows]
     by_date = len(panel.tickers) > 1
@@ -100,11 +102,6 @@ def feature_values(panel: Panel) -> dict[str, Floats]:
         f"{name} / close" if name in IN_PRICE else name: values_TN / panel.close_TN if name in IN_PRICE else values_TN
         for name, values_TN in values.items()
     }
-
-
-def _until(panel: Panel, row: int) -> Panel:
-    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[: row + 1] for name in FIELDS}
-    return replace(panel, dates_T=panel.dates_T[: row + 1], events=(), true_alpha_TN=None, factor_TN=None, **bars)
 
 
 def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:
