@@ -22,7 +22,7 @@ from rich.table import Table
 from tradeschool.market.panel import Panel
 from tradeschool.market.splits import split_rows
 from tradeschool.market.synthetic import SyntheticConfig, simulate
-from tradeschool.prepare.export import SPLITS, Identity, write_prompts
+from tradeschool.prepare.export import identity, write_prompts
 from tradeschool.tasks.base import Example, SplitName
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.tasks.rating_config import RatingConfig
@@ -42,7 +42,7 @@ class _First(RatingTask):
     most = PROMPTS
 
     def stream(self, split: SplitName) -> Iterator[Example]:
-        yield from islice(super().stream(split), self.most if split == SPLITS[0] else 0)
+        yield from islice(super().stream(split), self.most if split == "train" else 0)
 
 
 def market(tickers: int, days: int) -> Panel:
@@ -59,7 +59,7 @@ def task_on(panel: Panel, config: RatingConfig, most: int) -> RatingTask:
 
 def seconds(task: RatingTask, workers: int) -> float:
     """Time to write all prompts to a temporary folder."""
-    made_from = Identity("prompts", {}, task.panel.name, "", task.version)
+    made_from = identity("prompts", {"market": {}}, task.panel, task.version)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         write_prompts(task, made_from, Path(folder) / "out", Console(quiet=True), workers=workers)

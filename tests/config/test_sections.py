@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tradeschool.cli.main import app
 from tradeschool.config.recipe import load_panel, make_task
 from tradeschool.errors import DataError, RecipeError
-from tradeschool.prepare.overview import recipe_from_source
+from tradeschool.prepare.source import recipe_from_source
 
 
 def rows(folder: Path, days: int = 330) -> Path:

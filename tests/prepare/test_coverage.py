@@ -12,14 +12,15 @@ from markets import market, ragged, task_of
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
 from tradeschool.prepare.coverage import (
+    Overview,
     SplitPart,
     TickerCoverage,
     calendar_difference,
-    data_warnings,
     event_kinds,
     split_parts,
     ticker_coverage,
 )
+from tradeschool.prepare.feature_ic import FeatureICs
 
 TWO = market(tickers=2, days=220)
 
@@ -49,8 +50,7 @@ def test_an_exchange_calendar_separates_holes_from_holidays() -> None:
     dates_T = np.sort(np.append(weekdays, np.datetime64("2015-07-11")))
     ones = np.ones((len(dates_T), 1))
     panel = Panel(dates_T, ("A",), ones, ones, ones, ones, ones)
-    found = calendar_difference(panel, "nyse")
-    assert (found.exchange, found.missing, found.extra) == ("NYSE", ("2015-07-08",), ("2015-07-11",))
+    assert calendar_difference(panel, "nyse") == (["2015-07-08"], ["2015-07-11"])
     assert ticker_coverage(panel)[0].missing == 0
     assert ticker_coverage(panel, "NYSE")[0].missing == 1
 
@@ -60,7 +60,7 @@ def test_events_are_counted_by_kind_and_month() -> None:
     events = [Event(day, ticker, "tweet", "x") for day in days for ticker in ("A", "B")]
     evening = np.datetime64("2014-02-03T22:00:00", "s")
     panel = replace(market(days=200), events=(*events, Event(evening, None, "macro", fields={"CPI": 2.0})))
-    tweets, macro = event_kinds(panel)
+    tweets, macro = event_kinds(panel.events)
     assert (tweets.kind, tweets.count, tweets.tickers, tweets.months) == ("tweet", 6, 2, {"2014-01": 4, "2014-03": 2})
     assert (tweets.first, tweets.last) == ("2014-01-30", "2014-03-02")
     assert (macro.kind, macro.tickers, macro.months) == ("macro", 0, {"2014-02": 1})
@@ -106,8 +106,8 @@ GONE = whole("GONE", last=DATES[-2], bars=len(DATES) - 1, runs=((0, len(DATES) -
 
 
 def warned(**changes: Any) -> str:
-    given: dict[str, Any] = {"tickers": [whole(), GONE], "calendar": None, "events": [], "parts": PARTS}
-    return "\n".join(data_warnings(DATES, **(given | changes)))
+    given: dict[str, Any] = {"tickers": [whole(), GONE], "events": [], "parts": PARTS}
+    return "\n".join(Overview("market", "hash", DATES, **(given | changes)).warnings)
 
 
 def test_a_market_without_problems_has_no_warnings() -> None:
@@ -141,10 +141,10 @@ def test_label_shares_that_moved_are_reported_with_both_shares() -> None:
 
 def test_events_that_miss_a_part_are_reported() -> None:
     panel = replace(market(days=200), events=(Event(np.datetime64("2010-05-05", "D"), "A", "tweet", "x"),))
-    found = warned(events=event_kinds(panel))
+    found = warned(events=event_kinds(panel.events))
     assert "tweet cover 2010-05-05 to 2010-05-05, but not validation" in found
 
 
 def test_few_dates_are_reported() -> None:
-    assert "60 training dates" in warned(outcome_dates=60)
-    assert warned(outcome_dates=500) == ""
+    assert "60 training dates" in warned(feature_ics=FeatureICs([], (5,), True, 60, 15))
+    assert warned(feature_ics=FeatureICs([], (5,), True, 500, 15)) == ""

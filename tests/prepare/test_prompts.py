@@ -9,14 +9,14 @@ from markets import market, task_of
 from rich.console import Console
 
 from tradeschool.errors import DataError
-from tradeschool.prepare.export import SPLITS, Identity, identity, write_prompts
+from tradeschool.prepare.export import identity, write_prompts
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RatingTask
 
 QUIET = Console(quiet=True)
 
 
-def made_from(task: RatingTask, **changes: Any) -> Identity:
+def made_from(task: RatingTask, **changes: Any) -> dict[str, Any]:
     recipe = {"seed": 0, "market": {"source": "synthetic"}, "split": {}, "task": {}}
     return identity("prompts", {**recipe, **changes}, task.panel, task.version)
 
@@ -45,7 +45,7 @@ def whole(task: RatingTask, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_question_is_there_with_its_prompt_and_answers(task: RatingTask, whole: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset(str(whole), cache_dir=str(whole.parent / "cache"))
-    for split in SPLITS:
+    for split in ("train", "validation", "test"):
         examples = task.examples(split)
         rows = list(loaded[split])
         assert [row["key"] for row in rows] == [example.key for example in examples]
@@ -112,7 +112,7 @@ def test_existing_files_are_never_overwritten(task: RatingTask, whole: Path) -> 
 
 def test_the_card_names_its_sources_but_no_path_of_this_machine(task: RatingTask, whole: Path) -> None:
     card = (whole / "README.md").read_text()
-    assert f"preparation {made_from(task).digest()}" in card
+    assert f"preparation {made_from(task)['digest']}" in card
     assert f"| train | {len(task.examples('train')):,} |" in card
     resolved = {
         "seed": 0,

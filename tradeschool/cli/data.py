@@ -135,8 +135,9 @@ def describe(
     """
     from tradeschool.config.recipe import load_panel, make_task
     from tradeschool.errors import DataError
-    from tradeschool.prepare.overview import make_overview, print_overview, recipe_from_source
-    from tradeschool.prepare.overview_report import write_overview
+    from tradeschool.prepare.coverage import make_overview
+    from tradeschool.prepare.overview import print_overview, write_overview
+    from tradeschool.prepare.source import recipe_from_source
     from tradeschool.progress import status
 
     console = Console()
@@ -203,14 +204,13 @@ def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:
 
 def _print_events(console: Console, events: list[Any], name: str) -> None:
     """A row per kind."""
+    from tradeschool.prepare.coverage import event_kinds
+
     table = Table("kind", "first known", "last known", title=Text(name))
     for heading in ("events", "tickers"):
         table.add_column(heading, justify="right")
-    for kind in dict.fromkeys(event.kind for event in events):
-        of_kind = [event for event in events if event.kind == kind]
-        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in of_kind)
-        tickers = {event.ticker for event in of_kind} - {None}
-        table.add_row(kind, days[0], days[-1], f"{len(of_kind):,}", str(len(tickers)) if tickers else "the market")
+    for kind in event_kinds(events):
+        table.add_row(kind.kind, kind.first, kind.last, f"{kind.count:,}", str(kind.tickers or "the market"))
     console.print(table)
 
 

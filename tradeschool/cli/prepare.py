@@ -58,7 +58,7 @@ def prepare(
 
       tradeschool prepare prices/ --format csv --out windows/
     """
-    from tradeschool.prepare.overview import recipe_from_source
+    from tradeschool.prepare.source import recipe_from_source
 
     console = Console()
     try:

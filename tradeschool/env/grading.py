@@ -4,11 +4,12 @@ Dimensions: B episodes, D days, N stocks, T rows of the market.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradeschool.env.config import EnvError, ExecutionParams
 from tradeschool.env.market_data import Episode
@@ -164,8 +165,11 @@ def grade_paths(equity_DB: Floats, market: Sequence[MarketPortfolio], traded_B: 
     pnl_B = ndtr((agent_DB[-1] - market_DB[-1]) / (TRACKING * stocks_B * root_days))
     sharpe_B, market_sharpe_B = (_sharpe(path_DB, cash_B, volatility_B) for path_DB in (agent_DB, market_DB))
     risk_B = ndtr((sharpe_B - market_sharpe_B) * root_days)
-    still_B = STILL * volatility_B * root_days
-    fall_B, market_fall_B = (_largest_fall(path_DB) + still_B for path_DB in (agent_DB, market_DB))
+    # The maximum drawdown in log units.
+    fall_B, market_fall_B = (
+        (np.maximum.accumulate(path_DB, axis=0) - path_DB).max(axis=0) + STILL * volatility_B * root_days
+        for path_DB in (agent_DB, market_DB)
+    )
     drawdown_B = market_fall_B**2 / (market_fall_B**2 + fall_B**2)
     return np.stack([risk_B, pnl_B, drawdown_B, _activity(agent_DB, market_DB, volatility_B, pnl_B, traded_B)])
 
@@ -184,12 +188,6 @@ def _sharpe(path_DB: Floats, cash_B: Floats, volatility_B: Floats) -> Floats:
     return sharpe_B
 
 
-def _largest_fall(path_DB: Floats) -> Floats:
-    """[B] maximum drawdown in log units."""
-    fall_B: Floats = (np.maximum.accumulate(path_DB, axis=0) - path_DB).max(axis=0)
-    return fall_B
-
-
 def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: Floats, traded_B: Floats) -> Floats:
     """[B] share of the capital at work (moves like the market's, or trades earned), times P&L up to the market's."""
     moved_B, market_B = (np.diff(path_DB, axis=0).var(axis=0) for path_DB in (agent_DB, market_DB))
@@ -200,30 +198,49 @@ def _activity(agent_DB: Floats, market_DB: Floats, volatility_B: Floats, pnl_B: 
     return activity_B
 
 
+Paths = tuple[Floats, Floats, Floats, NDArray[np.int64], NDArray[np.bool_]]
+
+
+def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[Any, int, Any], Any]) -> Paths:
+    """Play episodes of one market side by side.
+
+    Args:
+        episodes: all with the same data and settings.
+        rules: settings to play them with, instead of their own.
+        act: orders [B, N], given the observations, the day and where episodes are live.
+
+    Returns:
+        As in a :class:`Record`: [D + 1, B] equity, [D, B] value traded, [D, B] costs, [B] orders refused; and [B]
+        whether an episode ended without a bankruptcy.
+    """
+    first = episodes[0]
+    count, days = len(episodes), first.config.days
+    env = VectorTradingEnv(first.data, count, **{**first.config.model_dump(), **rules})
+    tickers = [list(episode.tickers) for episode in episodes]
+    seen_BF, _ = env.reset(options={"start": [episode.start for episode in episodes], "tickers": tickers})
+    equity_DB = np.full((days + 1, count), first.config.cash)
+    turnover_DB, costs_DB = np.zeros((2, days, count))
+    refused_B, live_B = np.zeros(count, np.int64), np.ones(count, np.bool_)
+    for day in range(days):
+        next_BF, _, terminated_B, _, info = env.step(act(seen_BF, day, live_B))
+        # Where an episode is over, the vector environment shows the beginning of another one.
+        seen_BF = np.where(live_B[:, None], next_BF, seen_BF)
+        equity_DB[day + 1] = np.where(live_B, info["equity"], equity_DB[day])
+        turnover_DB[day], costs_DB[day] = live_B * info["turnover"], live_B * info["costs"]
+        refused_B += live_B * info["refused"]
+        live_B = live_B & ~terminated_B
+    return equity_DB, turnover_DB, costs_DB, refused_B, live_B
+
+
 def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:
     """Buy-and-hold of each episode. All must have the same data and settings."""
     first = episodes[0]
-    rules = first.config.model_dump() | {"observation": "numeric", "leverage": 1.0, "short": False, "ruin": 0.0}
-    env = VectorTradingEnv(first.data, len(episodes), **rules)
-    env.reset(options=reset_options(episodes))
-    equity_DB = np.empty((first.config.days + 1, len(episodes)))
-    equity_DB[0] = first.config.cash
-    gone_B = np.zeros(len(episodes), np.bool_)
     # Every order asks for all the cash, so the day's fractions are scaled to equal parts of it.
     orders_BN = np.ones((len(episodes), first.config.tickers), np.float32)
-    for day in range(1, first.config.days + 1):
-        _, _, terminated_B, _, info = env.step(orders_BN)
-        equity_DB[day] = np.where(gone_B, equity_DB[day - 1], info["equity"])
-        gone_B |= terminated_B
-        orders_BN = np.zeros_like(orders_BN)
+    rules = {"observation": "numeric", "leverage": 1.0, "short": False, "ruin": 0.0}
+    equity_DB, *_ = trade(episodes, rules, lambda _, day, __: orders_BN if day == 0 else 0 * orders_BN)
     cash_growth = math.log(ExecutionParams.of(first.config, first.data.panel.bars_per_year).interest)
     return [MarketPortfolio(equity_DB[:, b].copy(), *volatilities(one), cash_growth) for b, one in enumerate(episodes)]
-
-
-def reset_options(episodes: Sequence[Episode]) -> dict[str, list[object]]:
-    """The options with which a vector environment is reset to play these episodes."""
-    tickers: list[object] = [list(episode.tickers) for episode in episodes]
-    return {"start": [episode.start for episode in episodes], "tickers": tickers}
 
 
 def volatilities(episode: Episode) -> tuple[float, float]:

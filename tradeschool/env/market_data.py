@@ -48,11 +48,16 @@ class MarketData:
         self.panel = panel
         self.data_hash = panel.data_hash()
         self.traded_TN = panel.listed_TN
-        self.close_TN = _carried(panel.close_TN)
+        # The last row with a close, up to every row.
+        row_TN = np.where(np.isnan(panel.close_TN), 0, np.arange(len(panel.close_TN))[:, None])
+        self.close_TN: Floats = np.take_along_axis(panel.close_TN, np.maximum.accumulate(row_TN, axis=0), axis=0)
         self.open_TN = np.where(self.traded_TN, panel.open_TN, self.close_TN)
         volume_TN = np.where(np.isnan(panel.volume_TN), np.inf, panel.volume_TN)
         self.volume_TN: Floats = np.where(self.traded_TN, volume_TN, 0.0)
-        self.gone_TN = _gone(self.traded_TN)
+        self.gone_TN = np.zeros_like(self.traded_TN)
+        last_N = len(self.traded_TN) - 1 - np.argmax(self.traded_TN[::-1], axis=0)
+        ended_N = np.flatnonzero(self.traded_TN.any(axis=0) & (last_N < len(self.traded_TN) - ENDED))
+        self.gone_TN[last_N[ended_N] + 1, ended_N] = True
         self.facts_TNM = market_facts(panel)
         self._words: dict[int, list[str]] = {}
 
@@ -70,7 +75,11 @@ class MarketData:
     @cached_property
     def lines_TN(self) -> NDArray[Any]:
         """What settlement reads of a row and stock: ``features.LINE``."""
-        lines_TN = _aligned(self.shape, LINE)
+        # The items of the array begin at multiples of their size.
+        size = math.prod(self.shape) * LINE.itemsize
+        memory = np.empty(size + LINE.itemsize, np.uint8)
+        skipped = -memory.ctypes.data % LINE.itemsize
+        lines_TN = memory[skipped : skipped + size].view(LINE).reshape(self.shape)
         lines_TN["open"], lines_TN["close"], lines_TN["volume"] = self.open_TN, self.close_TN, self.volume_TN
         lines_TN["known"] = np.vstack([self.traded_TN[:1], self.traded_TN[:-1]])
         lines_TN["ended"], lines_TN["facts"] = self.gone_TN, self.facts_TNM
@@ -187,20 +196,25 @@ def draw(
         if key not in OPTIONS:
             raise EnvError(f"reset has no option '{key}'.{did_you_mean(key, OPTIONS)} Options: {', '.join(OPTIONS)}.")
     tickers = options.get("tickers")
+    columns = None if tickers is None else _checked_columns(data, config, tickers)
     if "start" in options:
         start = check_start(data, config, options["start"])
-    elif tickers is None:
-        start = int(starts[rng.integers(len(starts))])
     else:
-        columns = _checked_columns(data, config, tickers)
-        starts = starts[data.eligible_TN[np.ix_(starts, columns)].all(axis=1)]
+        if columns is not None:
+            starts = starts[data.eligible_TN[np.ix_(starts, columns)].all(axis=1)]
         if not starts.size:
             raise EnvError("there is no row at which all requested tickers have enough earlier bars. Request others.")
         start = int(starts[rng.integers(len(starts))])
-    if tickers is None:
-        return Episode(data, config, start, _drawn(data, config, start, rng))
-    columns = columns_of(data, config, tickers, start)
-    return Episode(data, config, start, rng.permutation(columns) if config.mask else columns)
+    if tickers is not None:
+        columns = columns_of(data, config, tickers, start)
+        return Episode(data, config, start, rng.permutation(columns) if config.mask else columns)
+    eligible = np.flatnonzero(data.eligible_TN[start])
+    if len(eligible) < config.tickers:
+        raise EnvError(f"row {start} has {len(eligible)} eligible stocks, not {config.tickers}. Start elsewhere.")
+    if config.tickers == 1:
+        return Episode(data, config, start, eligible[[rng.integers(len(eligible))]])
+    drawn = rng.permutation(eligible)[: config.tickers]
+    return Episode(data, config, start, drawn if config.mask else np.sort(drawn))
 
 
 def check_start(data: MarketData, config: EnvConfig, start: Any) -> int:
@@ -238,35 +252,3 @@ def _checked_columns(data: MarketData, config: EnvConfig, tickers: Any) -> NDArr
         if ticker not in panel.tickers:
             raise EnvError(f"{panel.name} has no ticker '{ticker}'.{did_you_mean(ticker, panel.tickers)}")
     return np.array([panel.tickers.index(ticker) for ticker in named], np.intp)
-
-
-def _drawn(data: MarketData, config: EnvConfig, start: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    eligible = np.flatnonzero(data.eligible_TN[start])
-    if len(eligible) < config.tickers:
-        raise EnvError(f"row {start} has {len(eligible)} eligible stocks, not {config.tickers}. Start elsewhere.")
-    if config.tickers == 1:
-        return eligible[[rng.integers(len(eligible))]]
-    columns = rng.permutation(eligible)[: config.tickers]
-    return columns if config.mask else np.sort(columns)
-
-
-def _aligned(shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[Any]:
-    """An empty array whose items begin at multiples of their size."""
-    size = math.prod(shape) * kind.itemsize
-    memory = np.empty(size + kind.itemsize, np.uint8)
-    skipped = -memory.ctypes.data % kind.itemsize
-    return memory[skipped : skipped + size].view(kind).reshape(shape)
-
-
-def _carried(values_TN: Floats) -> Floats:
-    """Each value carried forward until the next one."""
-    row_TN = np.where(np.isnan(values_TN), 0, np.arange(len(values_TN))[:, None])
-    return np.take_along_axis(values_TN, np.maximum.accumulate(row_TN, axis=0), axis=0)
-
-
-def _gone(traded_TN: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    gone_TN, rows = np.zeros_like(traded_TN), len(traded_TN)
-    last_N = rows - 1 - np.argmax(traded_TN[::-1], axis=0)
-    ended_N = np.flatnonzero(traded_TN.any(axis=0) & (last_N < rows - ENDED))
-    gone_TN[last_N[ended_N] + 1, ended_N] = True
-    return gone_TN

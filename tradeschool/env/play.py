@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from tradeschool.env.config import EnvError
-from tradeschool.env.grading import Record, market_portfolios, reset_options, whole_path
+from tradeschool.env.grading import Record, market_portfolios, trade, whole_path
 from tradeschool.env.strategies import Agent, State
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
-from tradeschool.env.vector_env import VectorTradingEnv
 
 BATCH = 512
 """Episodes played at once."""
@@ -74,29 +73,15 @@ def _play_batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: 
     for seed in seeds:
         twin.reset(seed=seed)
         episodes.append(twin.episode)
-    days, count = env.config.days, len(seeds)
-    vector_env = VectorTradingEnv(env.data, count, **env.config.model_dump())
-    observations_BF, _ = vector_env.reset(options=reset_options(episodes))
-    state = State(
-        config=env.config,
-        names=tuple(episode.names for episode in episodes),
-        seeds=tuple(seeds),
-        day=0,
-        live_B=np.ones(count, np.bool_),
-        episodes=tuple(episodes) if foresight else None,
-    )
-    equity_DB = np.full((days + 1, count), env.config.cash)
-    turnover_DB, costs_DB = np.zeros((2, days, count))
-    refused_B = np.zeros(count, np.int64)
-    for day in range(days):
-        state.day, live_B = day, state.live_B
-        seen_BF, _, terminated_B, _, info = vector_env.step(agent.act(observations_BF, state))
-        # Where an episode is over, the vector environment shows the beginning of another one.
-        observations_BF = np.where(live_B[:, None], seen_BF, observations_BF)
-        equity_DB[day + 1] = np.where(live_B, info["equity"], equity_DB[day])
-        turnover_DB[day], costs_DB[day] = live_B * info["turnover"], live_B * info["costs"]
-        refused_B += live_B * info["refused"]
-        state.live_B = live_B & ~terminated_B
+    names = tuple(episode.names for episode in episodes)
+    future = tuple(episodes) if foresight else None
+    state = State(env.config, names, tuple(seeds), 0, np.ones(len(seeds), np.bool_), episodes=future)
+
+    def act(observations_BF: Any, day: int, live_B: Any) -> Any:
+        state.day, state.live_B = day, live_B
+        return agent.act(observations_BF, state)
+
+    equity_DB, turnover_DB, costs_DB, refused_B, live_B = trade(episodes, {}, act)
     markets = market_portfolios(episodes)
     return [
         Record(
@@ -108,7 +93,7 @@ def _play_batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: 
             turnover_D=turnover_DB[:, b].copy(),
             costs_D=costs_DB[:, b].copy(),
             refused=int(refused_B[b]),
-            terminated=not state.live_B[b],
+            terminated=not live_B[b],
             market=markets[b],
             versions=dict(env.versions),
         )

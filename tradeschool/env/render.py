@@ -68,20 +68,6 @@ def market_words(facts: Sequence[float]) -> str:
     return " ".join(_stock([*facts, *[0.0] * H], "table", FACTS))
 
 
-def _figure(fact: Fact, value: float) -> str:
-    """The number as text, without the sign of a zero."""
-    if value == UNKNOWN:
-        return "-"
-    text = f"{value:.{fact.decimals}f}"
-    return text.lstrip("-") if text[0] == "-" and not text.strip("-0.") else text
-
-
-def _remark(fact: Fact, value: float) -> str:
-    if fact.name != "rsi_14" or value == UNKNOWN:
-        return ""
-    return "oversold" if value < OVERSOLD else "overbought" if value > OVERBOUGHT else ""
-
-
 def holding_words(share: float, gain: float) -> list[str]:
     """The figures of a holding; none where nothing is held."""
     return [str(round(share)), str(round(gain))] if share or gain else []
@@ -155,13 +141,23 @@ def _stock(stock: Sequence[float], form: Form, facts: Sequence[str]) -> list[str
     shown = [(fact, value) for fact, value in zip(MARKET[1:], stock[1:M], strict=True) if fact.name in facts]
     held = holding_words(*stock[M:])
     if form == "numbers":
-        figures = [_figure(fact, value) if stock[0] else "-" for fact, value in shown]
+        figures = [_figure(fact, value if stock[0] else UNKNOWN) for fact, value in shown]
         return [*figures, *(held or ["0"] * len(HOLDING))]
-    words = [_words(fact, _figure(fact, value), form, _remark(fact, value)) for fact, value in shown]
-    return [
-        *(words if stock[0] else [NOT_TRADED]),
-        *(_words(fact, figure, form) for fact, figure in zip(HOLDING, held, strict=False)),
-    ]
+    words = []
+    for fact, value in shown if stock[0] else ():
+        extreme = fact.name == "rsi_14" and value != UNKNOWN
+        remark = "oversold" if value < OVERSOLD else "overbought" if value > OVERBOUGHT else ""
+        words.append(_words(fact, _figure(fact, value), form, remark if extreme else ""))
+    owned = (_words(fact, figure, form) for fact, figure in zip(HOLDING, held, strict=False))
+    return [*(words if stock[0] else [NOT_TRADED]), *owned]
+
+
+def _figure(fact: Fact, value: float) -> str:
+    """The number as text, without the sign of a zero."""
+    if value == UNKNOWN:
+        return "-"
+    text = f"{value:.{fact.decimals}f}"
+    return text.lstrip("-") if text[0] == "-" and not text.strip("-0.") else text
 
 
 def _words(fact: Fact, figure: str, form: Form, remark: str = "") -> str:

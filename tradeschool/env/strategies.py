@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,10 @@ def orders_to(target_BN: Floats, observations_BF: Facts, config: EnvConfig) -> F
     sold_BN = np.clip(-change_BN, 0.0, np.maximum(held_BN, 0.0))
     sales_BN = np.divide(sold_BN, held_BN, out=np.zeros_like(held_BN), where=sold_BN > 0)
     sold_BN = np.where(sales_BN >= HOLD_BELOW, sold_BN, 0.0)
-    free_B = _free(held_BN, observations_BF, config) + sold_BN.sum(axis=1)
+    # The share of the equity that is not invested: the cash, unless it can be borrowed.
+    plain = config.leverage == 1.0 and not config.short
+    free_B = observations_BF[:, _CASH].astype(float) / 100 if plain else 1.0 - np.abs(held_BN).sum(axis=1)
+    free_B = free_B + sold_BN.sum(axis=1)
     wanted_BN = np.maximum(change_BN, 0.0) / np.maximum(free_B, MIN_POWER)[:, None]
     largest_B = np.maximum(wanted_BN.max(axis=1), HOLD_BELOW)
     buys_BN = np.where((wanted_BN.sum(axis=1) >= WHOLE)[:, None], wanted_BN / largest_B[:, None], wanted_BN)
@@ -139,15 +142,6 @@ def orders_to(target_BN: Floats, observations_BF: Facts, config: EnvConfig) -> F
 def decimals(config: EnvConfig) -> int:
     """Of a rule's orders: two; with leverage enough for a thousandth of an equal part of the equity."""
     return 2 if config.leverage == 1.0 else 3 + math.ceil(math.log10(config.leverage * config.tickers))
-
-
-def _free(held_BN: Floats, observations_BF: Facts, config: EnvConfig) -> Floats:
-    """[B] the share of the equity that is not invested."""
-    if config.leverage == 1.0 and not config.short:
-        free_B: Floats = observations_BF[:, _CASH].astype(float) / 100
-        return free_B
-    invested_B: Floats = np.abs(held_BN).sum(axis=1)
-    return 1.0 - invested_B
 
 
 def _reason(clauses: Sequence[str], orders_N: Floats, otherwise: str) -> str:
@@ -228,10 +222,11 @@ class SignalStrategy(ABC):
     """Buys the stocks that an indicator says to hold and sells those that it says not to.
 
     ``parts`` is the number of holdings that the equity is divided into, or the number of stocks if that is smaller. A
-    buy is one part, as far as the cash goes.
+    buy is one part, as far as the cash goes. ``reads`` are the facts that the signal depends on.
     """
 
     parts: Annotated[int, Field(ge=1, le=MAX_PARTS)] = 5
+    reads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
@@ -258,14 +253,11 @@ class SignalStrategy(ABC):
         return _reason(clauses, orders_N, "no cash left" if missed else "no signal")
 
 
-def _known(facts_BNK: Facts, name: str) -> Facts:
-    """A fact of every stock, NaN where it is not known, so that no comparison with it is true."""
-    values_BN: Facts = facts_BNK[..., AT[name]]
-    return np.where(values_BN == UNKNOWN, np.float32(np.nan), values_BN)
-
-
-def _signs(up_BN: NDArray[np.bool_], down_BN: NDArray[np.bool_]) -> NDArray[np.int8]:
-    return up_BN.astype(np.int8) - down_BN.astype(np.int8)
+def _beyond(facts_BNK: Facts, name: str, low: float, high: float) -> NDArray[np.int8]:
+    """1 where a fact is above ``high``, -1 where it is below ``low``, 0 in between and where it is not known."""
+    values_BN = facts_BNK[..., AT[name]]
+    signs_BN: NDArray[np.int8] = np.select([values_BN == UNKNOWN, values_BN > high, values_BN < low], [0, 1, -1], 0)
+    return signs_BN
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -273,10 +265,10 @@ class RSIStrategy(SignalStrategy):
     """RSI(14) after Wilder (1978): buy below 30, sell above 70."""
 
     name: str = "rsi"
+    reads: ClassVar = ("rsi_14",)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
-        rsi_BN = _known(facts_BNK, "rsi_14")
-        return _signs(rsi_BN < OVERSOLD, rsi_BN > OVERBOUGHT)
+        return -_beyond(facts_BNK, "rsi_14", OVERSOLD, OVERBOUGHT)
 
     def clause(self, facts_K: Facts) -> str:
         rsi = float(facts_K[AT["rsi_14"]])
@@ -290,10 +282,10 @@ class MACDStrategy(SignalStrategy):
 
     band: float = 0.0
     name: str = "macd"
+    reads: ClassVar = ("macd_hist",)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
-        histogram_BN = _known(facts_BNK, "macd_hist")
-        return _signs(histogram_BN > self.band, histogram_BN < -self.band)
+        return _beyond(facts_BNK, "macd_hist", -self.band, self.band)
 
     def clause(self, facts_K: Facts) -> str:
         return f"MACD {facts_K[AT['macd_hist']]:.2f}"
@@ -305,10 +297,10 @@ class MomentumStrategy(SignalStrategy):
 
     band: float = 1.0
     name: str = "momentum"
+    reads: ClassVar = ("change_5",)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
-        change_BN = _known(facts_BNK, "change_5")
-        return _signs(change_BN > self.band, change_BN < -self.band)
+        return _beyond(facts_BNK, "change_5", -self.band, self.band)
 
     def clause(self, facts_K: Facts) -> str:
         return f"5d {facts_K[AT['change_5']]:+.0f}%"
@@ -320,6 +312,7 @@ class RulesStrategy(SignalStrategy):
 
     band: float = 0.0
     name: str = "rules"
+    reads: ClassVar = (*RSIStrategy.reads, *MACDStrategy.reads)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
         extreme_BN = RSIStrategy().signal(facts_BNK)
@@ -329,17 +322,11 @@ class RulesStrategy(SignalStrategy):
         return (RSIStrategy() if RSIStrategy().signal(facts_K) else MACDStrategy()).clause(facts_K)
 
 
-_INDICATORS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RulesStrategy)
-_ALL: tuple[Any, ...] = (Hold, BuyAndHold, EqualWeight, *_INDICATORS, Random)
+_SIGNALS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RulesStrategy)
+_ALL: tuple[Any, ...] = (Hold, BuyAndHold, EqualWeight, *_SIGNALS, Random)
 STRATEGIES: dict[str, Callable[..., Strategy]] = {one.name: one for one in _ALL}
 """Every strategy by the name that recipes and tables use. The settings are the fields of its class."""
-FACTS_READ: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(STRATEGIES, ()),
-    "rsi": ("rsi_14",),
-    "macd": ("macd_hist",),
-    "momentum": ("change_5",),
-    "rules": ("rsi_14", "macd_hist"),
-}
+FACTS_READ: dict[str, tuple[str, ...]] = {**dict.fromkeys(STRATEGIES, ()), **{one.name: one.reads for one in _SIGNALS}}
 """The facts of the market that a strategy's orders and reasons depend on."""
 
 

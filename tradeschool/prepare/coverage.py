@@ -1,21 +1,24 @@
-"""Coverage of a market (bars, events, the questions and labels of each split part), and warnings about it."""
+"""What is in a market: bars, events, questions and labels of each split part, rank ICs of features; and warnings."""
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.market.calendar import sessions
+from tradeschool.market.events.event import Event
 from tradeschool.market.features import SETTLED, segments
+from tradeschool.market.findings import join_some
 from tradeschool.market.panel import Panel
-from tradeschool.market.splits import PARTS
+from tradeschool.metrics import DAYS_A_YEAR
+from tradeschool.prepare.feature_ic import FeatureICs, feature_ics
 from tradeschool.tasks.base import SplitName, Task
 
 Days = NDArray[np.datetime64]
-NAMES: dict[str, SplitName] = {"train": "train", "validation": "validation", "test": "test"}
 NAMED = 5
 """Tickers or dates that a warning lists; the others are counted."""
 MISSING_SHARE = 0.02
@@ -50,15 +53,6 @@ class TickerCoverage:
 
 
 @dataclass(frozen=True)
-class CalendarDifference:
-    """Differences to an exchange calendar: sessions without any bar, and dates that are not sessions."""
-
-    exchange: str
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class EventKind:
     """The events of one kind; ``months`` counts them by month like 2014-01."""
 
@@ -68,69 +62,6 @@ class EventKind:
     first: str
     last: str
     months: dict[str, int]
-
-
-def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCoverage]:
-    """Coverage per ticker, in the panel's order.
-
-    Args:
-        panel: the market.
-        exchange: count missing days by this exchange's sessions instead of the panel's own dates.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
-    dates_T = _days(panel)
-    expected = dates_T if exchange is None else sessions(exchange, dates_T[0], dates_T[-1])
-    return [_coverage(panel, n, dates_T, expected) for n in range(len(panel.tickers))]
-
-
-def _coverage(panel: Panel, n: int, dates_T: Days, expected: Days) -> TickerCoverage:
-    listed_T = panel.listed_TN[:, n]
-    if not listed_T.any():
-        return TickerCoverage(panel.tickers[n], "", "", 0, 0, 0, ())
-    runs = tuple((rows.start, rows.stop - 1) for rows in segments(listed_T))
-    days = dates_T[listed_T]
-    within = expected[(expected >= days[0]) & (expected <= days[-1])]
-    gaps = [later[0] - earlier[1] - 1 for earlier, later in itertools.pairwise(runs)]
-    return TickerCoverage(
-        ticker=panel.tickers[n],
-        first=str(days[0]),
-        last=str(days[-1]),
-        bars=len(days),
-        missing=int((~np.isin(within, days)).sum()),
-        longest_gap=max(gaps, default=0),
-        runs=runs,
-    )
-
-
-def calendar_difference(panel: Panel, exchange: str) -> CalendarDifference:
-    """Compare the panel's dates with the exchange's sessions in the same period.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
-    dates_T = _days(panel)
-    expected = sessions(exchange, dates_T[0], dates_T[-1])
-    missing, extra = np.setdiff1d(expected, dates_T), np.setdiff1d(dates_T, expected)
-    return CalendarDifference(exchange.upper(), tuple(map(str, missing)), tuple(map(str, extra)))
-
-
-def event_kinds(panel: Panel) -> list[EventKind]:
-    """The panel's events by kind, the most frequent kind first."""
-    found = []
-    for kind, count in Counter(event.kind for event in panel.events).most_common():
-        events = [event for event in panel.events if event.kind == kind]
-        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in events)
-        tickers = len({event.ticker for event in events if event.ticker is not None})
-        months = dict(sorted(Counter(day[:7] for day in days).items()))
-        found.append(EventKind(kind, count, tickers, days[0], days[-1], months))
-    return found
-
-
-def _days(panel: Panel) -> Days:
-    days: Days = panel.dates_T.astype("datetime64[D]")
-    return days
 
 
 @dataclass(frozen=True)
@@ -155,120 +86,186 @@ class SplitPart:
         return self.labels[label] / max(1, sum(self.labels.values()))
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What is in a market. ``parts`` and ``feature_ics`` are empty if it cannot be split, for the reason ``problem``.
+
+    ``missing`` and ``extra`` are the differences to the calendar of ``exchange``, if one is given: sessions without any
+    bar, and dates that are not sessions. ``real`` is False for a synthetic market.
+    """
+
+    name: str
+    data_hash: str
+    dates: tuple[str, ...]
+    tickers: list[TickerCoverage]
+    events: list[EventKind]
+    exchange: str = ""
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    task: str = ""
+    parts: tuple[SplitPart, ...] = ()
+    feature_ics: FeatureICs | None = None
+    problem: str = ""
+    real: bool = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The task's classes; empty for a task without classes."""
+        return tuple(self.parts[0].labels) if self.parts else ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks wrong, each with what to do about it."""
+        found = [self.problem] if self.problem else []
+        found += _about_bars(self) + (_about_parts(self) if self.parts else [])
+        if self.feature_ics and self.feature_ics.dates < FEW_DATES:
+            found.append(
+                f"Only {self.feature_ics.dates} training dates have an outcome inside the training part, so intervals "
+                "are wide. Use a longer history."
+            )
+        return found
+
+
+def make_overview(
+    panel: Panel,
+    task: Task | None,
+    *,
+    horizons: Sequence[int],
+    exchange: str | None = None,
+    problem: str | None = None,
+) -> Overview:
+    """Describe a market.
+
+    Args:
+        panel: the market.
+        task: the task; None if the market cannot be split, with the reason in ``problem``.
+        horizons: days of the outcome that features are correlated with.
+        exchange: compare the dates with this exchange's calendar.
+        problem: the first warning, if any.
+    """
+    # An exchange's sessions are expected of daily bars alone.
+    exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
+    found = Overview(
+        panel.name,
+        panel.data_hash(),
+        tuple(panel.dates_T.astype("datetime64[D]").astype(str).tolist()),
+        ticker_coverage(panel, exchange),
+        event_kinds(panel.events),
+        problem=problem or "",
+        real=panel.true_alpha_TN is None,
+    )
+    if exchange:
+        missing, extra = calendar_difference(panel, exchange)
+        found = replace(found, exchange=exchange.upper(), missing=missing, extra=extra)
+    if task is None:
+        return found
+    train_T = task.rows("train")
+    ics = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons)
+    return replace(found, task=task.name, parts=split_parts(panel, task), feature_ics=ics)
+
+
+def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCoverage]:
+    """Coverage per ticker, in the panel's order.
+
+    Args:
+        panel: the market.
+        exchange: count missing days by this exchange's sessions instead of the panel's own dates.
+
+    Raises:
+        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
+    """
+    dates_T: Days = panel.dates_T.astype("datetime64[D]")
+    expected = dates_T if exchange is None else sessions(exchange, dates_T[0], dates_T[-1])
+    found = []
+    for ticker, listed_T in zip(panel.tickers, panel.listed_TN.T, strict=True):
+        runs = tuple((rows.start, rows.stop - 1) for rows in segments(listed_T))
+        days = dates_T[listed_T]
+        first, last = (str(days[0]), str(days[-1])) if days.size else ("", "")
+        within = expected[(expected >= days[0]) & (expected <= days[-1])] if days.size else days
+        missing = int((~np.isin(within, days)).sum())
+        gaps = [later[0] - earlier[1] - 1 for earlier, later in itertools.pairwise(runs)]
+        found.append(TickerCoverage(ticker, first, last, len(days), missing, max(gaps, default=0), runs))
+    return found
+
+
+def calendar_difference(panel: Panel, exchange: str) -> tuple[list[str], list[str]]:
+    """The exchange's sessions without any bar, and the panel's dates that are not sessions.
+
+    Raises:
+        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
+    """
+    dates_T: Days = panel.dates_T.astype("datetime64[D]")
+    expected = sessions(exchange, dates_T[0], dates_T[-1])
+    missing, extra = np.setdiff1d(expected, dates_T), np.setdiff1d(dates_T, expected)
+    return missing.astype(str).tolist(), extra.astype(str).tolist()
+
+
+def event_kinds(events: Sequence[Event]) -> list[EventKind]:
+    """Events by kind, the most frequent kind first."""
+    found = []
+    for kind, count in Counter(event.kind for event in events).most_common():
+        own = [event for event in events if event.kind == kind]
+        days = sorted(str(event.known_at.astype("datetime64[D]")) for event in own)
+        months = dict(sorted(Counter(day[:7] for day in days).items()))
+        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1], months))
+    return found
+
+
 def split_parts(panel: Panel, task: Task) -> tuple[SplitPart, ...]:
     """Train, validation and test; ``labels`` is empty for a task without classes."""
-    counted = [(name, Counter(map(task.label, task.examples(NAMES[name])))) for name in PARTS]
-    found = {label for _, counts in counted for label in counts if label is not None}
+    counted = {name: Counter(map(task.label, task.examples(name))) for name in get_args(SplitName)}
+    found = {label for counts in counted.values() for label in counts if label is not None}
     classes = tuple(dict.fromkeys((*task.action_names, *sorted(found)))) if found else ()
-    return tuple(_part(panel, task, name, counts, classes) for name, counts in counted)
-
-
-def _part(panel: Panel, task: Task, name: str, counts: Counter[str | None], classes: Sequence[str]) -> SplitPart:
-    rows_T = task.rows(NAMES[name])
-    first, last = int(rows_T[0]), int(rows_T[-1])
-    days = panel.dates_T[[first, last]].astype("datetime64[D]")
-    return SplitPart(
-        name=name,
-        rows=(first, last),
-        first=str(days[0]),
-        last=str(days[1]),
-        dates=len(rows_T),
-        questions=counts.total(),
-        labels={label: counts[label] for label in classes},
-        unlabelled=counts[None],
-    )
+    parts = []
+    for name, counts in counted.items():
+        rows_T = task.rows(name)
+        rows = int(rows_T[0]), int(rows_T[-1])
+        first, last = panel.dates_T[list(rows)].astype("datetime64[D]").astype(str).tolist()
+        labels = {label: counts[label] for label in classes}
+        parts.append(SplitPart(name, rows, first, last, len(rows_T), counts.total(), labels, counts[None]))
+    return tuple(parts)
 
 
 # warnings -----------------------------------------------------------------------------------------
 
 
-def data_warnings(
-    dates: Sequence[str],
-    tickers: Sequence[TickerCoverage],
-    calendar: CalendarDifference | None,
-    events: Sequence[EventKind],
-    parts: Sequence[SplitPart],
-    outcome_dates: int | None = None,
-    *,
-    real: bool = True,
-) -> list[str]:
-    """Warnings about a market, each with what to do about it; empty if nothing looks wrong.
-
-    ``parts`` is empty if the market cannot be split. ``outcome_dates`` are the training dates whose outcome also lies
-    in train. ``real`` is False for a synthetic market.
-    """
+def _about_bars(overview: Overview) -> list[str]:
+    dates, tickers, exchange = overview.dates, overview.tickers, overview.exchange
+    gappy = [one for one in tickers if one.missing > MISSING_SHARE * one.span]
+    long = overview.real and len(tickers) >= SURVIVORS[0] and len(dates) >= SURVIVORS[1]
     return [
-        *_about_tickers(tickers),
-        *(_about_survivors(dates, tickers) if real else ()),
-        *_about_calendar(calendar),
-        *(_about_training(tickers, parts[0]) if parts else ()),
-        *_about_events(events, parts),
-        *(_about_labels(parts) if parts and parts[0].labels else ()),
-        *_about_outcomes(outcome_dates),
+        *_about(
+            [f"{one.ticker} ({one.bars} bars)" for one in tickers if one.bars < SETTLED],
+            f"History too short: {{}}. Indicators need {SETTLED} bars to settle. Use a longer history, or leave these "
+            "tickers out.",
+        ),
+        *_about(
+            [f"{one.ticker} ({one.missing} of {one.span} days)" for one in gappy],
+            "Many missing days between the first and the last bar: {}. Nothing to do if its exchange was closed on "
+            "them: indicators and horizons count a ticker's own bars. Otherwise check the source: tradeschool data "
+            "check.",
+        ),
+        *_about(
+            dates[-1:] if long and all(one.last == dates[-1] for one in tickers) else (),
+            "Survivorship bias: every ticker still trades on the last day, {}. If tickers were selected at the end of "
+            "the period, those that failed are missing, and results look better than they would have been.",
+        ),
+        *_about(
+            overview.missing,
+            f"{len(overview.missing)} sessions of {exchange} are missing from every ticker: {{}}. Fetch them again, or "
+            "choose the exchange that these tickers trade on.",
+        ),
+        *_about(
+            overview.extra,
+            f"{len(overview.extra)} dates are not sessions of {exchange}: {{}}. Remove them, or choose the exchange "
+            "that these tickers trade on.",
+        ),
     ]
 
 
-def _about_tickers(tickers: Sequence[TickerCoverage]) -> Iterator[str]:
-    few = [f"{ticker.ticker} ({ticker.bars} bars)" for ticker in tickers if ticker.bars < SETTLED]
-    if few:
-        yield (
-            f"History too short: {_some(few)}. Indicators need {SETTLED} bars to settle. "
-            "Use a longer history, or leave these tickers out."
-        )
-    gappy = [
-        f"{ticker.ticker} ({ticker.missing} of {ticker.span} days)"
-        for ticker in tickers
-        if ticker.missing > MISSING_SHARE * ticker.span
-    ]
-    if gappy:
-        yield (
-            f"Many missing days between the first and the last bar: {_some(gappy)}. Nothing to do if "
-            "its exchange was closed on them: indicators and horizons count a ticker's own bars. Otherwise check the "
-            "source: tradeschool data check."
-        )
-
-
-def _about_survivors(dates: Sequence[str], tickers: Sequence[TickerCoverage]) -> Iterator[str]:
-    lasting = all(ticker.last == dates[-1] for ticker in tickers)
-    if lasting and len(tickers) >= SURVIVORS[0] and len(dates) >= SURVIVORS[1]:
-        yield (
-            "Survivorship bias: every ticker still trades on the last day. If tickers were selected at the end of the "
-            "period, those that failed are missing, and results look better than they would have been."
-        )
-
-
-def _about_calendar(calendar: CalendarDifference | None) -> Iterator[str]:
-    if calendar and calendar.missing:
-        yield (
-            f"{len(calendar.missing)} sessions of {calendar.exchange} are missing from every ticker: "
-            f"{_some(calendar.missing)}. Fetch them again, or choose the exchange that these tickers trade on."
-        )
-    if calendar and calendar.extra:
-        yield (
-            f"{len(calendar.extra)} dates are not sessions of {calendar.exchange}: {_some(calendar.extra)}. "
-            "Remove them, or choose the exchange that these tickers trade on."
-        )
-
-
-def _about_training(tickers: Sequence[TickerCoverage], train: SplitPart) -> Iterator[str]:
+def _about_parts(overview: Overview) -> list[str]:
+    train, *others = overview.parts
     first, last = train.rows
-    unseen = [ticker.ticker for ticker in tickers if not any(run[0] <= last and run[1] >= first for run in ticker.runs)]
-    if unseen:
-        yield f"No bar in the training part: {_some(unseen)}. The model first sees these tickers in the evaluation."
-
-
-def _about_events(events: Sequence[EventKind], parts: Sequence[SplitPart]) -> Iterator[str]:
-    for kind in events:
-        without = [part.name for part in parts if kind.last < part.first or kind.first > part.last]
-        if without:
-            yield (
-                f"Events of kind {kind.kind} cover {kind.first} to {kind.last}, but not {' or '.join(without)}. "
-                "Choose the split dates so that train and test both have them."
-            )
-
-
-def _about_labels(parts: Sequence[SplitPart]) -> Iterator[str]:
-    train, *others = parts
     moved = [
         f"{part.name} {label} {part.share(label):.0%} (train {train.share(label):.0%})"
         for part in others
@@ -276,25 +273,32 @@ def _about_labels(parts: Sequence[SplitPart]) -> Iterator[str]:
         for label in part.labels
         if abs(part.share(label) - train.share(label)) > SHIFT
     ]
-    if moved:
-        yield (
-            f"Label shares differ from train: {_some(moved)}. A constant answer may pay there, so compare with the "
-            "best constant."
-        )
-    absent = [label for label, count in train.labels.items() if not count]
-    if absent:
-        yield f"No training question has the class {_some(absent)}, so a model cannot learn it."
+    without = [
+        (kind, [part.name for part in overview.parts if kind.last < part.first or kind.first > part.last])
+        for kind in overview.events
+    ]
+    return [
+        *_about(
+            [one.ticker for one in overview.tickers if not any(a <= last and b >= first for a, b in one.runs)],
+            "No bar in the training part: {}. The model first sees these tickers in the evaluation.",
+        ),
+        *(
+            f"Events of kind {kind.kind} cover {kind.first} to {kind.last}, but not {' or '.join(names)}. "
+            "Choose the split dates so that train and test both have them."
+            for kind, names in without
+            if names
+        ),
+        *_about(
+            moved,
+            "Label shares differ from train: {}. A constant answer may pay there, so compare with the best constant.",
+        ),
+        *_about(
+            [label for label, count in train.labels.items() if not count],
+            "No training question has the class {}, so a model cannot learn it.",
+        ),
+    ]
 
 
-def _about_outcomes(dates: int | None) -> Iterator[str]:
-    if dates is not None and dates < FEW_DATES:
-        yield (
-            f"Only {dates} training dates have an outcome inside the training part, so intervals are wide. "
-            "Use a longer history."
-        )
-
-
-def _some(words: Iterable[str]) -> str:
-    listed = list(words)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more
+def _about(found: Sequence[str], sentence: str) -> list[str]:
+    """The sentence with the first of what was found and the number of the rest; nothing if nothing was found."""
+    return [sentence.replace("{}", join_some(found, NAMED))] if found else []

@@ -4,7 +4,6 @@ An output folder appears when it is complete, or not at all.
 """
 
 import contextlib
-import csv
 import datetime
 import hashlib
 import json
@@ -13,56 +12,46 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 import tradeschool
 from tradeschool.config.sections import SplitConfig
 from tradeschool.errors import DataError, RecipeError, disk_error
 from tradeschool.market.panel import Floats, Panel
-from tradeschool.market.windows import COLUMNS, TickerWindows, WindowConfig, make_windows
+from tradeschool.market.windows import COLUMNS, WindowConfig, make_windows
 from tradeschool.progress import progress, status
-from tradeschool.tasks.base import Demonstration, Example, SplitName, Task
+from tradeschool.tasks.base import Example, SplitName, Task
 
 IDENTITY_FILE = "preparation.json"
 FILE_ROWS, BATCH_ROWS = 20_000, 500
 """Prompts in a parquet file, and in a row group."""
 DIGITS = 10
 """Significant digits in CSV files."""
-SPLITS = cast(tuple[SplitName, ...], get_args(SplitName))
 _LOCATIONS = ("path", "events", "names")
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What prepared files are made from. Two preparations with the same identity have the same bytes.
+def identity(kind: str, sections: dict[str, Any], panel: Panel, task_version: str = "") -> dict[str, Any]:
+    """What prepared files are made from, and ``digest``, a hash of it: equal ones mean the same bytes.
 
-    ``recipe`` holds the relevant sections without file locations.
+    ``sections`` are those of a resolved recipe that the files depend on; locations of files are left out.
     """
-
-    kind: str
-    recipe: dict[str, Any]
-    data_name: str
-    data_hash: str
-    task_version: str
-    package: str = tradeschool.__version__
-
-    def digest(self) -> str:
-        """16 hex digits over all fields."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def identity(kind: str, sections: dict[str, Any], panel: Panel, task_version: str = "") -> Identity:
-    """The identity of a preparation, from the sections of a resolved recipe that it depends on."""
     market = {key: value for key, value in sections["market"].items() if key not in _LOCATIONS}
-    return Identity(kind, {**sections, "market": market}, panel.name, panel.data_hash(), task_version)
+    found = {
+        "kind": kind,
+        "recipe": {**sections, "market": market},
+        "data_name": panel.name,
+        "data_hash": panel.data_hash(),
+        "task_version": task_version,
+        "package": tradeschool.__version__,
+    }
+    return {"digest": hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16], **found}
 
 
 @contextlib.contextmanager
-def output_folder(out: Path, identity: Identity) -> Iterator[Path]:
+def output_folder(out: Path, made_from: dict[str, Any]) -> Iterator[Path]:
     """Yield a temporary folder to write into, and rename it to ``out`` at the end; remove it after a failure.
 
     Raises:
@@ -74,7 +63,7 @@ def output_folder(out: Path, identity: Identity) -> Iterator[Path]:
             raise DataError(f"--out {out}: this folder is not empty. Choose a new folder, or empty it first.")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        text = json.dumps({"digest": identity.digest(), **asdict(identity)}, indent=1, sort_keys=True)
+        text = json.dumps(made_from, indent=1, sort_keys=True)
         (partial / IDENTITY_FILE).write_text(text + "\n", encoding="utf-8")
         yield partial
         if out.exists():
@@ -86,11 +75,16 @@ def output_folder(out: Path, identity: Identity) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-# prompts ------------------------------------------------------------------------------------------
+# prompts and demonstrations -----------------------------------------------------------------------
 
 
 def write_prompts(
-    task: Task, identity: Identity, out: Path, console: Console, workers: int | None = None, rows: int = FILE_ROWS
+    task: Task,
+    made_from: dict[str, Any],
+    out: Path,
+    console: Console,
+    workers: int | None = None,
+    rows: int = FILE_ROWS,
 ) -> dict[SplitName, int]:
     """Write every question of every split to ``out/data/<split>-<number>.parquet``, and a card.
 
@@ -100,7 +94,7 @@ def write_prompts(
 
     Args:
         task: the task whose questions are written.
-        identity: what the files are made from; stored with them.
+        made_from: the :func:`identity` of the files, stored with them.
         out: a folder that does not exist yet, or is empty.
         console: shows progress.
         workers: number of processes, by default one per processor. The files do not depend on it.
@@ -112,56 +106,41 @@ def write_prompts(
     Raises:
         DataError: ``out`` is not empty or cannot be written.
     """
-    from datasets import disable_progress_bars
+    from datasets import Dataset, Features, List, Value, disable_progress_bars
 
     disable_progress_bars()  # they would interfere with the console's own
+    messages = List({"role": Value("string"), "content": Value("string")})
+    texts = dict.fromkeys(("expert", "label", "key", "ticker"), Value("string"))
+    features = {"prompt": messages, "completion": messages, **texts, "date": Value("date32"), "variant": Value("int32")}
     written: dict[SplitName, int] = {}
-    answered: dict[SplitName, int] = {}
-    with output_folder(out, identity) as folder:
-        for split in SPLITS:
+    table = ""
+    with output_folder(out, made_from) as folder:
+        for split in get_args(SplitName):
+            dates = sorted({example.t for example in task.examples(split)})
+            # One run of consecutive dates per process, so that the order does not depend on their number.
+            parts = np.array_split(np.array(dates), max(1, min(workers or os.cpu_count() or 1, len(dates))))
             with status(console, f"Writing {split} prompts"):
-                dataset = _render(task, split, folder, workers or os.cpu_count() or 1)
+                dataset = Dataset.from_generator(
+                    _rows,
+                    features=Features(features),
+                    cache_dir=str(folder / ".cache"),
+                    gen_kwargs={"task": task, "split": split, "parts": parts},
+                    num_proc=len(parts) if len(parts) > 1 else None,
+                    # The default is a hash of the pickled task, which is slow to compute.
+                    fingerprint=f"{split}-prompts",
+                )
                 _write_parquet(dataset, folder / "data", split, rows)
             written[split] = len(dataset)
-            answered[split] = sum(label is not None for label in dataset["label"])
+            answered = sum(label is not None for label in dataset["label"])
+            table += f"| {split} | {len(dataset):,} | {answered:,} |\n"
         shutil.rmtree(folder / ".cache")
-        (folder / "README.md").write_text(_prompts_card(task, identity, written, answered), encoding="utf-8")
+        card = PROMPTS_CARD.format(task=task, **made_from, table=table, text=json.dumps(made_from["recipe"], indent=1))
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return written
 
 
-def _messages_type() -> Any:
-    from datasets import List, Value
-
-    return List({"role": Value("string"), "content": Value("string")})
-
-
-def _render(task: Task, split: SplitName, folder: Path, workers: int) -> Any:
-    from datasets import Dataset, Features, Value
-
-    features = {
-        "prompt": _messages_type(),
-        "completion": _messages_type(),
-        **dict.fromkeys(("expert", "label", "key", "ticker"), Value("string")),
-        "date": Value("date32"),
-        "variant": Value("int32"),
-    }
-    dates = sorted({example.t for example in task.examples(split)})
-    workers = min(workers, len(dates))
-    # One run of consecutive dates per process, so that the order does not depend on their number.
-    parts = [part.tolist() for part in np.array_split(np.array(dates), max(workers, 1))]
-    return Dataset.from_generator(
-        _rows,
-        features=Features(features),
-        cache_dir=str(folder / ".cache"),
-        gen_kwargs={"task": task, "split": split, "parts": parts},
-        num_proc=workers if workers > 1 else None,
-        # The default is a hash of the pickled task, which is slow to compute.
-        fingerprint=f"{split}-prompts",
-    )
-
-
-def _rows(task: Task, split: SplitName, parts: list[list[int]]) -> Iterator[dict[str, Any]]:
-    dates = {t for part in parts for t in part}
+def _rows(task: Task, split: SplitName, parts: list[Any]) -> Iterator[dict[str, Any]]:
+    dates = set(np.concatenate(parts).tolist())
     for example in task.stream(split):
         if example.t in dates:
             ticker, _, date = example.key.partition("#")[0].rpartition("@")
@@ -179,46 +158,42 @@ def _rows(task: Task, split: SplitName, parts: list[list[int]]) -> Iterator[dict
 
 
 def _write_parquet(dataset: Any, data: Path, split: str, rows: int) -> None:
+    """The file names tell ``datasets`` which split a file belongs to."""
     data.mkdir(exist_ok=True)
     for number, start in enumerate(range(0, len(dataset), rows)):
         part = dataset.select(range(start, min(start + rows, len(dataset))))
         part.to_parquet(data / f"{split}-{number:05d}.parquet", batch_size=BATCH_ROWS)
 
 
-def _front_matter(splits: tuple[str, ...]) -> str:
-    files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits)
-    return f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}tags:\n- finance\n- tradeschool\n---\n"
+PROMPTS_CARD = """---
+tags:
+- finance
+- tradeschool
+---
+# Prompts of the {task.name} task: {data_name}
 
-
-def _prompts_card(task: Task, identity: Identity, written: dict[SplitName, int], answered: dict[SplitName, int]) -> str:
-    rows = "".join(f"| {split} | {written[split]:,} | {answered[split]:,} |\n" for split in SPLITS)
-    return f"""{_front_matter(SPLITS)}# Prompts of the {task.name} task: {identity.data_name}
-
-Written by tradeschool {identity.package}, task {task.name} {task.version}. A prompt holds what was known
+Written by tradeschool {package}, task {task.name} {task_version}. A prompt holds what was known
 after the close of its date and nothing later. The splits are consecutive in time, separated by an embargo.
 
 | split | prompts | with a hindsight answer |
 |---|---|---|
-{rows}
+{table}
 - `prompt`: chat messages. `completion`: the hindsight answer as a message; null where its outcome is not in the
   data, so drop these rows before training on it. `expert`: the answer of the task's expert, who knows only the prompt.
 - `label`: the class in hindsight. `key`, `ticker`, `date`, `variant` identify the question; they are not masked, so do
   not show them to a model.
 
-Data hash {identity.data_hash}, preparation {identity.digest()}: the same recipe on the same data gives the same bytes.
+Data hash {data_hash}, preparation {digest}: the same recipe on the same data gives the same bytes.
 
 ```json
-{json.dumps(identity.recipe, indent=1, sort_keys=True)}
+{text}
 ```
 """
 
 
-# demonstrations -----------------------------------------------------------------------------------
-
-
 def write_demonstrations(
     task: Task,
-    identity: Identity,
+    made_from: dict[str, Any],
     out: Path,
     console: Console,
     answers: int,
@@ -235,28 +210,28 @@ def write_demonstrations(
         DataError: ``out`` is not empty or cannot be written.
         RecipeError: the demonstrators give no answers to balance.
     """
-    from datasets import Dataset, Features, List, Value
+    from datasets import Dataset
 
-    with output_folder(out, identity) as folder:
+    with output_folder(out, made_from) as folder:
         with status(console, "Playing demonstration episodes"):
             episodes = task.demonstrations(answers, seed, pool, turns)
-        features = Features({"messages": _messages_type(), "learned": List(Value("bool"))})
-        columns = {
-            "messages": [episode.messages for episode in episodes],
-            "learned": [episode.learned for episode in episodes],
-        }
-        _write_parquet(Dataset.from_dict(columns, features=features), folder / "data", "train", FILE_ROWS)
-        (folder / "README.md").write_text(_demonstrations_card(task, identity, episodes), encoding="utf-8")
+        _write_parquet(Dataset.from_list([asdict(one) for one in episodes]), folder / "data", "train", FILE_ROWS)
+        flags = [flag for episode in episodes for flag in episode.learned]
+        counts = {"episodes": len(episodes), "answers": len(flags), "learned": sum(flags)}
+        card = DEMONSTRATIONS_CARD.format(task=task, **made_from, **counts)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     return len(episodes)
 
 
-def _demonstrations_card(task: Task, identity: Identity, episodes: list[Demonstration]) -> str:
-    answers = sum(len(episode.learned) for episode in episodes)
-    learned = sum(sum(episode.learned) for episode in episodes)
-    return f"""{_front_matter(("train",))}# Demonstration episodes of the {task.name} task: {identity.data_name}
+DEMONSTRATIONS_CARD = """---
+tags:
+- finance
+- tradeschool
+---
+# Demonstration episodes of the {task.name} task: {data_name}
 
-Written by tradeschool {identity.package}, task {task.name} {task.version}, data {identity.data_hash}.
-{len(episodes):,} conversations with {answers:,} answers; train on the {learned:,} that are flagged.
+Written by tradeschool {package}, task {task.name} {task_version}, data {data_hash}.
+{episodes:,} conversations with {answers:,} answers; train on the {learned:,} that are flagged.
 
 - `messages`: the rules (system), then one message per day (user), each followed by its answer (assistant).
 - `learned`: for each answer, whether it should bear loss. BUY, SELL and HOLD are balanced, and at most as many answers
@@ -297,7 +272,7 @@ def window_config(split: SplitConfig) -> WindowConfig:
 
 
 def write_windows(
-    panel: Panel, config: WindowConfig, identity: Identity, out: Path, console: Console
+    panel: Panel, config: WindowConfig, made_from: dict[str, Any], out: Path, console: Console
 ) -> WrittenWindows:
     """Write ``<TICKER>_<train|test|full>_<x|y>.csv`` for every ticker, in the layout of VTA (arXiv 2511.08616).
 
@@ -309,45 +284,38 @@ def write_windows(
     Raises:
         DataError: ``out`` is not empty or cannot be written, or no ticker has enough bars.
     """
+    import pandas as pd
+
     written = WrittenWindows({}, {})
     train_ends, test_starts = [], []
-    with output_folder(out, identity) as folder, progress(console) as bar:
+    with output_folder(out, made_from) as folder, progress(console) as bar:
         task = bar.add_task("Writing windows", unit="tickers", total=len(panel.tickers), figures="")
         for n, ticker in enumerate(panel.tickers):
+            bar.update(task, advance=1)
             try:
                 found = make_windows(panel, n, config)
-                # A ticker such as BRK/B must not create a folder.
-                _write_ticker(folder, ticker.replace("/", "-"), found)
-                written.windows[ticker] = len(found)
-                train_ends.append(found.only("train").dates_W[-1])
-                test_starts.append(found.only("test").dates_W[0])
             except DataError as error:
                 written.left_out[ticker] = str(error)
-            bar.update(task, advance=1)
+                continue
+            x = pd.DataFrame({column: _cells(found.columns[column]) for column in COLUMNS})
+            y = pd.DataFrame({"sequence": _cells(found.y_WH)})
+            for part in ("train", "test", "full"):
+                chosen_W = (found.part_W == part) | (part == "full")
+                for side, table in (("x", x), ("y", y)):
+                    # A ticker such as BRK/B must not create a folder.
+                    path = folder / f"{ticker.replace('/', '-')}_{part}_{side}.csv"
+                    table[chosen_W].to_csv(path, index=False, lineterminator="\n")
+            written.windows[ticker] = len(found)
+            train_ends.append(found.only("train").dates_W[-1])
+            test_starts.append(found.only("test").dates_W[0])
         if not written.windows:
             raise DataError(f"No ticker has enough bars. The first: {next(iter(written.left_out.values()))}")
     written.overlap = max(train_ends) >= min(test_starts)
     return written
 
 
-def _write_ticker(folder: Path, name: str, found: TickerWindows) -> None:
-    x_WC = np.stack([_cells(found.columns[column]) for column in COLUMNS], axis=1)
-    y_WC = _cells(found.y_WH)[:, None]
-    for part in ("train", "test", "full"):
-        chosen_W = (found.part_W == part) | (part == "full")
-        for side, header, cells_WC in (("x", list(COLUMNS), x_WC), ("y", ["sequence"], y_WC)):
-            with (folder / f"{name}_{part}_{side}.csv").open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(header)
-                writer.writerows(cells_WC[chosen_W].tolist())
-
-
-def _cells(values: Floats) -> NDArray[np.object_]:
-    """One text per window. Windows overlap, so each distinct value is formatted once."""
-    distinct, places = np.unique(values, return_inverse=True)
-    texts = np.array([f"{value:.{DIGITS}g}" for value in distinct.tolist()], dtype=object)[places]
+def _cells(values: Floats) -> list[str]:
+    """One text per window."""
     if values.ndim == 1:
-        return texts
-    cells = np.empty(len(values), dtype=object)
-    cells[:] = ["[" + ", ".join(row) + "]" for row in texts.reshape(values.shape).tolist()]
-    return cells
+        return [f"{value:.{DIGITS}g}" for value in values.tolist()]
+    return [f"[{', '.join(_cells(row))}]" for row in values]

@@ -71,23 +71,26 @@ def feature_ics(panel: Panel, first_train_row: int, last_train_row: int, horizon
     The panel is truncated after the last training row before anything is computed, so no later price can enter;
     training rows whose outcome lies beyond it have none. Intervals are those of ``evaluate/inference.py``.
     """
-    train = _until(panel, last_train_row)
+    known = slice(last_train_row + 1)
+    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[known] for name in FIELDS}
+    train = replace(panel, dates_T=panel.dates_T[known], events=(), true_alpha_TN=None, factor_TN=None, **bars)
     rows = slice(first_train_row, last_train_row + 1)
     outcome_TN = labels.excess_TN(train, horizons)[rows]
     by_date = len(panel.tickers) > 1
-    found = {name: values_TN[rows] for name, values_TN in feature_values(train).items()}
-    series_TK = np.stack([_series(values_TN, outcome_TN, by_date) for values_TN in found.values()], axis=1)
     horizon = max(horizons)
-    estimates = {
-        name: inference.mean(series_TK[:, [k]], horizon)
-        if by_date
-        else inference.rank_correlation(values_TN, outcome_TN, horizon)
-        for k, (name, values_TN) in enumerate(found.items())
-    }
-    known = dict(zip(found, np.isfinite(series_TK).sum(axis=0).tolist(), strict=True))
+    estimates: dict[str, Estimate] = {}
+    dates: dict[str, int] = {}
+    for name, values_TN in feature_values(train).items():
+        ic_T = _series(values_TN[rows], outcome_TN, by_date)
+        dates[name] = int(np.isfinite(ic_T).sum())
+        estimates[name] = (
+            inference.mean(ic_T[:, None], horizon)
+            if by_date
+            else inference.rank_correlation(values_TN[rows], outcome_TN, horizon)
+        )
     has_outcome_T = np.isfinite(outcome_TN).any(axis=1)
     cosines = inference.cosines_of(has_outcome_T.astype(float), horizon)
-    return FeatureICs(_ranked(estimates, known), tuple(horizons), by_date, int(has_outcome_T.sum()), cosines)
+    return FeatureICs(_ranked(estimates, dates), tuple(horizons), by_date, int(has_outcome_T.sum()), cosines)
 
 
 def feature_values(panel: Panel) -> dict[str, Floats]:
@@ -101,30 +104,20 @@ def feature_values(panel: Panel) -> dict[str, Floats]:
     }
 
 
-def _until(panel: Panel, row: int) -> Panel:
-    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[: row + 1] for name in FIELDS}
-    return replace(panel, dates_T=panel.dates_T[: row + 1], events=(), true_alpha_TN=None, factor_TN=None, **bars)
-
-
 def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:
     """The IC of each date; for a single ticker the products of ranks, whose mean is proportional to the IC."""
-    if by_date:
-        ranks = _ranks_by_date(values_TN, outcome_TN)
-        by_date_T: Floats = metrics.correlation(*ranks)
-        return by_date_T
-    feature_TN, forward_TN = metrics.ranks(values_TN, outcome_TN)
-    product_T: Floats = (feature_TN * forward_TN)[:, 0]
-    return product_T
-
-
-def _ranks_by_date(values_TN: Floats, outcome_TN: Floats) -> tuple[Floats, Floats]:
-    """Both as ranks among the tickers of each date that have both values, ties with their mean rank."""
     from scipy.stats import rankdata
 
+    if not by_date:
+        feature_TN, forward_TN = metrics.ranks(values_TN, outcome_TN)
+        product_T: Floats = (feature_TN * forward_TN)[:, 0]
+        return product_T
     known_TN = np.isfinite(values_TN) & np.isfinite(outcome_TN)
-    # Unknown values sort last, so that they do not affect the other ranks.
+    # Ranks among the tickers of each date that have both values, ties with their mean rank. Unknown values sort last,
+    # so that they do not affect the other ranks.
     ranked = [rankdata(np.where(known_TN, given_TN, np.inf), axis=1) for given_TN in (values_TN, outcome_TN)]
-    return np.where(known_TN, ranked[0], np.nan), np.where(known_TN, ranked[1], np.nan)
+    by_date_T: Floats = metrics.correlation(*(np.where(known_TN, rank_TN, np.nan) for rank_TN in ranked))
+    return by_date_T
 
 
 def _ranked(estimates: dict[str, Estimate], dates: dict[str, int]) -> list[FeatureIC]:

@@ -1,175 +1,38 @@
-"""Overview of a market: bars, events, labels per split part, rank ICs of features; and its terminal output."""
+"""An overview of a market in the terminal, and as a page with charts."""
 
-import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import rich.table
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from tradeschool.config import recipe as recipes
-from tradeschool.config.recipe import Recipe
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.errors import DataError, RunError
+from tradeschool.evaluate.charts import COLOURS, INK, NAIVE_COLOUR, date_axis, draw, legend_below
+from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
+from tradeschool.evaluate.page import Part, Section, Table, write_page
 from tradeschool.market.frequency import bars_per_year
-from tradeschool.market.panel import Panel
 from tradeschool.metrics import DAYS_A_YEAR
-from tradeschool.prepare.coverage import (
-    CalendarDifference,
-    EventKind,
-    SplitPart,
-    TickerCoverage,
-    calendar_difference,
-    data_warnings,
-    event_kinds,
-    split_parts,
-    ticker_coverage,
-)
-from tradeschool.prepare.feature_ic import LEVEL, FeatureICs, feature_ics
-from tradeschool.tasks.base import Task
+from tradeschool.prepare.coverage import EventKind, Overview
+from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs
 
-WORDS = ("sample", "synthetic")
-MARKET_FILES = (".csv", ".parquet", ".jsonl")
-"""Endings of files of prices; DeepStock's may end in .jsonl."""
-DEMO: dict[str, Any] = {
-    "market": {"edge": 0.4, "tickers": 40, "days": 1500},
-    "split": {"train": 0.7, "validation": 0.08, "test": 0.22, "warmup": 60},
-    "task": {
-        "facts": ["market", "strength", "rsi", "news"],
-        "horizons": [1, 3, 5],
-        "risk_aversion": 0.2,
-        "hindsight_share": 0.25,
-        "weights": {"profit": 1.0, "risk": 1.0, "format": 0.01},
-    },
-}
-"""What recipes/demo.yaml says of market, split and task: the defaults for the synthetic market."""
-STOCKS: dict[str, Any] = {
-    "market": {},
-    "split": {"train": 0.62, "validation": 0.1, "test": 0.28, "warmup": 260},
-    "task": {
-        "facts": ["strength", "trend", "rsi", "macd", "bollinger", "volume"],
-        "horizons": [5],
-        "risk_aversion": 0.02,
-        "hindsight_share": 0.5,
-        "eval_score": ["profit"],
-        "weights": {"profit": 1.0, "risk": 1.0, "format": 0.01},
-    },
-}
-"""As recipes/stocks.yaml: the defaults for real prices."""
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the terminal and the report show; ``parts`` and ``feature_ics`` are empty if the market cannot be split."""
-
-    name: str
-    data_hash: str
-    dates: tuple[str, ...]
-    task: str
-    tickers: tuple[TickerCoverage, ...]
-    calendar: CalendarDifference | None
-    events: tuple[EventKind, ...]
-    parts: tuple[SplitPart, ...]
-    feature_ics: FeatureICs | None
-    warnings: tuple[str, ...]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The task's classes; empty for a task without classes."""
-        return tuple(self.parts[0].labels) if self.parts else ()
-
-
-def recipe_from_source(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
-    """Read a recipe file, or make a rating recipe for prices or one of the words ``sample`` and ``synthetic``.
-
-    A recipe made here has the market, split and task of recipes/stocks.yaml, or of recipes/demo.yaml for the synthetic
-    market, so that what is prepared or described is what these train on.
-
-    Args:
-        source: a .yaml file, a file or folder of prices, or a word.
-        sets: ``--set`` overrides.
-        split: the split of a recipe made here, unless ``sets`` changes it.
-
-    Raises:
-        RecipeError: the recipe is wrong, or the prices do not exist.
-    """
-    if Path(source).suffix.casefold() in (".yaml", ".yml"):
-        return recipes.read(Path(source), sets)
-    if source not in WORDS and not Path(source).expanduser().exists():
-        near = did_you_mean(source, [*WORDS, *(entry.name for entry in Path().iterdir())])
-        raise RecipeError(
-            f"{source} does not exist.{near} Give a recipe (.yaml), a file or folder of prices, or one of: "
-            f"{', '.join(WORDS)}."
-        )
-    path = Path(source).expanduser()
-    if source not in WORDS and path.is_file() and path.suffix.casefold() not in MARKET_FILES:
-        raise RecipeError(f"{source} is not a recipe, .csv or .parquet file.")
-    defaults = copy.deepcopy(DEMO if source == "synthetic" else STOCKS)
-    document: dict[str, Any] = {
-        "name": "overview",
-        "market": {**({"source": source} if source in WORDS else {"path": source}), **defaults["market"]},
-        "split": split or defaults["split"],
-        "task": {"name": "rating", **defaults["task"]},
-        "model": {"base": "tiny"},
-        "stages": [{"stage": "evaluate"}],
-    }
-    return recipes.from_mapping(document, sets, source)
-
-
-def make_overview(
-    panel: Panel,
-    task: Task | None,
-    *,
-    horizons: Sequence[int],
-    exchange: str | None = None,
-    problem: str | None = None,
-) -> Overview:
-    """Describe a market.
-
-    Args:
-        panel: the market.
-        task: the task; None if the market cannot be split, with the reason in ``problem``.
-        horizons: days of the outcome that features are correlated with.
-        exchange: compare the dates with this exchange's calendar.
-        problem: the first warning, if any.
-    """
-    # An exchange's sessions are expected of daily bars alone.
-    exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
-    tickers, events = ticker_coverage(panel, exchange), event_kinds(panel)
-    difference = calendar_difference(panel, exchange) if exchange else None
-    parts: tuple[SplitPart, ...] = ()
-    found: FeatureICs | None = None
-    if task is not None:
-        parts, train_T = split_parts(panel, task), task.rows("train")
-        found = feature_ics(panel, int(train_T[0]), int(train_T[-1]), horizons)
-    dates = tuple(str(day) for day in panel.dates_T.astype("datetime64[D]"))
-    warnings = [problem] if problem else []
-    outcome_dates = found.dates if found else None
-    warnings += data_warnings(
-        dates, tickers, difference, events, parts, outcome_dates, real=panel.true_alpha_TN is None
-    )
-    return Overview(
-        name=panel.name,
-        data_hash=panel.data_hash(),
-        dates=dates,
-        task=task.name if task else "",
-        tickers=tuple(tickers),
-        calendar=difference,
-        events=tuple(events),
-        parts=parts,
-        feature_ics=found,
-        warnings=tuple(warnings),
-    )
-
-
-# terminal ----------------------------------------------------------------------------------------
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_FEATURES = 10
+"""Features that the terminal shows."""
+FOLDED = 20
+"""Tables with more rows are collapsed."""
+WIDTH = 5.4
+MOST_ROWS = 120
+"""Tickers that the chart names."""
+PART_COLOURS = {"train": COLOURS[0], "validation": COLOURS[4], "test": COLOURS[1]}
+FOUND_COLOUR, EXCLUDES_COLOUR = COLOURS[2], COLOURS[4]
 
 
 def print_overview(console: Console, overview: Overview) -> None:
@@ -180,25 +43,35 @@ def print_overview(console: Console, overview: Overview) -> None:
         scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
         console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
     if overview.parts:
-        console.print(_parts(overview))
-    if overview.feature_ics:
-        console.print(_features(overview.feature_ics))
+        _print(console, "Split parts and label shares", parts_table(overview))
+    if found := overview.feature_ics:
+        shown = found.known[:MOST_FEATURES]
+        title = f"Rank IC with the return over {days(found)}: {len(shown)} of {len(found.known)}"
+        _print(console, title, features_table(found, shown))
     print_warnings(console, overview.warnings)
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    printed = rich.table.Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(table.columns):
+        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for number, row in enumerate(table.rows):
+        cells = (Text(str(cell).replace("\n", " ")) for cell in row)
+        printed.add_row(*cells, style="bold green" if number in table.marked else "")
+    console.print(printed)
 
 
 def headline(overview: Overview) -> list[str]:
     """One or two sentences on bars and features."""
-    tickers, dates = len(overview.tickers), len(overview.dates)
-    a_year = bars_per_year(np.array(overview.dates, dtype="datetime64[D]"))
+    tickers, dates = len(overview.tickers), overview.dates
+    a_year = bars_per_year(np.array(dates, dtype="datetime64[D]"))
     missing, spanned = (sum(getattr(ticker, name) for ticker in overview.tickers) for name in ("missing", "span"))
-    lines = [
-        f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {dates:,} dates, "
-        f"{overview.dates[0]} to {overview.dates[-1]}{f', {a_year} a year' if a_year != DAYS_A_YEAR else ''}. "
+    bars = (
+        f"{tickers} {'ticker' if tickers == 1 else 'tickers'} on {len(dates):,} dates, "
+        f"{dates[0]} to {dates[-1]}{f', {a_year} a year' if a_year != DAYS_A_YEAR else ''}. "
         f"{f'{missing:,} of {spanned:,}' if missing else 'No'} days are missing between first and last bars."
-    ]
-    if overview.feature_ics:
-        lines.append(significance_summary(overview.feature_ics))
-    return lines
+    )
+    return [bars, significance_summary(overview.feature_ics)] if overview.feature_ics else [bars]
 
 
 def significance_summary(feature_ics: FeatureICs) -> str:
@@ -210,34 +83,35 @@ def significance_summary(feature_ics: FeatureICs) -> str:
     )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _parts(overview: Overview) -> Table:
+def parts_table(overview: Overview) -> Table:
     """The split parts side by side: dates, questions and label shares."""
-    table = _table("Split parts and label shares", "", *(p.name for p in overview.parts))
-    table.add_row("first day", *(part.first for part in overview.parts))
-    table.add_row("last day", *(part.last for part in overview.parts))
-    table.add_row("dates", *(f"{part.dates:,}" for part in overview.parts))
-    table.add_row("questions", *(f"{part.questions:,}" for part in overview.parts))
+    parts = overview.parts
+    rows = [
+        ("first day", *(part.first for part in parts)),
+        ("last day", *(part.last for part in parts)),
+        ("dates", *(f"{part.dates:,}" for part in parts)),
+        ("questions", *(f"{part.questions:,}" for part in parts)),
+    ]
     for label in overview.classes:
-        table.add_row(label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in overview.parts))
-    return table
+        rows.append((label.replace("_", " ").lower(), *(f"{part.share(label):.1%}" for part in parts)))
+    if overview.classes:
+        rows.append(("no label", *(f"{part.unlabelled:,}" for part in parts)))
+    return Table(["", *(part.name for part in parts)], rows)
 
 
-def _features(feature_ics: FeatureICs) -> Table:
-    shown = feature_ics.known[:MOST_FEATURES]
-    title = f"Rank IC with the return over {days(feature_ics)}: {len(shown)} of {len(feature_ics.known)}"
-    table = _table(title, "feature", "rank IC", f"{LEVEL:.0%} interval", "p, adjusted")
-    for row in shown:
-        interval = f"{row.ic.low:+.3f} to {row.ic.high:+.3f}"
-        style = "bold green" if row in feature_ics.after_holm else ""
-        table.add_row(Text(row.feature, style=style), f"{row.ic.value:+.3f}", interval, f"{row.p_value:.3f}")
-    return table
+def features_table(found: FeatureICs, shown: Sequence[FeatureIC]) -> Table:
+    """Features with their rank IC; those that are significant after Holm's correction are marked."""
+    rows = [
+        (
+            row.feature,
+            signed(row.ic, 4).replace(" [", "\n["),
+            f"{row.p_value:.3f}" if math.isfinite(row.p_value) else "-",
+            f"{row.dates:,}",
+        )
+        for row in shown
+    ]
+    marked = [number for number, row in enumerate(shown) if row in found.after_holm]
+    return Table(["feature", "rank IC", "p, adjusted", "dates"], rows, marked)
 
 
 def days(feature_ics: FeatureICs) -> str:
@@ -245,3 +119,172 @@ def days(feature_ics: FeatureICs) -> str:
     *before, last = map(str, feature_ics.horizons)
     listed = f"{', '.join(before)} and {last}" if before else last
     return f"{listed} {'day' if feature_ics.horizons == (1,) else 'days'}"
+
+
+# the page -----------------------------------------------------------------------------------------
+
+
+def write_overview(path: Path, overview: Overview) -> None:
+    """Write the report, replacing an existing file; missing folders are created.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    task = f", split and labels of the task {overview.task}" if overview.task else ""
+    none = "" if overview.warnings else " No warnings."
+    section = Section(
+        description=f"Data hash {overview.data_hash}{task}.{none}",
+        headline=headline(overview),
+        warnings=overview.warnings,
+        parts=[*_split(overview), *_bars(overview), _events(overview), *_features(overview.feature_ics)],
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_page(path, f"Market: {overview.name}", [section])
+    except (OSError, RunError) as error:
+        raise DataError(f"{path} cannot be written. Give another place: --out page.html") from error
+
+
+def _split(overview: Overview) -> list[Part]:
+    if not overview.parts:
+        return []
+    notes = [
+        "An embargo separates the parts, so that no outcome of one part lies in the next. A question is a ticker on a "
+        "date with a known outcome."
+    ]
+    if overview.classes:
+        notes.append(
+            "A label is the class that was right in hindsight. Class bounds are fitted on train, so shares differ in "
+            "the other parts. Questions near the end of a part and around gaps have no label."
+        )
+    return [Part("Parts", notes, tables=[parts_table(overview)])]
+
+
+def _bars(overview: Overview) -> list[Part]:
+    missed = f"sessions of {overview.exchange}" if overview.exchange else "days on which another ticker traded,"
+    warm_up = " Rows in no part are the warm-up of the indicators and the embargoes." if overview.parts else ""
+    rows = [
+        (one.ticker, one.first or "never listed", one.last, f"{one.bars:,}", f"{one.missing:,}", f"{one.longest_gap:,}")
+        for one in overview.tickers
+    ]
+    table = Table(["ticker", "first day", "last day", "bars", "missing", "longest gap, days"], rows)
+    note = f"Missing: {missed} between a ticker's first and last bar."
+    return [
+        Part("Days with a bar", [f"Sorted by first day.{warm_up}"], [("By ticker and date", coverage_chart(overview))]),
+        Part(f"All {len(rows)} tickers", [note], tables=[table], folded=len(rows) > FOLDED),
+    ]
+
+
+def _events(overview: Overview) -> Part:
+    if not overview.events:
+        return Part("Events", ["None: prompts contain prices only."])
+    rows = [
+        (one.kind, f"{one.count:,}", str(one.tickers or "the market"), f"{one.first}\n{one.last}")
+        for one in overview.events
+    ]
+    table = Table(["kind", "events", "tickers", "from, to"], rows)
+    return Part("Events", charts=[("By month", events_chart(overview.events))], tables=[table])
+
+
+def _features(found: FeatureICs | None) -> list[Part]:
+    if found is None:
+        return []
+    charts = [(f"Rank IC with the return over {days(found)}", feature_ic_chart(found))] if found.known else []
+    excess, ranks = "", f"over {found.dates:,} dates of the single ticker"
+    if found.by_date:
+        excess = " minus the mean over tickers,"
+        ranks = f"among the tickers of each date, averaged over {found.dates:,} dates"
+    notes = [
+        f"Outcome: log return from the next open over {days(found)}{excess} divided by the ticker's daily volatility. "
+        f"Rank correlation {ranks}. The market was truncated after the last training day before anything was computed. "
+        "Features in price units are divided by the close.",
+        f"Intervals: {100 * LEVEL:g} %, equal-weighted cosine estimator of the long-run variance over dates, "
+        f"{found.cosines} degrees of freedom (docs/evaluation.md). p-values are two-sided and adjusted by Holm's "
+        "method, which is conservative for correlated features. These are correlations before costs, on the training "
+        "days.",
+    ]
+    return [
+        Part("Features and the outcome, on train", notes, charts),
+        Part(f"All {len(found.rows)} features", tables=[features_table(found, found.rows)], folded=True),
+    ]
+
+
+def coverage_chart(overview: Overview) -> str:
+    """One line per ticker, sorted by first day, drawn where it has bars; very many are thin and without names."""
+    from matplotlib.dates import date2num
+
+    numbers = date2num(np.array(overview.dates, dtype="datetime64[D]"))
+    numbers = np.append(numbers, numbers[-1] + 1)
+    tickers = sorted(overview.tickers, key=lambda ticker: (ticker.first, ticker.ticker))
+    # All rows, then the split parts drawn over them.
+    zones = [("in no part" if overview.parts else "bars", NAIVE_COLOUR, (0, len(overview.dates) - 1))]
+    zones += [(part.name, PART_COLOURS[part.name], part.rows) for part in overview.parts]
+
+    def paint(axes: "Axes") -> None:
+        for name, colour, (first, last) in zones:
+            for row, ticker in enumerate(tickers):
+                runs = [(max(run[0], first), min(run[1], last)) for run in ticker.runs]
+                bars = [(numbers[start], numbers[end] + 1 - numbers[start]) for start, end in runs if start <= end]
+                axes.broken_barh(bars, (row - 0.33, 0.66), facecolors=colour, label=name if row == 0 else None)
+        _name_rows(axes, [ticker.ticker for ticker in tickers] if len(tickers) <= MOST_ROWS else [])
+        axes.set_ylim(len(tickers) - 0.4, -0.6)
+        axes.set_xlim(numbers[0], numbers[-1])
+        axes.xaxis_date()
+        date_axis(axes)
+        if overview.parts:
+            legend_below(axes, 4)
+
+    return draw(paint, "Days with a bar", (WIDTH, 0.9 + 0.145 * min(len(tickers), MOST_ROWS)))
+
+
+def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)), names, fontsize=7.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def events_chart(events: Sequence[EventKind]) -> str:
+    """Events by month, stacked by kind."""
+    found = sorted({month for kind in events for month in kind.months})
+    months = np.arange(np.datetime64(found[0], "M"), np.datetime64(found[-1], "M") + 1)
+    counts = np.array([[kind.months.get(str(month), 0) for month in months] for kind in events])
+
+    def paint(axes: "Axes") -> None:
+        starts = months.astype("datetime64[D]")
+        floor = np.zeros(len(months))
+        for number, kind in enumerate(events):
+            colour, hatch = COLOURS[number % len(COLOURS)], "//" * (number // len(COLOURS))
+            axes.bar(starts, counts[number], 26, floor, color=colour, hatch=hatch, label=kind.kind, align="edge")
+            floor += counts[number]
+        axes.set_ylabel("events a month")
+        axes.grid(visible=False, axis="x")
+        date_axis(axes)
+        legend_below(axes, 4)
+
+    return draw(paint, "Events by month and kind")
+
+
+def feature_ic_chart(feature_ics: FeatureICs) -> str:
+    """Every feature's rank IC with its interval, in ascending order."""
+    rows = sorted(feature_ics.known, key=lambda row: row.ic.value)
+    after_holm, excluding = feature_ics.after_holm, feature_ics.excluding_zero
+    groups = (
+        (FOUND_COLOUR, "significant after Holm", [row for row in rows if row in after_holm]),
+        (EXCLUDES_COLOUR, "excludes zero", [row for row in rows if row in excluding and row not in after_holm]),
+        (NAIVE_COLOUR, "includes zero", [row for row in rows if row not in excluding]),
+    )
+
+    def paint(axes: "Axes") -> None:
+        for colour, label, members in groups:
+            at = [rows.index(row) for row in members]
+            values, low, high = ([getattr(row.ic, name) for row in members] for name in ("value", "low", "high"))
+            if at:
+                axes.hlines(at, low, high, color=colour, linewidth=1.6)
+                axes.plot(values, at, "o", color=colour, markersize=4, label=label)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        _name_rows(axes, [row.feature for row in rows])
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.set_xlabel("rank IC")
+        legend_below(axes, 3)
+
+    return draw(paint, "Rank IC of every feature", (WIDTH, 1.2 + 0.155 * len(rows)))

@@ -8,9 +8,9 @@ import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.market.events.archive import KnownEvent
 from tradeschool.market.snapshot import Snapshot
 
 UNKNOWN = "unknown"
@@ -26,8 +26,7 @@ class Fact:
     word: str
 
 
-@dataclass(frozen=True)
-class _Number:
+class _Number(NamedTuple):
     """A fact about a number: ``cuts`` split its range into ``words``, lowest first."""
 
     label: str
@@ -35,13 +34,6 @@ class _Number:
     form: str
     cuts: tuple[float, ...]
     words: tuple[str, ...]
-
-    def fact(self, name: str, snapshot: Snapshot) -> Fact:
-        value = self.value(snapshot.values)
-        if not math.isfinite(value):
-            return Fact(name, self.label, f"{self.label} {UNKNOWN}", UNKNOWN)
-        word = self.words[bisect.bisect_right(self.cuts, value)]
-        return Fact(name, self.label, f"{self.label} {self.form.format(value)} ({word})", word)
 
 
 def _ratio(top: str, bottom: str) -> Callable[[Mapping[str, float]], float]:
@@ -63,10 +55,7 @@ def _in_bands(values: Mapping[str, float]) -> float:
     return 100 * (values["close"] - values["bb_lower"]) / width if width else math.nan
 
 
-def _bandwidth(values: Mapping[str, float]) -> float:
-    return _ratio("bb_upper", "bb_middle")(values) - _ratio("bb_lower", "bb_middle")(values)
-
-
+_ABOVE, _BELOW = _ratio("bb_upper", "bb_middle"), _ratio("bb_lower", "bb_middle")
 _FIVE = ("very weak", "weak", "even", "strong", "very strong")
 _RSI = ("oversold", "low", "neutral", "high", "overbought")
 _THREE = ("oversold", "neutral", "overbought")
@@ -95,7 +84,7 @@ _NUMBERS: dict[str, _Number] = {
     "macd_line": _Number("MACDline", _of_close("macd"), "{:+.2f}%", (0.0,), _SIGN),
     "macd_signal": _Number("MACDsignal", _of_close("macd_signal"), "{:+.2f}%", (0.0,), _SIGN),
     "direction": _Number("Direction", lambda v: v["plus_di"] - v["minus_di"], "{:+.0f}", (-10, 10), _DIRECTION),
-    "bands": _Number("Bandwidth", _bandwidth, "{:.1f}%", (5, 15), ("narrow", "usual", "wide")),
+    "bands": _Number("Bandwidth", lambda v: _ABOVE(v) - _BELOW(v), "{:.1f}%", (5, 15), ("narrow", "usual", "wide")),
     "volume": _Number("Volume", lambda v: v["volume_ratio_20"], "{:.1f}x", (0.7, 1.5), ("thin", "usual", "heavy")),
 }  # fmt: skip
 
@@ -119,35 +108,33 @@ def tone(text: str) -> int:
     return (score > 0) - (score < 0)
 
 
-def _age(event: KnownEvent) -> str:
-    return "today" if event.age == 0 else f"{event.age}d ago"
+def ago(days: int) -> str:
+    """``today``, or ``3d ago``."""
+    return "today" if days == 0 else f"{days}d ago"
 
 
-def _news(snapshot: Snapshot) -> Fact:
+def _news(snapshot: Snapshot) -> tuple[str, str]:
     if not snapshot.news:
-        return Fact("news", "News", "News none", "none")
+        return " none", "none"
     newest = snapshot.news[0]
-    word = {1: "good", 0: "mixed", -1: "bad"}[tone(newest.text)]
-    return Fact("news", "News", f"News {_age(newest)}: {newest.text}", word)
+    return f" {ago(newest.age)}: {newest.text}", {1: "good", 0: "mixed", -1: "bad"}[tone(newest.text)]
 
 
-def _market(snapshot: Snapshot) -> Fact:
+def _market(snapshot: Snapshot) -> tuple[str, str]:
     if not snapshot.market_news:
-        return Fact("market", "Market", "Market no report", "unclear")
+        return " no report", "unclear"
     text = snapshot.market_news[0].text
     words = (_REGIME_WORDS.get(word.strip(".,").lower()) for word in text.split())
-    return Fact("market", "Market", f"Market: {text}", next((word for word in words if word), "unclear"))
+    return f": {text}", next((word for word in words if word), "unclear")
 
 
-def _stock(snapshot: Snapshot) -> Fact:
-    return Fact("stock", "Stock", f"Stock: {snapshot.ticker}", snapshot.ticker)
-
-
-def _date(snapshot: Snapshot) -> Fact:
-    return Fact("date", "Date", f"Date: {snapshot.date}", snapshot.date)
-
-
-_TEXTS: dict[str, Callable[[Snapshot], Fact]] = {"stock": _stock, "date": _date, "market": _market, "news": _news}
+_TEXTS: dict[str, Callable[[Snapshot], tuple[str, str]]] = {
+    "stock": lambda snapshot: (f": {snapshot.ticker}", snapshot.ticker),
+    "date": lambda snapshot: (f": {snapshot.date}", snapshot.date),
+    "market": _market,
+    "news": _news,
+}
+"""What follows the label, and the word."""
 FACTS: tuple[str, ...] = (*_TEXTS, *_NUMBERS)
 
 
@@ -164,7 +151,15 @@ def check_facts(names: Sequence[str]) -> None:
 
 def fact(name: str, snapshot: Snapshot) -> Fact:
     """One fact of a snapshot by its name in :data:`FACTS`."""
-    return _TEXTS[name](snapshot) if name in _TEXTS else _NUMBERS[name].fact(name, snapshot)
+    if name in _TEXTS:
+        label, (text, word) = name.capitalize(), _TEXTS[name](snapshot)
+        return Fact(name, label, f"{label}{text}", word)
+    label, value_of, form, cuts, words = _NUMBERS[name]
+    value = value_of(snapshot.values)
+    if not math.isfinite(value):
+        return Fact(name, label, f"{label} {UNKNOWN}", UNKNOWN)
+    word = words[bisect.bisect_right(cuts, value)]
+    return Fact(name, label, f"{label} {form.format(value)} ({word})", word)
 
 
 def facts(snapshot: Snapshot, names: Sequence[str]) -> list[Fact]:

@@ -122,17 +122,18 @@ def read_orders(text: str, tickers: Sequence[str]) -> tuple[list[Order], list[st
         return [], [str(error)]
     orders: list[Order] = []
     refused: list[str] = []
-    for line in answer.replace(";", "\n").split("\n"):
-        piece = line.strip()
-        if not piece:
-            continue
+    for piece in filter(None, map(str.strip, answer.replace(";", "\n").split("\n"))):
         try:
             orders.append(_parse_order(piece, tickers))
         except ParseError as error:
             refused.append(str(error))
     if not orders and not refused:
         refused.append(f"no order: write {GRAMMAR}; HOLD to do nothing")
-    return _unique(orders, refused), refused
+    count = Counter(order.ticker for order in orders if order.ticker is not None)
+    for ticker, times in count.items():
+        if times > 1:
+            refused += [f"{times} orders in {ticker}: give one"] * times
+    return [order for order in orders if order.ticker is None or count[order.ticker] == 1], refused
 
 
 def format_orders(orders: Sequence[Order], reasoning: str = "") -> str:
@@ -151,9 +152,13 @@ def _parse_order(piece: str, tickers: Sequence[str]) -> Order:
         raise ParseError(f"'{_quoted(piece)}' is no order: write {GRAMMAR}")
     side, first, second = cast(Side, found[1].upper()), found[2], found[3]
     ticker: str | None = None
-    if first is not None and (second is not None or _is_ticker(first, tickers)):
-        ticker, first = _ticker(first, tickers), second
-    fraction = 1.0 if first is None else _fraction(first, piece, tickers)
+    # A first word that is no fraction must be a stock.
+    if first and (second or first in tickers or not _FRACTION.fullmatch(first.lstrip("+-"))):
+        ticker = first if first in tickers else next((t for t in tickers if t.casefold() == first.casefold()), None)
+        if ticker is None:
+            raise ParseError(f"there is no stock '{_quoted(first)}'.{did_you_mean(first, tickers)}")
+        first = second
+    fraction = 1.0 if first is None else _fraction(first, piece)
     if ticker is None and len(tickers) == 1:
         ticker = tickers[0]
     if ticker is None and side != "HOLD":
@@ -161,20 +166,7 @@ def _parse_order(piece: str, tickers: Sequence[str]) -> Order:
     return Order(side, ticker, fraction)
 
 
-def _is_ticker(word: str, tickers: Sequence[str]) -> bool:
-    return word in tickers or not _FRACTION.fullmatch(word.lstrip("+-"))
-
-
-def _ticker(word: str, tickers: Sequence[str]) -> str:
-    if word in tickers:
-        return word
-    for ticker in tickers:
-        if ticker.casefold() == word.casefold():
-            return ticker
-    raise ParseError(f"there is no stock '{_quoted(word)}'.{did_you_mean(word, tickers)}")
-
-
-def _fraction(word: str, piece: str, tickers: Sequence[str]) -> float:
+def _fraction(word: str, piece: str) -> float:
     found = _FRACTION.fullmatch(word)
     if not found:
         raise ParseError(f"'{_quoted(word)}' in '{_quoted(piece)}' is no fraction: write 0.25 or 25%")
@@ -184,14 +176,6 @@ def _fraction(word: str, piece: str, tickers: Sequence[str]) -> float:
             f"a fraction of {_quoted(word)} in '{_quoted(piece)}': it must be above 0 and at most 1, or 100%"
         )
     return fraction
-
-
-def _unique(orders: list[Order], refused: list[str]) -> list[Order]:
-    count = Counter(order.ticker for order in orders if order.ticker is not None)
-    for ticker, times in count.items():
-        if times > 1:
-            refused += [f"{times} orders in {ticker}: give one"] * times
-    return [order for order in orders if order.ticker is None or count[order.ticker] == 1]
 
 
 def _quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from tradeschool.market.events.archive import TEXTS, KnownEvent
 from tradeschool.market.features import STATISTICS_LENGTH, window_statistics
 from tradeschool.market.panel import Floats
 from tradeschool.market.snapshot import Snapshot
+from tradeschool.text.describe import ago
 
 BUCKETS: tuple[tuple[str, int, int, int], ...] = (
     ("0-3 days old", 0, 3, 10),
@@ -39,38 +40,31 @@ Draw = np.random.Generator | None
 
 
 def _table(name: str) -> Callable[[Snapshot, Draw], list[str]]:
-    columns = _TABLES[name]
-
     def lines(snapshot: Snapshot, draw: Draw) -> list[str]:
-        values_CL = np.array([_column(snapshot, column) for column in columns])
-        days, known_L = values_CL.shape[1], np.isfinite(values_CL).any(axis=0)
+        headings, columns = zip(*(_column(snapshot, column) for column in _TABLES[name]), strict=True)
+        values_LC = np.array(columns).T
+        known_L = np.isfinite(values_LC).any(axis=1)
         rows = [
-            f"{i - days + 1:+d}: " + ", ".join(format_number(value) for value in values_C)
-            for i, values_C in enumerate(values_CL.T.tolist())
+            f"{i - len(known_L) + 1:+d}: " + ", ".join(map(format_number, values_C))
+            for i, values_C in enumerate(values_LC.tolist())
             if known_L[i]
         ]
-        heading = ", ".join(_heading(snapshot, column) for column in columns)
-        return [f"day: {heading}", *rows] if rows else []
+        return [f"day: {', '.join(headings)}", *rows] if rows else []
 
     return lines
 
 
-def _column(snapshot: Snapshot, column: str) -> Floats:
+def _column(snapshot: Snapshot, column: str) -> tuple[str, Floats]:
+    """The heading and the values of a column."""
     values_L = snapshot.recent[column]
     # Masked prices are rebased; an indicator in price units would reveal the price.
     if column == "macd_hist":
-        return 100 * values_L / snapshot.values["close"]
+        return "macd_hist in % of the close", 100 * values_L / snapshot.values["close"]
     # The number of shares traded would reveal the size of the company.
     if column == "volume" and snapshot.masked:
         known_L = values_L[np.isfinite(values_L)]
-        return 100 * values_L / (known_L.mean() if known_L.any() else np.nan)
-    return values_L
-
-
-def _heading(snapshot: Snapshot, column: str) -> str:
-    if column == "macd_hist":
-        return "macd_hist in % of the close"
-    return "volume in % of these days' mean" if column == "volume" and snapshot.masked else column
+        return "volume in % of these days' mean", 100 * values_L / (known_L.mean() if known_L.any() else np.nan)
+    return column, values_L
 
 
 def _statistics(snapshot: Snapshot, draw: Draw) -> list[str]:
@@ -83,7 +77,7 @@ def _statistics(snapshot: Snapshot, draw: Draw) -> list[str]:
         f"lag {name.removeprefix('lag_')} {format_number(found[name])}" for name in found if "lag_" in name
     )
     return [
-        *(f"{name} {format_number(found[name])}, {_ago(back[name])}" for name in ("min", "max", "median")),
+        *(f"{name} {format_number(found[name])}, {ago(back[name])}" for name in ("min", "max", "median")),
         f"mean {format_number(found['mean'])}",
         f"trend {format_number(found['trend'])} a day ({trend_word(found['trend'], found['mean'])})",
         f"correlation of the closes at {lags}",
@@ -107,9 +101,7 @@ def _news(snapshot: Snapshot, draw: Draw) -> list[str]:
 
 def _sample(events: Sequence[KnownEvent], most: int, draw: Draw) -> Sequence[KnownEvent]:
     """The newest events, or a random sample of them if there is a generator; newest first either way."""
-    if len(events) <= most:
-        return events
-    if draw is None:
+    if draw is None or len(events) <= most:
         return events[:most]
     return [events[i] for i in sorted(draw.choice(len(events), most, replace=False).tolist())]
 
@@ -125,36 +117,25 @@ def _rows(kind: str) -> Callable[[Snapshot, Draw], list[str]]:
 
 def _company(snapshot: Snapshot, draw: Draw) -> list[str]:
     """The newest description; every word of it would identify a masked company."""
-    events = snapshot.events["company"]
-    if snapshot.masked and events:
-        return ["not shown, because it would tell which company this is"]
-    return [event.text for event in events[:1]]
-
-
-def _market(snapshot: Snapshot, draw: Draw) -> list[str]:
-    return [_line(snapshot, event) for event in _sample(snapshot.market_news, MAX_MARKET_NEWS, draw)]
+    shown = "not shown, because it would tell which company this is"
+    return [shown if snapshot.masked else event.text for event in snapshot.events["company"][:1]]
 
 
 def _macro(snapshot: Snapshot, draw: Draw) -> list[str]:
-    """The newest figure of each series, with the one before it."""
+    """The newest figure of each series, with the one before it.
+
+    A series is the field ``name`` or ``series`` of a row, otherwise its text and source.
+    """
     by_series: dict[str, list[KnownEvent]] = {}
     for event in snapshot.events["macro"]:
-        by_series.setdefault(_series_name(event), []).append(event)
+        fields = dict(event.fields)
+        series = str(fields.get("name", fields.get("series", f"{event.text}|{event.source}")))
+        by_series.setdefault(series, []).append(event)
     lines = []
     for events in list(by_series.values())[:MAX_SERIES]:
         before = f"; before: {event_text(snapshot, events[1])}" if len(events) > 1 else ""
         lines.append(_line(snapshot, events[0]) + before)
     return list(filter(None, lines))
-
-
-def _series_name(event: KnownEvent) -> str:
-    """The field ``name`` or ``series`` of a macro row, otherwise its text and source."""
-    fields = dict(event.fields)
-    return str(fields.get("name", fields.get("series", f"{event.text}|{event.source}")))
-
-
-def _ago(days: int) -> str:
-    return "today" if days == 0 else f"{days}d ago"
 
 
 def _line(snapshot: Snapshot, event: KnownEvent, earlier: Sequence[KnownEvent] = ()) -> str:
@@ -164,7 +145,7 @@ def _line(snapshot: Snapshot, event: KnownEvent, earlier: Sequence[KnownEvent] =
         return ""
     if len(text) > MAX_CHARACTERS:
         text = text[: MAX_CHARACTERS - 3] + "..."
-    return f"- {_ago(event.days)}: {text}{source}"
+    return f"- {ago(event.days)}: {text}{source}"
 
 
 _LINES: dict[str, Callable[[Snapshot, Draw], list[str]]] = {
@@ -172,7 +153,9 @@ _LINES: dict[str, Callable[[Snapshot, Draw], list[str]]] = {
     "indicators": _table("indicators"),
     "statistics": _statistics,
     "news": _news,
-    "market": _market,
+    "market": lambda snapshot, draw: [
+        _line(snapshot, event) for event in _sample(snapshot.market_news, MAX_MARKET_NEWS, draw)
+    ],
     "company": _company,
     "fundamentals": _rows("fundamentals"),
     "insider": _rows("insider"),

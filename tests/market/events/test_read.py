@@ -369,7 +369,7 @@ def test_events_of_other_stocks_alone_are_refused() -> None:
 
 def test_a_file_with_errors_is_refused_by_its_first_and_their_number(tmp_path: Path) -> None:
     found = read_events(jsonl(tmp_path, *[{**ROW, "kind": "x"}] * 30))
-    with pytest.raises(DataError, match=r"events.jsonl, row 1: unknown kind \('x'\).* 29 more errors in it"):
+    with pytest.raises(DataError, match=r"events.jsonl, row 1: unknown kind \('x'\).* 29 more errors"):
         attach(market(tickers=2), [found], [])
 
 

@@ -27,11 +27,10 @@ from tradeschool.market.events.event import (
     cell_value,
     column_names,
     flatten_fields,
-    raise_errors,
     read_records,
 )
 from tradeschool.market.events.timing import TimeParser, is_blank, parse_day
-from tradeschool.market.findings import Report
+from tradeschool.market.findings import Report, raise_on_errors
 from tradeschool.market.panel import Panel
 
 COLUMN = "company_info"
@@ -59,7 +58,7 @@ def read_panel(path: str | Path, *, same_day: bool = False, exchange: str = "NYS
     events = extract_events(rows, report, times) if rows else []
     panel = extract_bars(rows, report, name=path.stem, exchange=exchange)
     times.report_assumptions()
-    raise_errors(report.findings)
+    raise_on_errors(report.findings, str(path))
     assert panel is not None  # without prices there is an error
     return panel, EventFile(events, report.findings, extract_names(rows))
 
@@ -89,8 +88,18 @@ def extract_events(rows: Sequence[Record], report: Report, times: TimeParser) ->
       has other figures for the same year, they were restated: a second event, known from that row's date.
     - A description is known from the first row that contains it.
     """
+    dated, empty = [], []
+    for number, cells in rows:
+        ticker = _ticker(cells)
+        if (info := _info(cells)) is None:
+            empty.append(number)
+        elif not ticker:
+            report.error(number, "the row has no ticker", "", "Name the ticker, or remove the row.")
+        elif (current := times.known_at(info.get("current_date"), number, "current_date")) is not None:
+            dated.append(_Row(number, ticker, info, current))
+    report.counted(empty, "rows without a company_info were left out")
     collector = _Collector(report, times)
-    for row in sorted(_dated_rows(rows, report, times), key=lambda row: (row.current, row.number)):
+    for row in sorted(dated, key=lambda row: (row.current, row.number)):
         collector.add_news(row)
         collector.add_description(row)
         collector.add_financials(row)
@@ -129,9 +138,15 @@ class _Collector:
             self._report.error(row.number, "news_headlines is not a list of texts", cell_text(given), CORRECT)
             return
         headlines = list(filter(None, map(cell_text, given)))
-        if not headlines or (span := self._span(row, part.get("news_date"))) is None:
-            return
-        start, known_at = span
+        start, known_at = row.current.astype("datetime64[D]") - HEADLINE_DAYS, row.current
+        if headlines and not is_blank(date := part.get("news_date")):
+            if (found := self._times.known_at(date, row.number, "news_date")) is None:
+                return
+            start = found.astype("datetime64[D]")
+            if np.datetime_data(found.dtype)[0] == "D" and found < row.current:
+                self._spans.append(row.number)
+            else:
+                known_at = found
         for text in headlines:
             seen = self._last_seen.get((row.ticker, text))
             self._last_seen[row.ticker, text] = known_at.astype("datetime64[D]")
@@ -139,18 +154,6 @@ class _Collector:
                 self._repeats += 1
             else:
                 self.events.append(Event(known_at, row.ticker, "news", text))
-
-    def _span(self, row: _Row, given: Any) -> tuple[np.datetime64, np.datetime64] | None:
-        """The first day of a row's headlines, and when all of them were public."""
-        if is_blank(given):
-            return row.current.astype("datetime64[D]") - HEADLINE_DAYS, row.current
-        if (known_at := self._times.known_at(given, row.number, "news_date")) is None:
-            return None
-        start = known_at.astype("datetime64[D]")
-        if np.datetime_data(known_at.dtype)[0] == "D" and known_at < row.current:
-            self._spans.append(row.number)
-            return start, row.current
-        return start, known_at
 
     def add_description(self, row: _Row) -> None:
         text = cell_text(self._part(row, COLUMN).get("description"))
@@ -227,21 +230,6 @@ def _info(cells: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
 
 
-def _dated_rows(rows: Sequence[Record], report: Report, times: TimeParser) -> list[_Row]:
-    """The rows with a company_info, a ticker and a date; rows without a company_info are counted."""
-    found, empty = [], []
-    for number, cells in rows:
-        ticker = _ticker(cells)
-        if (info := _info(cells)) is None:
-            empty.append(number)
-        elif not ticker:
-            report.error(number, "the row has no ticker", "", "Name the ticker, or remove the row.")
-        elif (current := times.known_at(info.get("current_date"), number, "current_date")) is not None:
-            found.append(_Row(number, ticker, info, current))
-    report.counted(empty, "rows without a company_info were left out")
-    return found
-
-
 def _figures(part: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a row: those beside ``year``, and those in the mapping or JSON text ``financials``."""
     given = flatten_fields((name, cell) for name, cell in part.items() if name not in _NOT_FIGURES)
@@ -264,16 +252,6 @@ def _fiscal_year_end(part: Mapping[str, Any]) -> np.datetime64 | None:
 # Prices ----------------------------------------------------------------------------------------------
 
 
-class _DayPrices(NamedTuple):
-    """One day's prices in a row, as they are written."""
-
-    row: int
-    ticker: str
-    date: Any
-    open: Any
-    close: Any
-
-
 def extract_bars(
     rows: Sequence[Record], report: Report, name: str = "deepstock", exchange: str = "NYSE"
 ) -> Panel | None:
@@ -283,8 +261,8 @@ def extract_bars(
     date, the first row whose ``price_date`` it is counts, and a warning is reported. None, after an error, if there is
     no price.
     """
-    own: list[_DayPrices] = []
-    previous: list[_DayPrices] = []
+    own: list[tuple[int, str, Any, Any, Any]] = []
+    previous: list[tuple[int, str, Any, Any, Any]] = []
     without: list[int] = []
     for row, cells in rows:
         ticker = _ticker(cells)
@@ -295,46 +273,37 @@ def extract_bars(
         if not ticker or not price:
             without.append(row)
             continue
-        own.append(_DayPrices(row, ticker, *map(price.get, ("price_date", "open", "close"))))
-        if not is_blank(price.get("previous_date")):
-            names = ("previous_date", "open_previous", "close_previous")
-            previous.append(_DayPrices(row, ticker, *map(price.get, names)))
+        own.append((row, ticker, price.get("price_date"), price.get("open"), price.get("close")))
+        if not is_blank(date := price.get("previous_date")):
+            previous.append((row, ticker, date, price.get("open_previous"), price.get("close_previous")))
     report.counted(without, "rows without a price make no bar")
-    kept = _unique_prices([*own, *previous], report)
-    return _panel(kept, name, exchange) if kept else None
-
-
-def _unique_prices(found: Sequence[_DayPrices], report: Report) -> dict[tuple[datetime.date, str], tuple[float, float]]:
-    """Open and close by day and ticker; the first of several counts."""
     kept: dict[tuple[datetime.date, str], tuple[float, float]] = {}
     times = TimeParser(report, same_day=True)
-    for one in found:
-        opened, closed = cell_value(one.open), cell_value(one.close)
-        date = times.moment(one.date, one.row, "the date of a price")
+    for row, ticker, date, *given in (*own, *previous):
+        opened, closed = map(cell_value, given)
+        moment = times.moment(date, row, "the date of a price")
         if not (isinstance(opened, float) and isinstance(closed, float) and min(opened, closed) > 0):
-            value = ", ".join(cell_text(price) or "missing" for price in (one.open, one.close))
-            rule = "open and close are not both positive numbers"
-            report.error(one.row, rule, value, "Correct the row, or remove it.")
-        elif date is not None:
-            day = date.date() if isinstance(date, datetime.datetime) else date
-            first = kept.setdefault((day, one.ticker), (opened, closed))
+            value = ", ".join(cell_text(price) or "missing" for price in given)
+            report.error(row, "open and close are not both positive numbers", value, "Correct the row, or remove it.")
+        elif moment is not None:
+            day = moment.date() if isinstance(moment, datetime.datetime) else moment
+            first = kept.setdefault((day, ticker), (opened, closed))
             if not np.allclose(first, (opened, closed), rtol=PRICE_TOLERANCE, atol=0):
                 rule = "rows have different prices for the same ticker and date: the first are kept"
-                value = f"open {first[0]:g} and {opened:g}, close {first[1]:g} and {closed:g}"
-                cure = "Use prices with the same adjustment in all rows."
-                report.warning(one.row, rule, f"{one.ticker} on {day}: {value}", cure)
+                value = f"{ticker} on {day}: open {first[0]:g} and {opened:g}, close {first[1]:g} and {closed:g}"
+                report.warning(row, rule, value, "Use prices with the same adjustment in all rows.")
     if not kept:
         report.error(None, "there are no prices", "", "Give rows with price_date, open and close.")
-    return kept
+        return None
+    return _panel(kept, name, exchange)
 
 
 def _panel(kept: Mapping[tuple[datetime.date, str], tuple[float, float]], name: str, exchange: str) -> Panel:
     import pandas as pd
 
-    index = pd.MultiIndex.from_tuples(kept)
-    open_, close = (pd.Series(prices, index).unstack() for prices in zip(*kept.values(), strict=True))
-    open_TN, close_TN = open_.to_numpy(float), close.to_numpy(float)
+    bars = pd.DataFrame(kept.values(), pd.MultiIndex.from_tuples(kept), ["open", "close"]).unstack()
+    open_TN, close_TN = bars["open"].to_numpy(float), bars["close"].to_numpy(float)
     high_TN, low_TN = np.maximum(open_TN, close_TN), np.minimum(open_TN, close_TN)
     prices = open_TN, high_TN, low_TN, close_TN, np.full_like(open_TN, np.nan)
-    dates_T = np.array(open_.index, dtype="datetime64[D]")
-    return Panel(dates_T, tuple(open_.columns), *prices, name=name, exchange=exchange)
+    dates_T = np.array(bars.index, dtype="datetime64[D]")
+    return Panel(dates_T, tuple(bars["open"].columns), *prices, name=name, exchange=exchange)

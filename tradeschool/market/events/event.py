@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tradeschool.errors import DataError
-from tradeschool.market.findings import Finding, Report
+from tradeschool.market.findings import Finding, Report, raise_on_errors
 
 ROW_KINDS = ("fundamentals", "insider", "analyst", "macro", "volatility_index", "company")
 """Kinds with a prompt section of their own: rows of figures, and descriptions of a company."""
@@ -72,18 +72,6 @@ class EventFile:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def raise_errors(findings: Sequence[Finding]) -> None:
-    """Raise the first error among the findings, with the number of the others.
-
-    Raises:
-        DataError: there is at least one error.
-    """
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        rest = sum(finding.count for finding in errors) - 1
-        raise DataError(errors[0].text + (f" {rest} more error{'s' * (rest > 1)} in it." if rest else ""))
-
-
 # Files ----------------------------------------------------------------------------------------------
 
 
@@ -94,25 +82,26 @@ class Record(NamedTuple):
     cells: dict[str, Any]
 
 
-def read_records(path: Path, report: Report) -> list[Record]:
-    """All readable rows of a file; everything else goes to ``report`` as an error."""
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    if (reader := readers.get(path.suffix.casefold())) is None:
-        cure = f"Give a file that ends in {', '.join(SUFFIXES)}."
-        report.error(None, "unknown file type", f"'{path.suffix}'", cure)
-        return []
-    return _read_with(reader, path, report)
+def read_records(path: Path, report: Report, kind: str | None = None) -> list[Record]:
+    """All readable rows of a file; everything else goes to ``report`` as an error.
 
-
-def _read_with(reader: Callable[[Path, Report], list[Record]], path: Path, report: Report) -> list[Record]:
+    ``kind`` is one of :data:`SUFFIXES`, by default the file's own ending.
+    """
+    kind = (kind or path.suffix).casefold()
+    found: list[Record] = []
     try:
-        found = reader(path, report)
+        if kind == ".parquet":
+            found = _read_parquet(path, report)
+        elif kind in SUFFIXES:
+            text = path.read_text("utf-8-sig")
+            found = _read_csv(text, report) if kind == ".csv" else _read_jsonl(text, report)
+        else:
+            cure = f"Give a file that ends in {', '.join(SUFFIXES)}."
+            report.error(None, "unknown file type", f"'{path.suffix}'", cure)
     except UnicodeDecodeError as error:
         report.error(None, "the text is not UTF-8", f"byte {error.start}", "Save the file as UTF-8.")
-        return []
     except OSError as error:
         report.error(None, "the file cannot be read", error.strerror or str(error), "Check that it exists.")
-        return []
     if not found and not report.has_errors:
         report.error(None, "the file has no rows", "", "Write it again, or remove it.")
     return found
@@ -144,8 +133,8 @@ def read_names(path: str | Path) -> dict[str, tuple[str, ...]]:
         DataError: the file cannot be read, a column is missing, or no row names a company.
     """
     report = Report(str(path))
-    rows = _read_with(_read_csv, Path(path), report)
-    raise_errors(report.findings)
+    rows = read_records(Path(path), report, ".csv")
+    raise_on_errors(report.findings, str(path))
     names: dict[str, tuple[str, ...]] = {}
     for _, cells in rows:
         known = {_NAME_COLUMNS.get(title.casefold(), title.casefold()): cell.strip() for title, cell in cells.items()}
@@ -159,10 +148,10 @@ def read_names(path: str | Path) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def _read_jsonl(path: Path, report: Report) -> list[Record]:
+def _read_jsonl(text: str, report: Report) -> list[Record]:
     found = []
     # Not splitlines(), which also breaks at characters that JSON strings may contain unescaped.
-    for row, line in enumerate(path.read_text("utf-8-sig").split("\n"), start=1):
+    for row, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -177,8 +166,10 @@ def _read_jsonl(path: Path, report: Report) -> list[Record]:
     return found
 
 
-def _read_csv(path: Path, report: Report) -> list[Record]:
-    reader = _csv_rows(path.read_text("utf-8-sig"))
+def _read_csv(text: str, report: Report) -> list[Record]:
+    """Cells are separated by the most frequent delimiter of the first line."""
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     found: list[Record] = []
     row = 1
     try:
@@ -195,12 +186,6 @@ def _read_csv(path: Path, report: Report) -> list[Record]:
     except csv.Error as error:
         report.error(row + 1, "the file is not CSV from here on", str(error), _CSV_CURE)
     return found
-
-
-def _csv_rows(text: str) -> Any:
-    """A csv.reader with the delimiter that is most frequent in the first line."""
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
 def _read_parquet(path: Path, report: Report) -> list[Record]:

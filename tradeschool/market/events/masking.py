@@ -131,20 +131,10 @@ _QUARTER = (
 )
 _DATE = re.compile(f"{_QUARTER}|{_NUMERIC_DATE}|{_WORDED_DATE}", re.IGNORECASE)
 _YEAR_ALONE = re.compile(rf"(?<![\d.,$£€])(?<![$£€]\s){_YEAR}(?!\d|[.,]\d)|(?<=['’])\d{{2}}(?!\w|[.,]\d|\s?%)")
-_MONTH_STARTS = frozenset({"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"})
-_QUARTER_STARTS = frozenset({"fy", "cy", "q1", "q2", "q3", "q4", "h1", "h2"})
-
-
-def _date(text: str, word: re.Match[str]) -> tuple[int, int, str] | None:
-    """Start, end and replacement of a date or a year that begins with ``word``."""
-    start, head = word.start(), word[0]
-    if not (head[0].isdigit() or head[:3].casefold() in _MONTH_STARTS or head[:2].casefold() in _QUARTER_STARTS):
-        return None
-    if found := _DATE.match(text, start):
-        return start, found.end(), "[date]"
-    if found := _YEAR_ALONE.match(text, start):
-        return start, found.end(), "[year]"
-    return None
+_DATE_STARTS = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    "fy", "cy", "q1", "q2", "q3", "q4", "h1", "h2",
+)  # fmt: skip
 
 
 # Masking -----------------------------------------------------------------------------------------------
@@ -199,7 +189,14 @@ class Masker:
         for ticker in masked:
             for entry, first in _symbol_entries(ticker):
                 self._entries.setdefault(first, []).append(entry)
-        for variant, owners in _owners(masked, names).items():
+        # The tickers that each name may refer to; the first of several spellings of a name stands for all of them.
+        spellings: dict[str, str] = {}
+        owners_of: dict[str, tuple[str, ...]] = {}
+        for ticker in filter(masked.__contains__, names):
+            for variant in (variant for name in names[ticker] for variant in name_variants(name)):
+                spelling = spellings.setdefault(normalized(variant), variant)
+                owners_of[spelling] = tuple(dict.fromkeys((*owners_of.get(spelling, ()), ticker)))
+        for variant, owners in owners_of.items():
             short = len(_bare(variant)) <= 2
             cased = _bare(variant) if short or variant.casefold() in COMMON_WORDS else ""
             entry = _Entry(variant_pattern(variant), owners, 2 * len(variant), cased, own=short)
@@ -216,7 +213,12 @@ class Masker:
         for word in _WORD.finditer(text):
             if word.start() < end:
                 continue
-            hit = self._company(text, word, ticker, end) or _date(text, word)
+            hit, start = self._company(text, word, ticker, end), word.start()
+            if hit is None and (word[0][0].isdigit() or word[0].casefold().startswith(_DATE_STARTS)):
+                if found := _DATE.match(text, start):
+                    hit = start, found.end(), "[date]"
+                elif found := _YEAR_ALONE.match(text, start):
+                    hit = start, found.end(), "[year]"
             if hit is not None:
                 start, stop, replacement = hit
                 parts += (text[end:start], replacement)
@@ -278,14 +280,3 @@ def _symbol(symbol: str, ticker: str) -> _Entry:
     parts = (r"\s?[-./]?\s?" if part in "-./" else re.escape(part) for part in re.split(r"([-./])", inside) if part)
     own = len(bare) > 1 and bare.casefold() not in COMMON_WORDS | SHORT_WORDS
     return _Entry("".join(parts), (ticker,), 2 * len(bare) + 1, "" if any_case else bare, symbol=True, own=own)
-
-
-def _owners(masked: Mapping[str, str], names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The tickers that each name variant may refer to; the first of several spellings stands for all of them."""
-    spelling_of: dict[str, str] = {}
-    found: dict[str, tuple[str, ...]] = {}
-    for ticker in (ticker for ticker in names if ticker in masked):
-        for variant in (variant for name in names[ticker] for variant in name_variants(name)):
-            spelling = spelling_of.setdefault(normalized(variant), variant)
-            found[spelling] = tuple(dict.fromkeys((*found.get(spelling, ()), ticker)))
-    return found

@@ -1,6 +1,6 @@
 """Reads files of events row by row, and attaches them to a panel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,20 @@ from tradeschool.market.events.event import (
     Event,
     EventFile,
     Record,
-    Value,
     as_mapping,
     cell_text,
     column_names,
     flatten_fields,
-    raise_errors,
     read_records,
     snake_case,
 )
 from tradeschool.market.events.timing import TimeParser, check_period, period_ends
-from tradeschool.market.findings import MAX_PER_RULE, Report, note
+from tradeschool.market.findings import MAX_PER_RULE, Report, join_some, note, raise_on_errors
 from tradeschool.market.panel import Panel
 
 _SYNONYMS = {"created_at": "known_at", "published_at": "known_at", "symbol": "ticker"}
 _COLUMNS = ("ticker", "known_at", "kind", "source", "text", "fields")
+_SEPARATORS = str.maketrans("./", "--")
 _NEED_TICKER = ("fundamentals", "insider", "analyst", "company")
 
 
@@ -61,7 +60,7 @@ def read_events(path: str | Path, *, same_day: bool = False, every: bool = False
     if any(deepstock.COLUMN in record.cells for record in rows):
         events, names = deepstock.extract_events(rows, report, times), deepstock.extract_names(rows)
     else:
-        events, names = _unique(_events(rows, report, times), report), {}
+        events, names = _events(rows, report, times), {}
     times.report_assumptions()
     return EventFile(events, report.findings, names)
 
@@ -90,8 +89,9 @@ def attach(panel: Panel, files: Sequence[EventFile], messages: list[str]) -> Pan
     events = list(panel.events)
     names = {ticker: tuple(given) for ticker, given in panel.names.items()}
     for file in files:
-        raise_errors(file.findings)
-        messages += note(file.findings, file.findings[0].file if file.findings else "")
+        where = file.findings[0].file if file.findings else ""
+        raise_on_errors(file.findings, where)
+        messages += note(file.findings, where)
         events += _of_panel(panel, file.events, messages)
         for ticker, given in file.names.items():
             if (own := _own_ticker(ticker, panel.tickers)) is not None:
@@ -120,8 +120,7 @@ def _of_panel(panel: Panel, events: Sequence[Event], messages: list[str]) -> lis
             "same stocks."
         )
     if left_out:
-        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        messages.append(f"{left_out} events of tickers without prices were left out: {shown}.")
+        messages.append(f"{left_out} events of tickers without prices were left out: {join_some(others, 5)}.")
     return kept
 
 
@@ -129,11 +128,7 @@ def _own_ticker(ticker: str, tickers: Sequence[str]) -> str | None:
     """The panel's spelling of a ticker, ignoring case and how a share class is separated (dot, dash or slash)."""
     if ticker in tickers:
         return ticker
-    return {_folded(own): own for own in tickers}.get(_folded(ticker))
-
-
-def _folded(ticker: str) -> str:
-    return ticker.casefold().replace(".", "-").replace("/", "-")
+    return {own.casefold().translate(_SEPARATORS): own for own in tickers}.get(ticker.casefold().translate(_SEPARATORS))
 
 
 def _events(rows: Sequence[Record], report: Report, times: TimeParser) -> list[Event]:
@@ -144,18 +139,32 @@ def _events(rows: Sequence[Record], report: Report, times: TimeParser) -> list[E
     empty: list[int] = []
     without_period: list[int] = []
     found = []
-    for record in rows:
-        event = _event(_cells(record, columns, report), record.row, default_kind, report, times)
+    for row, given in rows:
+        cells: dict[str, Any] = {}
+        # Of two columns with the same meaning the first that is not empty counts.
+        for name, cell in given.items():
+            before = cell_text(cells.get(key := columns[name]))
+            if not before:
+                cells[key] = cell
+            elif cell_text(cell) not in ("", before):
+                rule = "two spellings of a column differ: the first is kept"
+                report.warning(row, rule, f"{key}: {before}, {cell_text(cell)}", "Remove one of them.")
+        event = _event(cells, row, default_kind, report, times)
         if event is not None and not event.text and not event.fields:
-            empty.append(record.row)
+            empty.append(row)
         elif event is not None:
             found.append(event)
             if event.kind == "fundamentals" and not period_ends(event.kind, event.fields):
-                without_period.append(record.row)
+                without_period.append(row)
     report.counted(empty, "rows without text and figures were left out")
     rule = "no field gives the period, so known_at cannot be checked against it"
     report.counted(without_period, rule, "Give the last day of the period as period_end.")
-    return found
+    unique: dict[tuple[Any, ...], Event] = {}
+    for one in found:
+        unique.setdefault((one.known_at, one.ticker, one.kind, one.text, one.source, *one.fields.items()), one)
+    if repeated := len(found) - len(unique):
+        report.info("duplicate events were kept once", f"{repeated} rows")
+    return list(unique.values())
 
 
 def _columns(rows: Sequence[Record], report: Report) -> dict[str, str] | None:
@@ -178,20 +187,6 @@ def _columns(rows: Sequence[Record], report: Report) -> dict[str, str] | None:
     return meaning
 
 
-def _cells(record: Record, columns: Mapping[str, str], report: Report) -> dict[str, Any]:
-    """A row by the meaning of its columns; of two columns with the same meaning the first that is not empty counts."""
-    found: dict[str, Any] = {}
-    for name, cell in record.cells.items():
-        key = columns[name]
-        if key not in found or not cell_text(found[key]):
-            found[key] = cell
-        elif cell_text(cell) and cell_text(cell) != cell_text(found[key]):
-            value = f"{key}: {cell_text(found[key])}, {cell_text(cell)}"
-            rule = "two spellings of a column differ: the first is kept"
-            report.warning(record.row, rule, value, "Remove one of them.")
-    return found
-
-
 def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, times: TimeParser) -> Event | None:
     known_at = times.known_at(cells.get("known_at"), row)
     kind = cell_text(cells.get("kind")).casefold() or default_kind
@@ -203,8 +198,9 @@ def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, t
     if ticker is None and kind in _NEED_TICKER:
         report.error(row, f"a row of kind {kind} has no ticker", "", "Name the ticker.")
         return None
+    fields = flatten_fields((name, cell) for name, cell in cells.items() if name not in _COLUMNS)
     try:
-        fields = _fields(cells)
+        fields |= flatten_fields(as_mapping(cells.get("fields")).items())
     except ValueError as error:
         report.error(row, "fields is not a JSON object", str(error), 'Write it as {"revenue": 1.5e9}.')
         return None
@@ -213,19 +209,3 @@ def _event(cells: dict[str, Any], row: int, default_kind: str, report: Report, t
     if kind in MARKET_KINDS and ticker is not None:
         ticker, source = None, ", ".join(filter(None, (ticker, source)))
     return Event(known_at, ticker, kind, cell_text(cells.get("text")), source, fields)
-
-
-def _fields(cells: dict[str, Any]) -> dict[str, Value]:
-    given = [(name, cell) for name, cell in cells.items() if name not in _COLUMNS]
-    found = flatten_fields(given) if given else {}
-    return found | flatten_fields(as_mapping(cells["fields"]).items()) if "fields" in cells else found
-
-
-def _unique(events: Sequence[Event], report: Report) -> list[Event]:
-    kept: dict[tuple[Any, ...], Event] = {}
-    for event in events:
-        key = (event.known_at, event.ticker, event.kind, event.text, event.source, tuple(event.fields.items()))
-        kept.setdefault(key, event)
-    if repeated := len(events) - len(kept):
-        report.info("duplicate events were kept once", f"{repeated} rows")
-    return list(kept.values())

@@ -1,10 +1,9 @@
 """Parses when an event became public, and checks it against the period that the event covers."""
 
-import calendar
 import datetime
 import email.utils
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -115,11 +114,22 @@ def parse_moment(cell: Any) -> datetime.datetime | datetime.date | None:
     """A datetime where the cell has a time, a date where it has none; None where it is neither."""
     if hasattr(cell, "to_pydatetime"):  # pyarrow gives a pandas Timestamp
         cell = cell.to_pydatetime(warn=False)
+    try:
+        if isinstance(cell, str | int):
+            text = str(cell).strip()
+            if _DAY.fullmatch(text):
+                return datetime.date.fromisoformat(text)
+            if _TIMESTAMP.match(text):
+                cell = datetime.datetime.fromisoformat(_UTC_SUFFIX.sub("+00:00", text))
+            elif _MAIL.match(text):
+                cell = email.utils.parsedate_to_datetime(text)
+            else:
+                cell = datetime.datetime.strptime(text, _TWITTER)
+    except (ValueError, TypeError, IndexError):
+        return None
     if isinstance(cell, datetime.datetime):
-        return _without_midnight(cell)
-    if isinstance(cell, datetime.date):
-        return cell
-    return _parse_text(str(cell).strip()) if isinstance(cell, str | int) else None
+        return cell.date() if cell.time() == _MIDNIGHT else cell
+    return cell if isinstance(cell, datetime.date) else None
 
 
 def parse_day(cell: Any) -> np.datetime64 | None:
@@ -133,23 +143,6 @@ def is_blank(cell: Any) -> bool:
     return cell is None or str(cell).strip() in ("", "NaT", "nan", "None", "<NA>", "null")
 
 
-def _without_midnight(moment: datetime.datetime) -> datetime.datetime | datetime.date:
-    return moment.date() if moment.time() == _MIDNIGHT else moment
-
-
-def _parse_text(text: str) -> datetime.datetime | datetime.date | None:
-    try:
-        if _DAY.fullmatch(text):
-            return datetime.date.fromisoformat(text)
-        if _TIMESTAMP.match(text):
-            return _without_midnight(datetime.datetime.fromisoformat(_UTC_SUFFIX.sub("+00:00", text)))
-        if _MAIL.match(text):
-            return _without_midnight(email.utils.parsedate_to_datetime(text))
-        return _without_midnight(datetime.datetime.strptime(text, _TWITTER))
-    except (ValueError, TypeError, IndexError):
-        return None
-
-
 # The period that a row covers ------------------------------------------------------------------------
 
 
@@ -161,7 +154,9 @@ def check_period(published: np.datetime64, kind: str, fields: Mapping[str, Value
     """
     cure = "Give the day of publication as known_at, such as the filing date"
     for name, end in period_ends(kind, fields):
-        if published < end or (published == end and not _may_be_same_day(name, kind)):
+        transaction = name == "period_of_report" and kind in ("insider", "filing")
+        same_day = kind != "fundamentals" if name in _AS_OF else transaction
+        if published < end or (published == end and not same_day):
             rule = f"known_at is not after the end of the row's period ({name})"
             if kind == "analyst":
                 cure += "; name the period of a forecast forecast_period"
@@ -180,7 +175,14 @@ def check_period(published: np.datetime64, kind: str, fields: Mapping[str, Value
 def period_ends(kind: str, fields: Mapping[str, Value]) -> list[tuple[str, np.datetime64]]:
     """The last day of a row's period, by each field that gives it; otherwise the end of its (calendar) year."""
     found = [(name, end) for name in PERIODS if name in fields and (end := period_end(fields[name])) is not None]
-    return found or list(_ends_of_years(kind, fields))
+    # In other kinds a year can mean anything, such as the year of publication.
+    years = [name for name in _YEARS if name in fields and (name != "year" or kind in ("fundamentals", "macro"))]
+    if found or not years:
+        return found
+    year, part = period_end(fields[years[0]]), next((part for part in _PARTS if part in fields), None)
+    month = 12 if part is None else _last_month(part, fields[part])
+    end = None if year is None else _last_day(int(str(year)[:4]), month)
+    return [] if end is None else [(years[0] if part is None else f"{years[0]} and {part}", end)]
 
 
 def period_end(value: Value) -> np.datetime64 | None:
@@ -194,20 +196,6 @@ def period_end(value: Value) -> np.datetime64 | None:
     if letter:
         return _last_day(int(year), int(part) * (3 if letter in "Qq" else 6))
     return _last_day(int(year), int(month or joined_month or 12))
-
-
-def _ends_of_years(kind: str, fields: Mapping[str, Value]) -> Iterator[tuple[str, np.datetime64]]:
-    for name in _YEARS:
-        # In other kinds a year can mean anything, such as the year of publication.
-        if name not in fields or (name == "year" and kind not in ("fundamentals", "macro")):
-            continue
-        year = period_end(fields[name])
-        part = next((part for part in _PARTS if part in fields), None)
-        if year is not None and (month := 12 if part is None else _last_month(part, fields[part])):
-            end = _last_day(int(str(year)[:4]), month)
-            if end is not None:
-                yield (name if part is None else f"{name} and {part}"), end
-        return
 
 
 def _last_month(name: str, value: Value) -> int:
@@ -225,7 +213,7 @@ def _last_month(name: str, value: Value) -> int:
 def _last_day(year: int, month: int) -> np.datetime64 | None:
     if not (1900 <= year <= 2100 and 1 <= month <= 12):
         return None
-    return np.datetime64(datetime.date(year, month, calendar.monthrange(year, month)[1]), "D")
+    return (np.datetime64(f"{year}-{month:02}", "M") + 1).astype("datetime64[D]") - _ONE_DAY
 
 
 def _day_of_occurrence(value: Value) -> np.datetime64 | None:
@@ -235,9 +223,3 @@ def _day_of_occurrence(value: Value) -> np.datetime64 | None:
     if day is None or not isinstance(moment, datetime.datetime) or moment.tzinfo is None:
         return day
     return min(day, np.datetime64(moment.astimezone(datetime.UTC).date(), "D"))
-
-
-def _may_be_same_day(name: str, kind: str) -> bool:
-    if name in _AS_OF:
-        return kind != "fundamentals"
-    return name == "period_of_report" and kind in ("insider", "filing")
