@@ -118,9 +118,9 @@ def test_a_file_that_changes_its_frequency_is_refused_at_the_change(tmp_path: Pa
     [
         (BUSINESS[:100], EVERY_DAY[150:][3::7][:100]),
         (BUSINESS[:90], EVERY_DAY[150:][3::7][:120]),
-        (EVERY_DAY[:700:7], BUSINESS[EVERY_DAY[693] < BUSINESS][:90]),
-        (MONTHS[EVERY_DAY[0] > MONTHS], EVERY_DAY[::7]),
-        (BUSINESS[:300], MONTHS[BUSINESS[300] < MONTHS] + 720),
+        (EVERY_DAY[:700:7], BUSINESS[500:590]),
+        (MONTHS[:120], EVERY_DAY[::7]),
+        (BUSINESS[:300], BUSINESS[310::21]),
     ],
 )
 def test_the_row_of_a_change_of_frequency_is_where_it_changes(tmp_path: Path, first: Dates, then: Dates) -> None:

@@ -35,9 +35,8 @@ def test_the_same_prices_under_two_names_are_refused(tmp_path: Path, kind: str) 
 @pytest.mark.parametrize("kind", ["days of the calendar", "business days"])
 def test_the_same_prices_a_day_apart_are_refused(tmp_path: Path, kind: str, days: int) -> None:
     made = bars()
-    dates = made["Date"] + np.timedelta64(days, "D")
-    if kind == "business days":
-        dates = np.busday_offset(made["Date"], days)
+    business = np.busday_offset(made["Date"], days)
+    dates = business if kind == "business days" else made["Date"] + np.timedelta64(days, "D")
     write(tmp_path, AAA=made, CCC=bars(3))
     (found,) = doubles(write(tmp_path, BBB=made | {"Date": dates}))
     assert (found.severity, Path(found.file).name, found.ticker) == ("error", "BBB.csv", "BBB")

@@ -49,11 +49,11 @@ def _wide_histories(table: Table, report: Report, options: Options) -> list[Hist
     idle_T = ~np.isnat(table.dates_T)
     for ticker in table.columns:
         frame, own = _frame(table, ticker), report.for_ticker(str(ticker))
-        blank_T = np.isnan(list(table.columns[ticker].values())).all(axis=0)
+        blank_T = np.isnan(np.array(list(table.columns[ticker].values()))).all(axis=0)
         idle_T &= blank_T
         # A ticker without any price keeps its rows: they are the error.
-        rows = frame if blank_T.all() else frame[~blank_T]
-        found.append(_history(str(ticker), rows, own, options, dates_checked=True))
+        kept_T = ~blank_T if not blank_T.all() else blank_T
+        found.append(_history(str(ticker), frame[kept_T], own, options, dates_checked=True))
     report.counted(table.rows[idle_T], "rows with a date but no values were skipped")
     return [history for history in found if history is not None]
 

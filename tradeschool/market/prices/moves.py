@@ -133,7 +133,7 @@ MOVE_CHECKS: tuple[Callable[[History], None], ...] = (_check_jumps, _check_gaps)
 def _gaps(history: History) -> list[int]:
     """The bars before which too many days lie for the two prices to be compared."""
     step = 365 / (history.frequency or 365)
-    steps = np.diff(history.dates_T.astype(np.int64))
+    steps = np.diff(history.dates_T.astype(np.int64)).astype(float)
     gaps: list[int] = (np.flatnonzero(steps > max(REUSE_DAYS, 3 * step)) + 1).tolist()
     return gaps
 

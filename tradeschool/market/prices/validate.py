@@ -136,8 +136,8 @@ class BrokenRule(NamedTuple):
 
 def blank_rows(columns: Mapping[str, Floats]) -> Bools:
     """The rows in which every price is blank."""
-    blank_T: Bools = np.isnan([columns[name] for name in COLUMNS if name in columns and name != "Volume"]).all(axis=0)
-    return blank_T
+    prices_FT = np.array([columns[name] for name in COLUMNS if name in columns and name != "Volume"])
+    return np.asarray(np.isnan(prices_FT).all(axis=0))
 
 
 def broken_rules(columns: Mapping[str, Floats]) -> Iterator[BrokenRule]:
