@@ -77,7 +77,10 @@ def find_change(dates_T: NDArray[np.datetime64]) -> int | None:
         return None
     runs = np.lib.stride_tricks.sliding_window_view(steps, RUN)
     step_R = np.median(runs, axis=1)
-    alike_R = (np.abs(runs - step_R[:, None]) <= np.maximum(2.0, 0.2 * step_R)[:, None]).sum(axis=1)
+    off_R = np.where(step_R < 5, 2.0, np.maximum(1.0, 0.2 * step_R))
+    alike_R = (np.abs(runs - step_R[:, None]) <= off_R[:, None]).sum(axis=1)
+    # A week is never split in two, but a stock that is rarely traded has short steps among long ones.
+    alike_R[runs.min(axis=1) < 0.6 * step_R] = 0
     best, at = 2 * RUN - 3, None
     # Two runs side by side, or with one step of any length between them.
     for gap in (0, 1):
