@@ -56,7 +56,7 @@ def test_the_bars_a_year_are_found_from_the_dates(kind: str) -> None:
     dates, expected = REGULAR[kind]
     found = find_frequency(dates)
     assert found is not None
-    assert found.bars_per_year == bars_per_year(dates) == expected
+    assert found == bars_per_year(dates) == expected
 
 
 def test_irregular_dates_have_no_frequency() -> None:
@@ -110,7 +110,24 @@ def test_a_file_that_changes_its_frequency_is_refused_at_the_change(tmp_path: Pa
     )
     errors = [one for one in check_prices(write(tmp_path, AAA=dates)) if one.severity == "error"]
     assert [one.rule for one in errors] == ["the frequency of the bars changes"]
-    assert errors[0].row == (3 if weeks_first else 403)
+    assert errors[0].row == (32 if weeks_first else 403)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (BUSINESS[:100], EVERY_DAY[150:][3::7][:100]),
+        (BUSINESS[:90], EVERY_DAY[150:][3::7][:120]),
+        (EVERY_DAY[:700:7], BUSINESS[500:590]),
+        (MONTHS[:120], EVERY_DAY[::7]),
+        (BUSINESS[:300], BUSINESS[310::21]),
+    ],
+)
+def test_the_row_of_a_change_of_frequency_is_where_it_changes(tmp_path: Path, first: Dates, then: Dates) -> None:
+    errors = [one for one in check_prices(write(tmp_path, AAA=np.concatenate([first, then]))) if one.row]
+    assert [one.rule for one in errors] == ["the frequency of the bars changes"]
+    assert errors[0].row is not None
+    assert abs(errors[0].row - 2 - len(first)) <= 1
 
 
 @pytest.mark.parametrize("kind", ["business days", "seven days", "Fridays", "first days of months"])

@@ -1,12 +1,10 @@
 """Price files: read correctly, repaired only where certain, or refused with file, row, value, rule and cure."""
 
-import builtins
 import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tradeschool.errors import DataError, TradeschoolError
+from tradeschool.errors import DataError
 from tradeschool.market.findings import has_errors
 from tradeschool.market.load import SAMPLE_TICKERS, check_prices, load_prices, load_sample
 from tradeschool.market.panel import Panel
@@ -231,9 +229,9 @@ BAD_FILES: dict[bytes, str] = {
     (HEADER + "\n2020-01-02,,,,,,\n").encode(): "AAA has no day with prices",
     "\n".join([HEADER, *ROWS]).replace(",", ";").encode(): "separated by semicolons",
     "\n".join([HEADER, *ROWS]).replace(",", "\t").encode(): "separated by tabs",
-    "\n".join([HEADER, *ROWS]).encode("utf-16"): "it is UTF-16 text",
+    "\n".join([HEADER, *ROWS]).encode("utf-16"): "the text is not UTF-8",
     "\n".join([HEADER, ROWS[0], "é" + ROWS[1]]).encode("latin-1"): "row 3: the text is not UTF-8 (byte 0xe9)",
-    b"PK\x03\x04\x14\x00": "it is an Excel or zip file",
+    b"PK\x03\x04\x14\x00": "an Excel, zip or parquet file needs its own ending",
     HEADER.encode() + b"\n2020\x0001": "row 2: the text is not UTF-8 (byte 0x00)",
     "\n".join(ROWS).encode(): "columns Date, Open, High, Low, Close, Volume missing",
     "\n".join([HEADER.replace("Close,V", "Close,Close,V"), *ROWS]).encode(): "two columns mean Close",
@@ -475,19 +473,6 @@ def test_the_sample_is_five_real_stocks() -> None:
     # The splits of AAPL are adjusted for: no day halves the price on 2005-02-28.
     t = int(np.searchsorted(panel.dates_T, np.datetime64("2005-02-28")))
     assert abs(np.log(panel.close_TN[t, 0] / panel.close_TN[t - 1, 0])) < 0.05
-
-
-def test_a_missing_sample_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def refuse(name: str, *args: object, **kwargs: object) -> ModuleType:
-        if name.startswith("bokeh_sampledata"):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(TradeschoolError, match=r"pip install 'tradeschool\[sample\]'"):
-        load_sample()
 
 
 @pytest.mark.skipif("TRADESCHOOL_STOCKNET" not in os.environ, reason="TRADESCHOOL_STOCKNET is not set")

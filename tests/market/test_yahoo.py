@@ -1,13 +1,11 @@
 """Prices from Yahoo through yfinance's own code and recorded answers: requests, every kind of failure, the manifest."""
 
-import builtins
 import datetime
 import functools
 import importlib.metadata
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,10 +30,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
-from tradeschool.errors import DataError, TradeschoolError
+from tradeschool.errors import DataError
 from tradeschool.market import yahoo as market_yahoo
 from tradeschool.market.load import load_prices
-from tradeschool.market.yahoo import RATE_LIMIT_WAITS, RETRIES, FetchError, fetch, parse_request
+from tradeschool.market.yahoo import RETRIES, FetchError, fetch, parse_request
 
 
 def manifest(out: Path) -> dict[str, Any]:
@@ -222,31 +220,14 @@ def test_no_prices_between_the_dates(yahoo: FakeYahoo, tmp_path: Path, answer: t
     assert "Correct the tickers" in text
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, without waiting."""
-    found: list[float] = []
-    monkeypatch.setattr(market_yahoo.time, "sleep", found.append)
-    return found
-
-
-def test_a_short_rate_limit_is_waited_for(yahoo: FakeYahoo, tmp_path: Path, waits: list[float]) -> None:
-    yahoo.troubles = [LIMIT] * 2  # yfinance requests twice, with another cookie
-    assert get(yahoo, tmp_path / "prices").manifest["complete"] is True
-    assert waits == [RATE_LIMIT_WAITS[0]]
-
-
-def test_a_long_rate_limit_is_an_error_with_a_cure(yahoo: FakeYahoo, tmp_path: Path, waits: list[float]) -> None:
+def test_a_rate_limit_is_an_error_with_a_cure(yahoo: FakeYahoo, tmp_path: Path) -> None:
     yahoo.troubles = [LIMIT] * 20
     text = refused(yahoo, tmp_path / "prices")
     assert re.search("rate limit, HTTP 429.*at ticker DEMO. Wait an hour", text)
-    assert waits == list(RATE_LIMIT_WAITS)
 
 
 @pytest.mark.parametrize("error", ["limit", "network"])
-def test_what_was_fetched_before_a_failure_is_written(
-    yahoo: FakeYahoo, tmp_path: Path, waits: list[float], error: str
-) -> None:
+def test_what_was_fetched_before_a_failure_is_written(yahoo: FakeYahoo, tmp_path: Path, error: str) -> None:
     answer = yahoo._chart
 
     def failing(ticker: str, params: dict[str, Any]) -> tuple[int, str]:
@@ -302,20 +283,6 @@ def test_an_answer_that_cannot_be_read(yahoo: FakeYahoo, tmp_path: Path, answer:
     text = refused(yahoo, tmp_path / "b")
     assert "answer for DEMO cannot be read" in text
     assert "pip install --upgrade yfinance" in text
-
-
-def test_without_yfinance_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def without_yfinance(name: str, *others: Any) -> ModuleType:
-        if name.split(".")[0] == "yfinance":
-            raise ImportError(name)
-        return imported(name, *others)
-
-    monkeypatch.setattr(builtins, "__import__", without_yfinance)
-    with pytest.raises(TradeschoolError, match=r"pip install 'tradeschool\[data\]'"):
-        fetch(["DEMO"], *DATES, tmp_path / "prices")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import DataError, TradeschoolError, did_you_mean
+from tradeschool.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,10 @@ def sessions(name: str, first: np.datetime64, last: np.datetime64) -> NDArray[np
     """The exchange's trading days from ``first`` to ``last``, both included: datetime64[D], ascending.
 
     Raises:
-        TradeschoolError: the ``data`` extra is not installed.
         DataError: the exchange is unknown.
     """
-    try:
-        import pandas_market_calendars
-    except ImportError as error:
-        raise TradeschoolError(
-            "Exchange calendars need the package pandas-market-calendars, which is not installed. "
-            "Install it: pip install 'tradeschool[data]'"
-        ) from error
+    import pandas_market_calendars
+
     calendar: Any = pandas_market_calendars.get_calendar(find_exchange(name).name)
     days: NDArray[np.datetime64] = calendar.valid_days(str(first), str(last), tz=None).to_numpy()
     return days.astype("datetime64[D]")

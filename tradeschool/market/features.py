@@ -178,22 +178,15 @@ def _table_values(panel: Panel, rows: list[Indicator], needs: tuple[str, ...]) -
     take = panel.own_bars.take
     columns = {name: np.ascontiguousarray(take(getattr(panel, f"{name}_TN")).T) for name in (*PRICES, *VOLUMES)}
     known_NT: NDArray[np.bool_] = np.all([np.isfinite(columns[name]) for name in needs], axis=0)
-    unbroken_N: NDArray[np.bool_] = np.all(known_NT, axis=1)
-    # One block for all results: a single large allocation is faster. NaN only where cells may stay unwritten.
-    values_KNT = np.empty((len(rows), *known_NT.shape))
-    values_KNT[:, ~unbroken_N] = np.nan
-    formulas: dict[Formula, list[tuple[int, Floats]]] = {}
-    for row, values_NT in zip(rows, values_KNT, strict=True):
-        formulas.setdefault(row.formula, []).append((row.output, values_NT))
-    whole = slice(0, known_NT.shape[1])
+    values = {row.name: np.full(known_NT.shape, np.nan) for row in rows}
     for n in range(len(panel.tickers)):
-        for run in [whole] if unbroken_N[n] else segments(known_NT[n]):
+        for run in segments(known_NT[n]):
             bars = Bars(**{name: column_NT[n, run] for name, column_NT in columns.items()})
-            for formula, outputs in formulas.items():
-                found = formula(bars)
-                for output, values_NT in outputs:
-                    values_NT[n, run] = found[output] if isinstance(found, tuple) else found
-    return {row.name: values_NT.T for row, values_NT in zip(rows, values_KNT, strict=True)}
+            found = {formula: formula(bars) for formula in dict.fromkeys(row.formula for row in rows)}
+            for row in rows:
+                outputs = found[row.formula]
+                values[row.name][n, run] = outputs[row.output] if isinstance(outputs, tuple) else outputs
+    return {name: values_NT.T for name, values_NT in values.items()}
 
 
 def segments(good_T: NDArray[np.bool_]) -> Iterator[slice]:
@@ -209,9 +202,7 @@ def volatility_TN(panel: Panel, span: int = 20) -> Floats:
     NaN until there are ``span`` returns without a suspension.
     """
     logs_BN = np.log(panel.own_bars.take(panel.close_TN))
-    returns_BN = np.full(logs_BN.shape, np.nan)
-    np.subtract(logs_BN[1:], logs_BN[:-1], out=returns_BN[1:])
-    return panel.own_bars.put(rolling_std(returns_BN, span))
+    return panel.own_bars.put(rolling_std(logs_BN - panel.own_bars.shift(logs_BN, 1), span))
 
 
 def rolling_std(values_TN: Floats, span: int) -> Floats:
@@ -231,10 +222,7 @@ def strength_TN(panel: Panel, volatility_TN: Floats) -> Floats:
         volatility_TN: each ticker's daily volatility, [T, N].
     """
     logs_BN = np.log(panel.own_bars.take(panel.close_TN))
-    gained_BN = np.full(logs_BN.shape, np.nan)
-    gained_BN[STRENGTH_DAYS:] = logs_BN[STRENGTH_DAYS:] - logs_BN[:-STRENGTH_DAYS]
-    panel.own_bars.erase(gained_BN, back=STRENGTH_DAYS)
-    gained_TN = panel.own_bars.put(gained_BN)
+    gained_TN = panel.own_bars.put(logs_BN - panel.own_bars.shift(logs_BN, STRENGTH_DAYS))
     if panel.shape[1] > 1:
         count_T = np.isfinite(gained_TN).sum(axis=1)
         mean_T = np.nansum(gained_TN, axis=1) / np.maximum(count_T, 1)
@@ -335,11 +323,9 @@ def panel_statistics(panel: Panel) -> dict[str, Floats]:
     """
     first = STATISTICS_LENGTH - 1
     close_BN = panel.own_bars.take(panel.close_TN)
-    values = {f"stat_{name}": np.full(close_BN.shape, np.nan) for name in statistic_names()}
-    if len(close_BN) > first:
-        # One ticker at a time, so that memory does not grow with the panel.
-        for n in range(panel.shape[1]):
-            found = window_statistics(sliding_window_view(close_BN[:, n], STATISTICS_LENGTH))
-            for name, values_W in found.items():
-                values[f"stat_{name}"][first:, n] = values_W
-    return {name: panel.own_bars.put(own_BN) for name, own_BN in values.items()}
+    values = {name: np.full(close_BN.shape, np.nan) for name in statistic_names()}
+    # One ticker at a time, so that memory does not grow with the panel.
+    for n in range(panel.shape[1] if len(close_BN) > first else 0):
+        for name, values_W in window_statistics(sliding_window_view(close_BN[:, n], STATISTICS_LENGTH)).items():
+            values[name][first:, n] = values_W
+    return {f"stat_{name}": panel.own_bars.put(own_BN) for name, own_BN in values.items()}

@@ -1,5 +1,6 @@
 """Findings: what is wrong in a data file, and what was repaired while it was read."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -62,24 +63,16 @@ class Report:
     ticker: str = ""
     most: float = MAX_PER_RULE
     _kept: list[Finding] = field(default_factory=list)
-    _rest: dict[tuple[Severity, str], Finding] = field(default_factory=dict)
-    _seen: dict[tuple[Severity, str], int] = field(default_factory=dict)
+    _seen: Counter[tuple[Severity, str]] = field(default_factory=Counter)
+    _last: dict[tuple[Severity, str], Finding] = field(default_factory=dict)
 
     def for_ticker(self, ticker: str) -> "Report":
         """A view of this report whose errors and warnings name ``ticker``."""
         return replace(self, ticker=ticker)
 
-    def for_file(self, file: str) -> "Report":
-        """A view of this report whose findings are about another file."""
-        return replace(self, file=file)
-
     def locate(self, ticker: str, rows_T: NDArray[np.int64], days_T: NDArray[np.datetime64]) -> None:
         """Name ticker and day of this view's findings about rows of a ticker: they are known after the first checks."""
-        here = [
-            i
-            for i, one in enumerate(self._kept)
-            if one.row is not None and not one.day and (one.file, one.ticker) == (self.file, self.ticker)
-        ]
+        here = [i for i, one in enumerate(self._kept) if one.row and not one.day and one.ticker == self.ticker]
         days = dict(zip(rows_T.tolist(), days_T.tolist(), strict=True)) if here else {}
         for i in here:
             if (day := days.get(self._kept[i].row)) is not None:
@@ -91,11 +84,11 @@ class Report:
 
     def error_each(self, rows: NDArray[np.int64], rule: str, values: Iterable[str], cure: str) -> None:
         """Add an error per row. ``values`` is consumed only as far as findings are kept."""
-        free = int(min(len(rows), max(0, self.most - self._seen.get(("error", rule), 0))))
+        free = int(min(len(rows), max(0, self.most - self._seen["error", rule])))
         for row, value in zip(rows[:free].tolist(), values, strict=False):
             self.error(row, rule, value, cure)
         if len(rows) > free:
-            self._count(Finding("error", self.file, int(rows[-1]), rule, "", cure), rule, len(rows) - free)
+            self._add(Finding("error", self.file, int(rows[-1]), rule, "", cure, count=len(rows) - free), rule)
 
     def warning(self, row: int | None, rule: str, value: str, cure: str, kind: str = "") -> None:
         """Add something suspicious that does not stop loading."""
@@ -116,35 +109,33 @@ class Report:
     @property
     def findings(self) -> list[Finding]:
         """The findings kept one by one, then one count per rule that was broken more often."""
-        return self._kept + list(self._rest.values())
+        rest = []
+        for key, last in self._last.items():
+            total, at = self._seen[key] - int(self.most), f", the last in row {last.row}" if last.row else ""
+            rest.append(replace(last, row=None, rule=last.kind, value=f"{total:,} more{at}", count=total))
+        return self._kept + rest
 
     @property
     def errors(self) -> int:
         """Number of errors, including those that were only counted."""
-        return sum(finding.count for finding in self.findings if finding.severity == "error")
+        return sum(count for (severity, _), count in self._seen.items() if severity == "error")
 
     @property
     def has_errors(self) -> bool:
         """Whether the data cannot be loaded."""
-        return has_errors(self.findings)
+        return self.errors > 0
 
     def _add(self, finding: Finding, kind: str) -> None:
         kind = kind or finding.rule
         key = (finding.severity, kind)
-        if self._seen.get(key, 0) >= self.most:
-            self._count(finding, kind, 1)
+        self._seen[key] += finding.count
+        if self._seen[key] > self.most:
+            self._last[key] = replace(finding, kind=kind)
             return
-        self._seen[key] = self._seen.get(key, 0) + 1
         is_info = finding.severity == "info"
         rule = f"{self.ticker}: {finding.rule}" if self.ticker and not is_info else finding.rule
         value = _short(finding.value, 300 if is_info else 80)
         self._kept.append(replace(finding, rule=_short(rule, 300), value=value, ticker=self.ticker, kind=kind))
-
-    def _count(self, finding: Finding, kind: str, count: int) -> None:
-        key = (finding.severity, kind)
-        total = count + (self._rest[key].count if key in self._rest else 0)
-        last = f", the last in row {finding.row}" if finding.row is not None else ""
-        self._rest[key] = replace(finding, row=None, rule=kind, value=f"{total:,} more{last}", count=total, kind=kind)
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:

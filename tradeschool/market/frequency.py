@@ -1,6 +1,4 @@
-"""How often a bar comes: daily, on seven days, weekly, monthly or at any other regular step; found from the dates."""
-
-from dataclasses import dataclass
+"""How often a bar comes, as bars a year: daily, on seven days, weekly, monthly or at any other step; from the dates."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +9,9 @@ WINDOW = 28
 """Days in which the bars of a frequency above weekly are counted: four weeks hold every pattern of weekdays."""
 REGULAR = 0.8
 """Share of the steps, or windows, that must agree."""
+RUN = 8
+"""Steps in a row that are another frequency, and no holidays."""
+BUSINESS_DAYS = 252
 _NAMES = {
     252: "daily, five days a week",
     313: "daily, six days a week",
@@ -23,25 +24,18 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Frequency:
-    """A regular step: its name, its bars a year, and the calendar days of a usual step between two bars."""
-
-    name: str
-    bars_per_year: int
-    step: float
-
-    @property
-    def is_daily(self) -> bool:
-        """Whether there is a bar on every trading day of five, six or seven days a week."""
-        return self.bars_per_year >= 252
+def frequency_name(bars: int) -> str:
+    """The name of a number of bars a year."""
+    return _NAMES.get(bars, "regular, but neither daily, weekly nor monthly")
 
 
-BUSINESS_DAYS = Frequency(_NAMES[252], 252, 1.0)
+def is_daily(bars: int) -> bool:
+    """Whether there is a bar on every trading day of five, six or seven days a week."""
+    return bars >= BUSINESS_DAYS
 
 
-def find_frequency(dates_T: NDArray[np.datetime64]) -> Frequency | None:
-    """The frequency of ascending days; None if they are neither daily nor regular."""
+def find_frequency(dates_T: NDArray[np.datetime64]) -> int | None:
+    """The bars a year of ascending days; None if they are neither daily nor regular."""
     days_T = dates_T.astype("datetime64[D]").astype(np.int64)
     steps = np.diff(days_T)
     if len(steps) < FEW:
@@ -50,44 +44,52 @@ def find_frequency(dates_T: NDArray[np.datetime64]) -> Frequency | None:
     business = np.busday_count(dates_T[:-1].astype("datetime64[D]"), dates_T[1:].astype("datetime64[D]"))
     every = int(np.median(business))
     if 2 <= every <= 4 and np.mean(business == every) >= REGULAR:
-        return _named(round(252 / every), step)
+        return round(252 / every)
     if step >= 5:
         usual = steps[np.abs(steps - step) <= max(1.0, 0.2 * step)]
         if len(usual) < REGULAR * len(steps):
             return None
-        return _named(max(1, round(365.25 / float(usual.mean()))), step)
+        return max(1, round(365.25 / float(usual.mean())))
     weekends = float(np.mean((days_T + 3) % 7 >= 5))
     windows = np.bincount((days_T - days_T[0]) // WINDOW)[:-1]
     usual_count = float(np.median(windows)) if len(windows) else WINDOW * len(steps) / (days_T[-1] - days_T[0])
     if step == 1:
         # Other gaps are missing bars. Five days a week may be any five: in Tel Aviv, Sunday to Thursday.
-        week = usual_count / 4
-        return _named(365 if week > 6.5 else 313 if week > 5.5 else 252, step) if weekends else BUSINESS_DAYS
+        week = usual_count / 4 if weekends else 5
+        return 365 if week > 6.5 else 313 if week > 5.5 else BUSINESS_DAYS
     if not len(windows) or np.mean(np.abs(windows - usual_count) <= 1) < REGULAR:
         return None
-    return _named(round(usual_count * (365.25 / WINDOW if weekends else 252 / 20)), step)
+    return round(usual_count * (365.25 / WINDOW if weekends else 252 / 20))
 
 
 def bars_per_year(dates_T: NDArray[np.datetime64]) -> int:
     """Bars a year, by which returns are annualised: 252 on business days; irregular dates are counted."""
     if (found := find_frequency(dates_T)) is not None:
-        return found.bars_per_year
+        return found
     days = (dates_T[-1] - dates_T[0]).astype("timedelta64[D]").astype(int)
     return max(1, round(365.25 * (len(dates_T) - 1) / int(days)))
 
 
-def find_change(dates_T: NDArray[np.datetime64], step: float) -> int | None:
-    """The first of :data:`FEW` + 3 or more equal steps, far from ``step``: bars of another frequency; None without."""
+def find_change(dates_T: NDArray[np.datetime64]) -> int | None:
+    """The first bar of another frequency, which holds for :data:`RUN` steps or more, as the one before; or None."""
     steps = np.diff(dates_T.astype("datetime64[D]").astype(np.int64)).astype(float)
-    length = FEW + 3
-    if len(steps) < length:
+    if len(steps) <= 2 * RUN:
         return None
-    runs = np.lib.stride_tricks.sliding_window_view(steps, length)
-    least, most = runs.min(axis=1), runs.max(axis=1)
-    other = (least > 4.5 * step) | (most < step / 2)
-    found = np.flatnonzero(other & (most - least <= np.maximum(3.0, 0.3 * least)))
-    return int(found[0]) + 1 if len(found) else None
-
-
-def _named(count: int, step: float) -> Frequency:
-    return Frequency(_NAMES.get(count, "regular, but neither daily, weekly nor monthly"), count, step)
+    runs = np.lib.stride_tricks.sliding_window_view(steps, RUN)
+    step_R = np.median(runs, axis=1)
+    off_R = np.where(step_R < 5, 2.0, np.maximum(1.0, 0.2 * step_R))
+    alike_R = (np.abs(runs - step_R[:, None]) <= off_R[:, None]).sum(axis=1)
+    # A week is never split in two, but a stock that is rarely traded has short steps among long ones.
+    alike_R[runs.min(axis=1) < 0.6 * step_R] = 0
+    best, at = 2 * RUN - 3, None
+    # Two runs side by side, or with one step of any length between them.
+    for gap in (0, 1):
+        before, after = slice(len(runs) - RUN - gap), slice(RUN + gap, None)
+        shorter, longer = np.sort([step_R[before], step_R[after]], axis=0)
+        fit = np.where((longer >= 5) & (longer > 2.5 * shorter), alike_R[before] + alike_R[after], 0)
+        if fit.max() > best:
+            best, at = int(fit.max()), int(fit.argmax()) + RUN + 1
+    if at is not None and find_frequency(dates_T) is None:
+        parts = find_frequency(dates_T[:at]), find_frequency(dates_T[at:])
+        return at if None not in parts and parts[0] != parts[1] else None  # not a stock that is rarely traded
+    return at

@@ -46,15 +46,9 @@ def forward_return_TN(panel: Panel, horizon: int) -> Floats:
     bar. NaN where the ticker has no bar at t, or not that many later ones (a suspension, a delisting, the end of the
     panel): losses of a delisting are not included.
     """
-    open_BN = panel.own_bars.take(panel.open_TN)
-    forward_BN = np.full(open_BN.shape, np.nan)
-    rows = len(open_BN) - 1 - horizon
-    if rows > 0:
-        forward_BN[:rows] = np.log(open_BN[1 + horizon :] / open_BN[1 : 1 + rows])
-    panel.own_bars.erase(forward_BN, ahead=1 + horizon)
-    forward_TN = np.array(panel.own_bars.put(forward_BN))
-    forward_TN[~panel.listed_TN] = np.nan
-    return forward_TN
+    shift, open_BN = panel.own_bars.shift, panel.own_bars.take(panel.open_TN)
+    forward_BN = np.log(shift(open_BN, -1 - horizon) / shift(open_BN, -1))
+    return np.where(panel.listed_TN, panel.own_bars.put(forward_BN), np.nan)
 
 
 def excess_TN(panel: Panel, horizons: Sequence[int]) -> Floats:
@@ -134,24 +128,19 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
 def _row_of_outcome_TN(panel: Panel) -> Floats:
     """The row of the last bar that each bar's signal looks at; NaN where there is none."""
     row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
-    outcome_BN = np.full(row_BN.shape, np.nan)
-    outcome_BN[:-LONGEST_LABEL_HORIZON] = row_BN[LONGEST_LABEL_HORIZON:]
-    return panel.own_bars.put(outcome_BN)
+    return panel.own_bars.put(panel.own_bars.shift(row_BN, -LONGEST_LABEL_HORIZON))
 
 
 def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
     ema_BN = _ema(panel.own_bars.take(panel.close_TN), span=3)
     signal_BN = np.zeros(ema_BN.shape)
     for tau, weight in LABEL_WEIGHTS.items():
-        trailing_BN = np.full(ema_BN.shape, np.nan)
-        trailing_BN[tau:] = ema_BN[tau:] / ema_BN[:-tau] - 1.0
-        panel.own_bars.erase(trailing_BN, back=tau)
-        forward_BN = np.full(ema_BN.shape, np.nan)
-        forward_BN[:-tau] = trailing_BN[tau:]
+        trailing_BN = ema_BN / panel.own_bars.shift(ema_BN, tau) - 1.0
         # The last 20 forward returns realised by bar b are the trailing returns of bars b-19 to b.
         scale_BN = rolling_std(trailing_BN, 20)
         scale_BN[~(scale_BN > SMALLEST_VOLATILITY)] = np.nan
-        signal_BN += weight * (forward_BN if mode == "forward" else trailing_BN) / scale_BN
+        return_BN = panel.own_bars.shift(trailing_BN, -tau) if mode == "forward" else trailing_BN
+        signal_BN += weight * return_BN / scale_BN
     return panel.own_bars.put(signal_BN)
 
 

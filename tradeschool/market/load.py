@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeschool.errors import TradeschoolError, did_you_mean
+from tradeschool.errors import did_you_mean
 from tradeschool.market.calendar import find_exchange
 from tradeschool.market.events.read import holds_events
 from tradeschool.market.findings import Finding, Report, join_some, raise_on_errors
@@ -15,8 +15,8 @@ from tradeschool.market.panel import FIELDS, Floats, Panel
 from tradeschool.market.prices.coverage import MARKET_CHECKS
 from tradeschool.market.prices.doubles import all_days
 from tradeschool.market.prices.histories import field_files, field_histories, table_histories
-from tradeschool.market.prices.read import Table, read_table
-from tradeschool.market.prices.validate import History, Options, Spikes, Splits, accepted
+from tradeschool.market.prices.read import COLUMNS, Table, read_table, standard_name
+from tradeschool.market.prices.validate import History, Options, accepted
 
 SAMPLE_TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 SUFFIXES = (".csv", ".parquet")
@@ -24,13 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_prices(
-    path: str | Path,
-    messages: list[str] | None = None,
-    adjust: bool = True,
-    splits: Splits = "refuse",
-    suffixes: Sequence[str] = SUFFIXES,
-    spikes: Spikes = "refuse",
-    accept: Sequence[str] = (),
+    path: str | Path, messages: list[str] | None = None, *, suffixes: Sequence[str] = SUFFIXES, **options: Any
 ) -> Panel:
     """A panel from a folder of CSV or parquet files, or from one such file.
 
@@ -41,17 +35,14 @@ def load_prices(
     Args:
         path: folder or file.
         messages: receives a sentence for every repair and warning. Without it they go to Python's log.
-        adjust: where there is an Adj Close, adjust prices by Adj Close / Close and the volume by the inverse.
-        splits: "refuse" stops at a split that prices are not adjusted for; "accept" takes it for a real move and
-            warns.
         suffixes: endings of the files to read.
-        spikes: "refuse" stops at a bar that is far from both of its neighbours; "leave_out" leaves it out and warns.
-        accept: ticker and day, like "ABC 2016-01-04", of what would be refused although it is real.
+        options: fields of :class:`~tradeschool.market.prices.validate.Options`, such as ``adjust=False``. ``accept`` is
+            a list of entries like "ABC 2016-01-04".
 
     Raises:
         DataError: the path or a file breaks a rule; the text names file, row, value, rule and cure.
     """
-    panel, findings = read_prices(path, Options(adjust, splits, spikes, accepted(accept)), suffixes)
+    panel, findings = read_prices(path, _options(**options), suffixes)
     for finding in findings:
         if messages is None:
             logger.log(logging.WARNING if finding.severity == "warning" else logging.INFO, finding.text)
@@ -71,48 +62,7 @@ def read_prices(path: str | Path, options: Options, suffixes: Sequence[str] = SU
     return _align(found, Path(path).absolute().name), findings
 
 
-def require_sample() -> None:
-    """Refuse to go on without the package of the sample market.
-
-    Raises:
-        TradeschoolError: it is not installed.
-    """
-    try:
-        import bokeh_sampledata  # noqa: F401
-    except ImportError as error:
-        raise TradeschoolError(
-            "The sample market needs the package bokeh_sampledata, which is not installed. "
-            "Install it: pip install 'tradeschool[sample]'"
-        ) from error
-
-
-def load_sample() -> Panel:
-    """Real daily bars of AAPL, FB, GOOG, IBM and MSFT, 2000-03 to 2013-03, adjusted, from bokeh_sampledata.
-
-    Raises:
-        TradeschoolError: the ``sample`` extra is not installed.
-    """
-    require_sample()
-    from bokeh_sampledata import stocks
-
-    found: list[History] = []
-    for ticker in SAMPLE_TICKERS:
-        columns = {name.replace("_", " ").title(): np.array(cells) for name, cells in getattr(stocks, ticker).items()}
-        dates = columns.pop("Date")
-        report = Report(f"bokeh_sampledata {ticker}")
-        found += table_histories(Table(np.arange(1, len(dates) + 1), dates, {None: columns}), ticker, report, Options())
-        raise_on_errors(report.findings, report.file)
-    return _align(found, "sample")
-
-
-def check_prices(
-    path: str | Path,
-    exchange: str | None = None,
-    splits: Splits = "refuse",
-    spikes: Spikes = "refuse",
-    accept: Sequence[str] = (),
-    every: bool = False,
-) -> list[Finding]:
+def check_prices(path: str | Path, exchange: str | None = None, **options: Any) -> list[Finding]:
     """All findings about the price files under a path, errors first, then by file and row.
 
     A path loads if and only if no finding is an error.
@@ -121,18 +71,40 @@ def check_prices(
         path: folder or file.
         exchange: compare the dates with this exchange's calendar, to tell missing days from holidays. Without it, an
             info counts the days on which only other tickers have bars, and warnings name weekends and long gaps.
-        splits, spikes, accept: as in :func:`load_prices`.
-        every: list every finding, not the first ones of each rule and a count of the rest.
+        options: as in :func:`load_prices`.
 
     Raises:
         DataError: the exchange is unknown, or an entry of ``accept`` is not a ticker and a day.
-        TradeschoolError: an exchange is given, and the ``data`` extra is not installed.
     """
     order = {"error": 0, "warning": 1, "info": 2}
     name = None if exchange is None else find_exchange(exchange).name
-    options = Options(splits=splits, spikes=spikes, accept=accepted(accept), every=every, exchange=name)
-    _, findings = _inspect(Path(path), SUFFIXES, options)
+    _, findings = _inspect(Path(path), SUFFIXES, _options(exchange=name, **options))
     return sorted(findings, key=lambda f: (order[f.severity], f.file, f.count > 1, f.row or 0))
+
+
+def _options(accept: Sequence[str] = (), **given: Any) -> Options:
+    return Options(accept=accepted(accept), **given)
+
+
+def require_sample() -> None:
+    """Import the package of the sample market, so that a missing one is known before anything is computed."""
+    import bokeh_sampledata  # noqa: F401
+
+
+def load_sample() -> Panel:
+    """Real daily bars of AAPL, FB, GOOG, IBM and MSFT, 2000-03 to 2013-03, adjusted, from bokeh_sampledata."""
+    from bokeh_sampledata import stocks
+
+    found: list[History] = []
+    for ticker in SAMPLE_TICKERS:
+        cells = {name.replace("_", " ").title(): np.array(cells) for name, cells in getattr(stocks, ticker).items()}
+        dates_T = cells.pop("Date").astype("datetime64[D]")
+        columns = {name: values.astype(np.float64) for name, values in cells.items()}
+        report = Report(f"bokeh_sampledata {ticker}")
+        table = Table(np.arange(1, len(dates_T) + 1), dates_T, {None: columns})
+        found += table_histories(table, ticker, report, Options())
+        raise_on_errors(report.findings, report.file)
+    return _align(found, "sample")
 
 
 def _inspect(path: Path, suffixes: Sequence[str], options: Options) -> tuple[list[History], list[Finding]]:
@@ -140,45 +112,38 @@ def _inspect(path: Path, suffixes: Sequence[str], options: Options) -> tuple[lis
     whole = Report(str(path), most=options.most)
     files = _price_files(path, suffixes, whole)
     if fields := field_files(files):
-        found, findings = field_histories(path, fields, options)
-        tables = {file for several in fields.values() for file in several}
-        if unread := [file.name for file in files if file not in tables]:
+        found, reports = field_histories(path, fields, options)
+        if unread := [file.name for file in files if standard_name(file.stem) not in COLUMNS]:
             whole.warning(None, "files beside field tables were not read", ", ".join(unread), "Move them away.")
     else:
-        found, findings = _read_files(path, files, whole, options)
+        found, reports = _read_files(path, files, whole, options)
     for check in MARKET_CHECKS if found else ():
         check(found, whole, options)
-    return found, whole.findings + findings
+    return found, [finding for report in (whole, *reports) for finding in report.findings]
 
 
-def _read_files(path: Path, files: list[Path], whole: Report, options: Options) -> tuple[list[History], list[Finding]]:
+def _read_files(path: Path, files: list[Path], whole: Report, options: Options) -> tuple[list[History], list[Report]]:
     found: list[History] = []
-    findings: list[Finding] = []
-    events = 0
+    reports: list[Report] = []
     for file in files:
-        some, report = _read_file(file, options)
+        report = Report(str(file), most=options.most)
+        table = read_table(file, report)
+        ticker = file.stem.strip()
+        if ticker != file.stem:
+            report.info("blanks around the ticker were removed", f"'{file.stem}'")
+        some = [] if table is None else table_histories(table, ticker, report, options)
         found += some
         # Only a file that is not a good price table is opened again, so the others cost nothing more.
         if report.has_errors and not some and holds_events(file):
             cure = "Check it by itself, or give it as market.events."
             whole.info("a file of events was not read as prices", file.name, cure)
-            events += 1
         else:
-            findings += report.findings
-    if files and events == len(files):
+            reports.append(report)
+    if files and not reports:
         hint = _price_folder(sorted(path.iterdir())) if path.is_dir() else ""
         cure = f"Give prices as market.path, and events as market.events.{hint}"
         whole.error(None, "there are only events, no prices", "", cure)
-    return found, findings
-
-
-def _read_file(file: Path, options: Options) -> tuple[list[History], Report]:
-    report = Report(str(file), most=options.most)
-    table = read_table(file, report)
-    ticker = file.stem.strip()
-    if ticker != file.stem:
-        report.info("blanks around the ticker were removed", f"'{file.stem}'")
-    return ([] if table is None else table_histories(table, ticker, report, options)), report
+    return found, reports
 
 
 def _price_files(path: Path, suffixes: Sequence[str], report: Report) -> list[Path]:
@@ -196,23 +161,22 @@ def _price_files(path: Path, suffixes: Sequence[str], report: Report) -> list[Pa
             report.error(None, "there is no such file or folder", "", f"Give a folder of {wanted} files.{hint}")
             return []
         entries = sorted(path.iterdir())
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        files = [entry for entry in shown if entry.suffix.casefold() in suffixes]
-        if not files:
-            cure = f"Give a folder that has one.{_price_folder(shown)}"
-            report.error(None, f"the folder has no {wanted} file", f"{len(entries)} entries", cure)
-        # Hidden entries are named only if they look like prices.
-        unread = {entry.name for entry in entries if entry in shown or entry.suffix in SUFFIXES}
-        if files and (others := sorted(unread - {entry.name for entry in files})):
-            report.info("entries that are not price files were not read", join_some(others))
-        for file in files:
-            if not file.is_file():
-                cure = "Put a file in its place, or remove it."
-                report.error(None, "an entry is named like a price file but is not a file", file.name, cure)
-        return [file for file in files if file.is_file()]
     except OSError as error:
         report.error(None, "the path cannot be read", error.strerror or str(error), "Check that you may read it.")
         return []
+    named = [one for one in entries if not one.name.startswith(".") and one.suffix.casefold() in suffixes]
+    if not named:
+        cure = f"Give a folder that has one.{_price_folder(entries)}"
+        report.error(None, f"the folder has no {wanted} file", f"{len(entries)} entries", cure)
+    # Hidden entries are named only if they look like prices.
+    shown = [one.name for one in entries if not one.name.startswith(".") or one.suffix in SUFFIXES]
+    if named and (others := [name for name in shown if name not in {one.name for one in named}]):
+        report.info("entries that are not price files were not read", join_some(others))
+    for entry in named:
+        if not entry.is_file():
+            cure = "Put a file in its place, or remove it."
+            report.error(None, "an entry is named like a price file but is not a file", entry.name, cure)
+    return [one for one in named if one.is_file()]
 
 
 def _price_folder(entries: Sequence[Path]) -> str:
@@ -228,7 +192,7 @@ def _align(found: Sequence[History], name: str) -> Panel:
     dates_T = all_days(found)
     places = [np.searchsorted(dates_T, history.dates_T) for history in found]
 
-    def grid(values: Sequence[Floats | float], empty: float = np.nan) -> Floats:
+    def grid(values: Sequence[Floats], empty: float = np.nan) -> Floats:
         """One array or number per ticker on all dates, [T, N]."""
         grid_NT = np.full((len(found), len(dates_T)), empty)
         for n, (value_T, at) in enumerate(zip(values, places, strict=True)):
@@ -236,7 +200,6 @@ def _align(found: Sequence[History], name: str) -> Panel:
         return grid_NT.T.copy()
 
     bars: dict[str, Any] = {f"{field}_TN": grid([history.bars[field] for history in found]) for field in FIELDS}
-    factors = [1.0 if history.factor_T is None else history.factor_T for history in found]
-    adjusted = any(history.factor_T is not None for history in found)
-    tickers = tuple(history.ticker for history in found)
-    return Panel(dates_T, tickers, **bars, name=name, factor_TN=grid(factors, 1.0) if adjusted else None)
+    adjusted = any(history.has_adj_close and history.options.adjust for history in found)
+    factor_TN = grid([history.factor_T for history in found], 1.0) if adjusted else None
+    return Panel(dates_T, tuple(history.ticker for history in found), **bars, name=name, factor_TN=factor_TN)

@@ -61,11 +61,14 @@ class OwnBars:
             values_TN[rows, n] = values_BN[at, n]
         return values_TN
 
-    def erase(self, values_BN: Floats, *, back: int = 0, ahead: int = 0) -> None:
-        """Set to NaN, in place, values that use the bar ``back`` before or ``ahead`` after, across a suspension."""
+    def shift(self, values_BN: Floats, bars: int) -> Floats:
+        """At each bar the value ``bars`` before it, or after it if negative; NaN without one or across a suspension."""
+        moved_BN = np.full(values_BN.shape, np.nan)
+        moved_BN[max(bars, 0) : bars if bars < 0 else None] = values_BN[max(-bars, 0) : -bars if bars > 0 else None]
         for n, (_, at) in self._moved.items():
             for last in at[:-1][np.diff(at) > 1].tolist():
-                values_BN[max(0, last + 1 - ahead) : last + 1 + back, n] = np.nan
+                moved_BN[max(0, last + 1 + min(bars, 0)) : last + 1 + max(bars, 0), n] = np.nan
+        return moved_BN
 
     def places(self, rows_B: NDArray[np.intp], n: int) -> NDArray[np.intp]:
         """The places [B] in an array [B, N] of a ticker's bars on panel rows; a suspension takes one more."""

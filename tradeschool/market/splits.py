@@ -67,12 +67,7 @@ def split_rows(
         # Rounding the running sum loses no row, and each part is within one row of its share.
         validation = warmup + round(shares[0] * usable) + embargo
         test = warmup + round((shares[0] + shares[1]) * usable) + 2 * embargo
-    rows_before = panel.own_bars.rows_before
-    split = Split(
-        train_T=np.arange(warmup, validation - rows_before(validation, embargo), dtype=np.int64),
-        validation_T=np.arange(max(validation, warmup), test - rows_before(test, embargo), dtype=np.int64),
-        test_T=np.arange(max(test, warmup), total, dtype=np.int64),
-    )
+    split = _split(panel, warmup, max(validation, warmup), np.arange(max(test, warmup), total), embargo)
     for part in PARTS:
         if not len(split.rows(part)):
             raise DataError(
@@ -101,10 +96,7 @@ def walk_forward(
     Args:
         panel: whose ``dates_T`` are cut.
         folds: how many, at least 1.
-        shares: as in :func:`split_rows`, like all that follow.
-        dates: the first day of validation and of test.
-        embargo: rows between two parts, in every fold.
-        warmup: rows dropped at the start.
+        shares, dates, embargo, warmup: as in :func:`split_rows`.
 
     Raises:
         DataError: a part would be empty.
@@ -115,12 +107,13 @@ def walk_forward(
             f"{panel.name}: {folds} folds need at least as many test dates, and the test part has "
             f"{len(first.test_T)}. Give fewer folds, a larger test part, or a longer history."
         )
-    rows_before = panel.own_bars.rows_before
-    moved = []
-    for test_T in np.array_split(first.test_T, folds):
-        step = int(test_T[0] - first.test_T[0])
-        validation, test = int(first.validation_T[0]) + step, int(test_T[0])
-        train_T = np.arange(first.train_T[0], validation - rows_before(validation, embargo), dtype=np.int64)
-        validation_T = np.arange(validation, test - rows_before(test, embargo), dtype=np.int64)
-        moved.append(Split(train_T, validation_T, test_T))
-    return moved
+    train, validation, test = int(first.train_T[0]), int(first.validation_T[0]), int(first.test_T[0])
+    parts = np.array_split(first.test_T, folds)
+    return [_split(panel, train, validation + int(test_T[0]) - test, test_T, embargo) for test_T in parts]
+
+
+def _split(panel: Panel, train: int, validation: int, test_T: Rows, embargo: int) -> Split:
+    """Training from row ``train`` and validation from row ``validation``, each until the embargo of the next part."""
+    test = int(test_T[0]) if len(test_T) else len(panel.dates_T)
+    ends = [start - panel.own_bars.rows_before(start, embargo) for start in (validation, test)]
+    return Split(np.arange(train, ends[0]), np.arange(validation, ends[1]), test_T)

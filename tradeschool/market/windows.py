@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tradeschool.errors import DataError
 from tradeschool.market import features
 from tradeschool.market.panel import FIELDS, Floats, Panel
+from tradeschool.market.splits import PARTS, Part
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 Unit = Literal["level", "difference", "none"]
 
 INDICATORS: Mapping[str, tuple[str, Unit]] = {
@@ -142,14 +141,8 @@ class TickerWindows:
 
     def where(self, chosen_W: NDArray[np.bool_]) -> "TickerWindows":
         """The windows where ``chosen_W`` is True."""
-        return replace(
-            self,
-            columns={name: values_W[chosen_W] for name, values_W in self.columns.items()},
-            y_WH=self.y_WH[chosen_W],
-            part_W=self.part_W[chosen_W],
-            end_rows_W=self.end_rows_W[chosen_W],
-            dates_W=self.dates_W[chosen_W],
-        )
+        arrays = {name: getattr(self, name)[chosen_W] for name in ("y_WH", "part_W", "end_rows_W", "dates_W")}
+        return replace(self, columns={name: values[chosen_W] for name, values in self.columns.items()}, **arrays)
 
 
 def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> TickerWindows:

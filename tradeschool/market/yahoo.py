@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import shutil
-import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,21 +24,16 @@ from tradeschool.market.calendar import EXCHANGES, sessions
 from tradeschool.market.findings import join_some
 from tradeschool.market.load import load_prices
 from tradeschool.market.panel import Panel
-from tradeschool.market.prices.parse import parse_numbers
-from tradeschool.market.prices.validate import ROW_CHECKS, TickerRows
+from tradeschool.market.prices.validate import blank_rows, broken_rules
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    TickerData = tuple[pd.DataFrame, dict[str, Any]]  # the rows that can be loaded, and the entry of the manifest
-
 COLUMNS = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
 TIMEOUT_SECONDS = 30
 RETRIES = 3
 """After connection errors, by yfinance, which waits 1, 2 and 4 seconds."""
-RATE_LIMIT_WAITS = (15, 60)
-"""Seconds to wait after Yahoo's answer 429. yfinance does not retry after it."""
 EDGE_DAYS = 7
 """Days that may be missing at either end of the request where the exchange has no calendar here."""
 CALENDAR_INSTRUMENTS = ("EQUITY", "ETF", "INDEX", "MUTUALFUND")
@@ -105,15 +99,14 @@ def fetch(
         FetchError: the request is invalid, or Yahoo did not give what was requested. If the network or Yahoo's rate
             limit stopped the download, the tickers fetched until then are written; the text names the folder.
         DataError: ``out`` cannot be written, or holds files.
-        TradeschoolError: the ``data`` extra is not installed.
     """
     request = parse_request(tickers, first, end)
     path = _check_target(out)
-    found, missing, stopped = _download(request, session, console)
-    if stopped is not None and not found:
+    frames, entries, missing, stopped = _download(request, session, console)
+    if stopped is not None and not frames:
         raise stopped
     if stopped is None:
-        _refuse_partial(request, found, missing, allow_partial)
+        _refuse_partial(request, entries, missing, allow_partial)
     manifest = {
         "source": "Yahoo Finance",
         "requested": list(request.tickers),
@@ -122,14 +115,14 @@ def fetch(
         "fetched_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "yfinance": importlib.metadata.version("yfinance"),
         "tradeschool": tradeschool.__version__,
-        "complete": not missing and not any(entry["problems"] for _, entry in found.values()),
+        "complete": not missing and not any(entry["problems"] for entry in entries.values()),
         "missing_tickers": missing,
-        "tickers": {ticker: entry for ticker, (_, entry) in found.items()},
+        "tickers": entries,
     }
-    panel = _write(path, {entry["file"]: frame for frame, entry in found.values()}, manifest)
+    panel = _write(path, frames, manifest)
     if stopped is not None:
         raise FetchError(
-            f"{stopped} {len(found)} of {len(request.tickers)} tickers were written to {path}. Fetch the others later "
+            f"{stopped} {len(frames)} of {len(request.tickers)} tickers were written to {path}. Fetch the others later "
             "into another folder, and move their files there."
         )
     return Fetched(path, panel, manifest)
@@ -170,27 +163,28 @@ def _parse_day(option: str, text: str) -> datetime.date:
 
 def _download(
     request: Request, session: Any, console: "Console | None"
-) -> "tuple[dict[str, TickerData], dict[str, str], FetchError | None]":
-    """What was found by ticker, why the other tickers have nothing, and the error that stopped the download."""
+) -> "tuple[dict[str, pd.DataFrame], dict[str, Any], dict[str, str], FetchError | None]":
+    """Rows and manifest entries by ticker, why other tickers have none, and the error that stopped the download."""
     from rich.console import Console
     from rich.progress import track
 
-    found: dict[str, TickerData] = {}
+    frames: dict[str, pd.DataFrame] = {}
+    entries: dict[str, Any] = {}
     missing = dict.fromkeys(request.tickers, "not fetched")
     # One ticker at a time: Yahoo limits rates.
     for ticker in track(request.tickers, "Fetching", console=console or Console(quiet=True), transient=True):
         try:
-            found[ticker] = _ticker_data(ticker, request, session)
+            frames[ticker], entries[ticker] = _ticker_data(ticker, request, session)
             del missing[ticker]
         except NoPricesError as error:
             missing[ticker] = str(error)
         except FetchError as error:
-            return found, missing, error
-    return found, missing, None
+            return frames, entries, missing, error
+    return frames, entries, missing, None
 
 
-def _ticker_data(ticker: str, request: Request, session: Any) -> "TickerData":
-    """One ticker's usable rows between the dates of the request, and what is missing."""
+def _ticker_data(ticker: str, request: Request, session: Any) -> "tuple[pd.DataFrame, dict[str, Any]]":
+    """One ticker's usable rows between the dates of the request, and its entry in the manifest."""
     import pandas as pd
 
     with _yfinance(ticker) as yf:
@@ -202,63 +196,56 @@ def _ticker_data(ticker: str, request: Request, session: Any) -> "TickerData":
     rows = rows[(rows["Date"] >= pd.Timestamp(request.first)) & (rows["Date"] < pd.Timestamp(request.end))]
     if rows.empty:
         raise NoPricesError(_NO_PRICES)
-    reasons = _rejected_rows(ticker, rows)
-    frame = rows[[day not in reasons for day in _days(rows)]].reset_index(drop=True)
-    if frame.empty:
+    days = rows["Date"].dt.strftime("%Y-%m-%d")
+    columns = {name: rows[name].to_numpy(dtype=np.float64) for name in COLUMNS}
+    reasons = dict.fromkeys(days[blank_rows(columns)], _BLANK)
+    for rule in broken_rules(columns):
+        reasons = dict.fromkeys(days[rule.broken_T], rule.rule) | reasons
+    kept = ~days.isin(list(reasons))
+    if not kept.any():
         raise NoPricesError("Yahoo has no usable prices between these dates")
+    frame = rows[kept].reset_index(drop=True)
     calendar, problems = _completeness(frame, about, request)
-    problems += [f"{day}: {reason}" for day, reason in reasons.items() if reason != _BLANK]
-    days = _days(frame)
+    problems += [f"{day}: {reason}" for day, reason in sorted(reasons.items()) if reason != _BLANK]
     return frame, {
         **about,
         "file": f"{ticker}.parquet",
         "rows": len(frame),
-        "first_day": days[0],
-        "last_day": days[-1],
+        "first_day": days[kept].iloc[0],
+        "last_day": days[kept].iloc[-1],
         "calendar": calendar,
-        "left_out": reasons,
+        "left_out": dict(sorted(reasons.items())),
         "problems": problems,
     }
 
 
 def _history(yf: Any, source: Any, ticker: str, request: Request) -> "pd.DataFrame":
-    """Yahoo's rows, after a wait if it limits the rate of requests."""
-    waits = list(RATE_LIMIT_WAITS)
-    while True:
-        # yfinance keeps answers, failures included, for as long as Python runs.
-        yf.data.YfData.cache_get.cache_clear()
-        try:
-            rows: pd.DataFrame = source.history(
-                start=request.first, end=request.end, auto_adjust=False, actions=False, keepna=True,
-                timeout=TIMEOUT_SECONDS,
-            )  # fmt: skip
-            return rows
-        except yf.exceptions.YFRateLimitError:
-            if not waits:
-                raise
-            time.sleep(waits.pop(0))
-        except yf.exceptions.YFPricesMissingError as error:  # for all answers without rows
-            reason = error.yahoo_reason or ""
-            if reason.startswith("No data found"):
-                raise NoPricesError(_UNKNOWN) from error
-            # An answer that describes the ticker but has no rows is not a failure.
-            described = not reason and source.history_metadata.get("exchangeTimezoneName")
-            if reason.startswith("Data doesn't exist") or described:
-                raise NoPricesError(_NO_PRICES) from error
-            raise _unreadable(ticker, reason or "neither prices nor a reason") from error
+    """Yahoo's rows."""
+    # yfinance keeps answers, failures included, for as long as Python runs.
+    yf.data.YfData.cache_get.cache_clear()
+    try:
+        rows: pd.DataFrame = source.history(
+            start=request.first, end=request.end, auto_adjust=False, actions=False, keepna=True,
+            timeout=TIMEOUT_SECONDS,
+        )  # fmt: skip
+    except yf.exceptions.YFPricesMissingError as error:  # for all answers without rows
+        reason = error.yahoo_reason or ""
+        if reason.startswith("No data found"):
+            raise NoPricesError(_UNKNOWN) from error
+        # An answer that describes the ticker but has no rows is not a failure.
+        described = not reason and source.history_metadata.get("exchangeTimezoneName")
+        if reason.startswith("Data doesn't exist") or described:
+            raise NoPricesError(_NO_PRICES) from error
+        raise _unreadable(ticker, reason or "neither prices nor a reason") from error
+    return rows
 
 
 @contextlib.contextmanager
 def _yfinance(ticker: str) -> Iterator[Any]:
     """The module yfinance, which retries after connection errors; its errors and those of HTTP become ours."""
-    try:
-        import yfinance as yf
-        from yfinance import exceptions
-    except ImportError as error:
-        raise TradeschoolError(
-            "Fetching prices needs the package yfinance, which is not installed. "
-            "Install it: pip install 'tradeschool[data]'"
-        ) from error
+    import yfinance as yf
+    from yfinance import exceptions
+
     logger, config = logging.getLogger("yfinance"), yf.config
     before = config.debug.hide_exceptions, config.network.retries, logger.level
     config.debug.hide_exceptions, config.network.retries = False, RETRIES
@@ -298,18 +285,6 @@ def _unreadable(ticker: str, what: str) -> FetchError:
     )
 
 
-def _rejected_rows(ticker: str, rows: "pd.DataFrame") -> dict[str, str]:
-    """Day to reason of the rows that have no prices or break a rule of loading."""
-    columns = {name: parse_numbers(rows[name].to_numpy()) for name in COLUMNS}
-    checked = TickerRows(ticker, np.arange(len(rows)), rows["Date"].to_numpy().astype("datetime64[D]"), columns)
-    days = _days(rows)
-    reasons = {days[i]: _BLANK for i in np.flatnonzero(checked.blank_T)}
-    for rule in (rule for check in ROW_CHECKS for rule in check(checked)):
-        for i in np.flatnonzero(rule.broken_T):
-            reasons.setdefault(days[i], rule.rule)
-    return dict(sorted(reasons.items()))
-
-
 def _completeness(frame: "pd.DataFrame", about: Mapping[str, Any], request: Request) -> tuple[str | None, list[str]]:
     """The exchange whose sessions are expected, None without a calendar, and which days of the request are missing."""
     dates_T = frame["Date"].to_numpy().astype("datetime64[D]")
@@ -328,19 +303,18 @@ def _completeness(frame: "pd.DataFrame", about: Mapping[str, Any], request: Requ
 
 
 def _refuse_partial(
-    request: Request, found: "dict[str, TickerData]", missing: dict[str, str], allow_partial: bool
+    request: Request, entries: Mapping[str, Any], missing: Mapping[str, str], allow_partial: bool
 ) -> None:
-    problems = {ticker: entry["problems"] for ticker, (_, entry) in found.items()}
+    problems = {ticker: entry["problems"] for ticker, entry in entries.items()}
     problems |= {ticker: [reason] for ticker, reason in missing.items()}
     lines = [f"  {ticker}: {join_some(problems[ticker], 5, '; ')}" for ticker in request.tickers if problems[ticker]]
-    if not lines or (allow_partial and found):
-        return
-    cure = (
-        "Correct the tickers or the dates, leave these tickers out, or keep what was found with --allow-partial: "
-        "the manifest then lists what is missing."
-    )
-    shown = join_some(lines, 20, "\n")
-    raise FetchError(f"Yahoo's answer is not complete, so nothing was written:\n{shown}\n{cure}")
+    if lines and not (allow_partial and entries):
+        shown = join_some(lines, 20, "\n")
+        raise FetchError(
+            f"Yahoo's answer is not complete, so nothing was written:\n{shown}\n"
+            "Correct the tickers or the dates, leave these tickers out, or keep what was found with --allow-partial: "
+            "the manifest then lists what is missing."
+        )
 
 
 def _check_target(out: str | Path) -> Path:
@@ -368,8 +342,8 @@ def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str,
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         new.mkdir(parents=True)
-        for name, frame in frames.items():
-            frame.to_parquet(new / name, index=False, write_page_checksum=True)
+        for ticker, frame in frames.items():
+            frame.to_parquet(new / f"{ticker}.parquet", index=False, write_page_checksum=True)
         try:
             panel = load_prices(new, messages=[])
             manifest["data_hash"] = panel.data_hash()
@@ -387,8 +361,3 @@ def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str,
     if panel is None:
         raise DataError(f"{path} was written, but cannot be loaded as it is. {problem}".replace(str(new), str(path)))
     return dataclasses.replace(panel, name=path.name)
-
-
-def _days(frame: "pd.DataFrame") -> list[str]:
-    days: list[str] = frame["Date"].dt.strftime("%Y-%m-%d").tolist()
-    return days

@@ -26,6 +26,17 @@ def test_weekends_are_counted(tmp_path: Path) -> None:
     assert (found.severity, found.rule, found.value) == ("warning", "2 bars are on Saturdays and Sundays", "AAA 2")
 
 
+def test_a_week_from_sunday_to_thursday_is_no_warning_and_single_weekend_bars_are(tmp_path: Path) -> None:
+    days = np.arange(np.datetime64("2020-01-05"), np.datetime64("2020-06-01"))
+    week = [str(day) for day in days if (day.astype(int) + 3) % 7 not in (4, 5)]
+    (found,) = check_prices(write(tmp_path, week))
+    assert (found.severity, found.value) == ("info", "AAA")
+    assert "Saturday or Sunday" in found.rule
+    business = [str(day) for day in days if np.is_busday(day)]
+    (found,) = check_prices(write(tmp_path, sorted([*business, "2020-02-02", "2020-03-07"])))
+    assert (found.severity, found.value) == ("warning", "AAA 2")
+
+
 def test_a_gap_of_more_than_ten_weekdays_that_all_share_is_warned_of(tmp_path: Path) -> None:
     assert check_prices(write(tmp_path, DAYS[:10] + DAYS[20:])) == []
     (found,) = check_prices(write(tmp_path, DAYS[:10] + DAYS[21:]))

@@ -31,6 +31,19 @@ def test_the_same_prices_under_two_names_are_refused(tmp_path: Path, kind: str) 
     assert not [one for one in accepted if one.severity == "error"]
 
 
+@pytest.mark.parametrize("days", [1, -1])
+@pytest.mark.parametrize("kind", ["days of the calendar", "business days"])
+def test_the_same_prices_a_day_apart_are_refused(tmp_path: Path, kind: str, days: int) -> None:
+    made = bars()
+    business = np.busday_offset(made["Date"], days)
+    dates = business if kind == "business days" else made["Date"] + np.timedelta64(days, "D")
+    write(tmp_path, AAA=made, CCC=bars(3))
+    (found,) = doubles(write(tmp_path, BBB=made | {"Date": dates}))
+    assert (found.severity, Path(found.file).name, found.ticker) == ("error", "BBB.csv", "BBB")
+    assert "AAA and BBB" in found.value
+    assert "a day apart" in found.value
+
+
 def share_class(made: Bars, spread: float) -> Bars:
     """Prices that differ by a spread that comes and goes, as those of two classes of a company's shares."""
     noise_T = np.random.default_rng(5).normal(0, spread, len(made["Date"]))

@@ -82,3 +82,27 @@ def test_dates_in_another_format_are_reported_also_where_they_repeat(tmp_path: P
     lines += [f"{day}/01/2020,{ticker},1,1,1,1,1" for ticker in "ABC" for day in (14, 15)]
     (tmp_path / "AAA.csv").write_text("\n".join(lines) + "\n")
     assert [one.rule for one in check_prices(tmp_path)] == ["dates were read as DD/MM/YYYY"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_hourly_bars_are_refused_as_several_bars_a_day(tmp_path: Path, suffix: str) -> None:
+    days = pd.bdate_range("2020-01-02", periods=10)
+    times = [day + pd.Timedelta(hours=hour) for day in days for hour in range(10, 17)]
+    table = pd.DataFrame({"Date": times}).assign(Open=1.0, High=1.0, Low=1.0, Close=1.0, Volume=1.0)
+    path = tmp_path / f"AAA{suffix}"
+    if suffix == ".csv":
+        table.to_csv(path, index=False)
+    else:
+        table.to_parquet(path, index=False)
+    errors = [one for one in check_prices(path) if one.severity == "error"]
+    assert sum(one.count for one in errors) == 60
+    assert errors[0].row == (3 if suffix == ".csv" else 2)
+    assert "several bars a day" in errors[0].rule
+    assert "Join the bars of each day" in errors[0].cure
+
+
+def test_a_file_that_was_appended_to_itself_is_not_called_hourly(tmp_path: Path) -> None:
+    days = [str(day.date()) for day in pd.bdate_range("2020-01-02", periods=10)]
+    errors = [one for one in check_prices(write(tmp_path, days * 2)) if one.severity == "error"]
+    assert {one.rule for one in errors} == {"the date is repeated"}
+    assert [one.row for one in errors] == list(range(12, 22))

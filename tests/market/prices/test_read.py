@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from broken_folders import FORMATS
 from hypothesis import HealthCheck, given, settings
@@ -24,20 +25,17 @@ def write(folder: Path, *lines: str, end: str = "\n") -> Path:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False).map(repr), min_size=1), st.booleans())
 def test_numbers_are_the_nearest_floats_with_and_without_other_cells(texts: list[str], mixed: bool) -> None:
     numbers = parse_numbers(np.array([*texts, "x"] if mixed else texts, dtype=object))
-    assert numbers.values_T[: len(texts)].tolist() == [float(text) for text in texts]
-    assert numbers.bad_T.tolist() == [False] * len(texts) + [True] * mixed
+    assert numbers.tolist() == [float(text) for text in texts] + [np.inf] * mixed
 
 
 @pytest.mark.parametrize("text", ["inf", "-inf", "1e400", "0x10", "1_3", "1,3", "--", "٣", "abc", "1 2", "True"])
 def test_what_is_not_a_plain_number_is_bad(text: str) -> None:
-    assert parse_numbers(np.array([text], dtype=object)).bad_T.tolist() == [True]
+    assert parse_numbers(np.array([text], dtype=object)).tolist() == [np.inf]
 
 
 @pytest.mark.parametrize("text", ["", " ", "null", "NaN", "NAN", "N/A", "#N/A", "-", " None "])
 def test_words_for_a_missing_value_are_blank(text: str) -> None:
-    numbers = parse_numbers(np.array([text, "1"], dtype=object))
-    assert numbers.blank_T.tolist() == [True, False]
-    assert not numbers.bad_T.any()
+    np.testing.assert_array_equal(parse_numbers(np.array([text, "1"], dtype=object)), [np.nan, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -51,13 +49,23 @@ def test_words_for_a_missing_value_are_blank(text: str) -> None:
         ((HEADER, ROW, HEADER), ["rows that repeat the header were skipped"]),
         ((HEADER + ",Dividends", ROW + ",anything"), ["a column is not used"]),
         ((HEADER, f'"2020-01-02"{ROW[10:]}'), []),
-        ((HEADER + ",Ticker", ROW + ",null"), ["the ticker is missing"]),
+        ((HEADER + ",Ticker", ROW + ", "), ["the ticker is missing"]),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_odd_lines_are_read_or_named(tmp_path: Path, lines: tuple[str, ...], rules: list[str], end: str) -> None:
     path = write(tmp_path, *lines, end=end)
     assert [finding.rule for finding in check_prices(path)] == rules
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tickers_that_look_like_a_missing_value_are_tickers(tmp_path: Path, suffix: str) -> None:
+    names = ["NA", "NULL", "nan", "None", "TRUE"]
+    path = write(tmp_path, HEADER + ",Ticker", *(f"{ROW},{name}" for name in names))
+    if suffix == ".parquet":
+        pd.read_csv(path, keep_default_na=False, dtype={"Ticker": str}).to_parquet(tmp_path / "A.parquet", index=False)
+        path = tmp_path / "A.parquet"
+    assert sorted(load_prices(path, []).tickers) == sorted(names)
 
 
 def test_rows_are_lines_also_after_blank_lines_and_line_breaks_in_quotes(tmp_path: Path) -> None:

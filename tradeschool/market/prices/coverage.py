@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,16 @@ import numpy as np
 from tradeschool.errors import did_you_mean
 from tradeschool.market.calendar import sessions
 from tradeschool.market.findings import Report, join_some
-from tradeschool.market.frequency import BUSINESS_DAYS, Frequency, find_frequency
+from tradeschool.market.frequency import BUSINESS_DAYS, find_change, find_frequency, frequency_name, is_daily
 from tradeschool.market.prices.doubles import all_days, check_doubles, check_renames
 from tradeschool.market.prices.parse import Days
 from tradeschool.market.prices.validate import History, Options
 
 LONG_GAP = 10
 """A gap that all tickers share, in weekdays, above which it is too long for holidays."""
+
+OWN_WEEK = 20
+"""Bars from which the days of a week on which a market trades can be told."""
 
 
 def _check_spellings(found: Sequence[History], report: Report, options: Options) -> None:
@@ -33,54 +35,56 @@ def _check_spellings(found: Sequence[History], report: Report, options: Options)
         by_spelling.setdefault(re.sub(r"[\s._/-]+", "-", ticker), []).append(history)
     for several in by_spelling.values():
         if several[1:]:
-            shown = ", ".join(f"'{one.ticker}' in {Path(one.file).name}" for one in several[:4])
+            shown = ", ".join(f"'{one.ticker}' in {Path(one.report.file).name}" for one in several[:4])
             report.error(None, "a ticker comes more than once", shown, "Keep it once, in one spelling.")
 
 
 def _check_frequency(found: Sequence[History], report: Report, options: Options) -> None:
-    """Errors about tickers whose bars come at another step than those of most, and an info about an unusual step."""
-    regular = [one.frequency for one in found if one.frequency is not None]
-    usual = Counter(map(_shared, regular)).most_common(1)[0][0] if regular else None
-    for one in found:
-        own = report.for_file(one.file)
-        if one.frequency is None and (usual is None or not usual.is_daily):
-            rule, cure = "the bars have no regular step", "Give a bar for every day, week or month."
-            one.refuse(0, rule, f"{one.ticker}, {len(one.dates_T)} bars", cure, own, options)
-        elif one.frequency is None:
+    """Errors about changes of the frequency and about tickers that differ from most, infos about unusual ones.
+
+    Every daily frequency counts as one: markets of five and of seven days can be in one folder.
+    """
+    shared = [one.frequency and min(one.frequency, BUSINESS_DAYS) for one in found]
+    usual = Counter(filter(None, shared)).most_common(1)[0][0] if any(shared) else 0
+    for one, own in zip(found, shared, strict=True):
+        if at := find_change(one.dates_T):
+            rule, value = "the frequency of the bars changes", f"{one.ticker}, until {one.dates_T[at - 1]}"
+            cure = "Give bars of one frequency, in files of their own."
+            one.report.error(int(one.rows_T[at]), rule, value, cure)
+        elif own is None and is_daily(usual):
             cure = "Nothing to do if it is rarely traded: the other days count as not traded."
-            own.warning(int(one.rows_T[0]), "the bars have no regular step", one.ticker, cure)
-        elif _shared(one.frequency) != usual:
-            rule = f"the bars are {one.frequency.name}, but those of most tickers are {usual.name if usual else ''}"
-            own.error(int(one.rows_T[0]), rule, one.ticker, "Give each frequency its own folder.")
-        own.locate(one.ticker, one.rows_T, one.dates_T)
-    if usual is not None and not usual.is_daily:
-        alike = [one for one in found if one.frequency is not None and _shared(one.frequency) == usual]
+            one.warn(0, "the bars have no regular step", one.ticker, cure)
+        elif own is None:
+            cure = "Give a bar for every day, week or month."
+            one.refuse(0, "the bars have no regular step", f"{one.ticker}, {len(one.dates_T)} bars", cure)
+        elif own != usual:
+            names = frequency_name(one.frequency or 0), frequency_name(usual)
+            rule = f"the bars are {names[0]}, but those of most tickers are {names[1]}"
+            one.report.error(int(one.rows_T[0]), rule, one.ticker, "Give each frequency its own folder.")
+        one.locate()
+    alike = [one for one, own in zip(found, shared, strict=True) if own == usual]
+    if alike and not is_daily(usual):
         together = find_frequency(all_days(alike))
-        if together is None or together.bars_per_year > 1.3 * usual.bars_per_year:
-            rule = f"the bars are {usual.name}, but on different days"
+        if together is None or together > 1.3 * usual:
+            rule = f"the bars are {frequency_name(usual)}, but on different days"
             firsts = join_some([f"{one.ticker} from {one.dates_T[0]}" for one in alike], 4)
             report.error(None, rule, firsts, "Date them alike, on the last day of each step.")
-    for frequency in sorted({replace(one, step=0.0) for one in regular}, key=lambda one: one.bars_per_year):
-        if frequency.bars_per_year != BUSINESS_DAYS.bars_per_year:
-            named = [one.ticker for one in found if one.frequency and one.frequency.name == frequency.name]
-            cure = "Nothing to do: horizons, windows and the embargo count bars, and figures a year use this number."
-            report.info(f"the bars are {frequency.name}: {frequency.bars_per_year} a year", join_some(named, 4), cure)
-
-
-def _shared(frequency: Frequency) -> Frequency:
-    """One frequency for every daily one: markets of five and of seven days can be in one folder."""
-    return BUSINESS_DAYS if frequency.is_daily else replace(frequency, step=0.0)
+    for bars in sorted({one.frequency for one in found if one.frequency} - {BUSINESS_DAYS}):
+        named = [one.ticker for one in found if one.frequency == bars]
+        cure = "Nothing to do: horizons, windows and the embargo count bars, and figures a year use this number."
+        report.info(f"the bars are {frequency_name(bars)}: {bars} a year", join_some(named, 4), cure)
 
 
 def _check_accepted(found: Sequence[History], report: Report, options: Options) -> None:
     """Warnings about what is accepted and does not exist."""
     days = {one.ticker: one.dates_T for one in found}
-    for ticker, day in sorted(options.accept):
+    for entry in sorted(options.accept):
+        ticker, day = entry[:-11], entry[-10:]
         if ticker not in days:
             cure = f"Correct it or leave it out.{did_you_mean(ticker, list(days))}"
-            report.warning(None, "accept names an unknown ticker", f"{ticker} {day}", cure)
+            report.warning(None, "accept names an unknown ticker", entry, cure)
         elif np.datetime64(day) not in days[ticker]:
-            report.warning(None, "accept names a day without a bar", f"{ticker} {day}", "Correct it or leave it out.")
+            report.warning(None, "accept names a day without a bar", entry, "Correct it or leave it out.")
 
 
 def _check_common_days(found: Sequence[History], report: Report, options: Options) -> None:
@@ -103,17 +107,21 @@ def _check_common_days(found: Sequence[History], report: Report, options: Option
 
 
 def _check_week(found: Sequence[History], report: Report, options: Options) -> None:
-    """Without a calendar: warnings about bars on weekends, and about long gaps that all tickers share."""
-    if options.exchange is not None:
-        return
+    """Without a calendar: findings about bars on weekends, and warnings about long gaps that all tickers share."""
     # A ticker on five days a week should have no bar on a weekend.
     five = [one for one in found if one.frequency == BUSINESS_DAYS]
-    weekend = {one.ticker: int((~np.is_busday(one.dates_T)).sum()) for one in five}
-    if shown := [f"{ticker} {count}" for ticker, count in weekend.items() if count]:
-        cure = "Check the time zone of the dates; nothing to do if this market trades on weekends."
-        report.warning(None, f"{sum(weekend.values())} bars are on Saturdays and Sundays", join_some(shown), cure)
-    if not five:
+    if options.exchange is not None or not five:
         return
+    weekend = {one.ticker: int((~np.is_busday(one.dates_T)).sum()) for one in five}
+    own_week = [one.ticker for one in five if weekend[one.ticker] and _has_own_week(one.dates_T)]
+    if own_week:
+        rule = "the five days of the week with bars include a Saturday or Sunday"
+        cure = "Nothing to do where the exchange has this week (Tel Aviv, Riyadh); otherwise check the time zone."
+        report.info(rule, join_some(own_week), cure)
+    if shown := {ticker: count for ticker, count in weekend.items() if count and ticker not in own_week}:
+        cure = "Check the time zone of the dates; nothing to do if this market trades on weekends."
+        counts = join_some([f"{ticker} {count}" for ticker, count in shown.items()])
+        report.warning(None, f"{sum(shown.values())} bars are on Saturdays and Sundays", counts, cure)
     dates_T = all_days(found)
     before_T, after_T = dates_T[:-1], dates_T[1:]
     weekdays_T = np.busday_count(before_T + np.timedelta64(1, "D"), after_T)
@@ -124,6 +132,13 @@ def _check_week(found: Sequence[History], report: Report, options: Options) -> N
             report.warning(None, rule, value, "Download these days again; if there was no trading, nothing to do.")
 
 
+def _has_own_week(dates_T: Days) -> bool:
+    """Whether nearly all bars are on five days of the week that are not Monday to Friday."""
+    count_W = np.bincount((dates_T.astype(np.int64) + 3) % 7, minlength=7)  # from Monday on
+    own_W = np.argsort(count_W)[-5:]
+    return len(dates_T) >= OWN_WEEK and own_W.max() > 4 and count_W[own_W].sum() >= 0.98 * len(dates_T)
+
+
 def _check_calendar(found: Sequence[History], report: Report, options: Options) -> None:
     """With a calendar: warnings about sessions without a bar and bars without a session."""
     if (exchange := options.exchange) is None:
@@ -131,7 +146,7 @@ def _check_calendar(found: Sequence[History], report: Report, options: Options) 
     dates_T = all_days(found)
     sessions_T = sessions(exchange, dates_T[0], dates_T[-1])
     for one in found:
-        if one.frequency is not None and not one.frequency.is_daily:
+        if one.frequency is not None and not is_daily(one.frequency):
             continue
         own_T = sessions_T[(sessions_T >= one.dates_T[0]) & (sessions_T <= one.dates_T[-1])]
         missing_T = own_T[~np.isin(own_T, one.dates_T)]

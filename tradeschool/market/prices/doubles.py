@@ -23,18 +23,21 @@ BLOCK = 500
 
 
 def check_doubles(found: Sequence[History], report: Report, options: Options) -> None:
-    """Errors about pairs of tickers with the same returns: one company twice, in the same units or in others."""
-    for first, second in _alike(found):
+    """Errors about pairs of tickers with the same returns: one company twice, also in other units or a day apart."""
+    refused = set()
+    for first, second, days in _alike(found):
         one, other = found[first], found[second]
-        share = _equal_share(one, other)
-        if share < EQUAL_SHARE:
+        _, own_at, at = np.intersect1d(one.dates_T + days, other.dates_T, assume_unique=True, return_indices=True)
+        share = _equal_share(one, other, own_at, at)
+        if share < EQUAL_SHARE or (first, second) in refused:
             continue
-        own = report.for_file(other.file)
-        at = int(np.flatnonzero(np.isin(other.dates_T, one.dates_T))[0])
+        refused.add((first, second))
         rule = "two tickers have the same returns: one company twice"
         value = f"{one.ticker} and {other.ticker}, {share:.0%} of the returns are equal"
-        other.refuse(at, rule, value, f"Remove {one.ticker} or {other.ticker}.", own, options)
-        own.locate(other.ticker, other.rows_T, other.dates_T)
+        if days:
+            value += ", a day apart"
+        other.refuse(int(at[0]), rule, value, f"Remove {one.ticker} or {other.ticker}.")
+        other.locate()
 
 
 def check_renames(found: Sequence[History], report: Report, options: Options) -> None:
@@ -46,11 +49,10 @@ def check_renames(found: Sequence[History], report: Report, options: Options) ->
     for one in found:
         for other in begins.get(int(np.searchsorted(dates_T, one.dates_T[-1])) + 1, []):
             if abs(np.log(other.bars["open"][0] / one.bars["close"][-1])) <= CONTINUED:
-                own = report.for_file(other.file)
                 value = f"{one.ticker} until {one.dates_T[-1]}, {other.ticker} from {other.dates_T[0]}"
                 cure = "If the symbol was changed, join the two files; otherwise nothing to do."
-                own.warning(int(other.rows_T[0]), "a ticker begins where another one ends, at its price", value, cure)
-                own.locate(other.ticker, other.rows_T, other.dates_T)
+                other.warn(0, "a ticker begins where another one ends, at its price", value, cure)
+                other.locate()
 
 
 def all_days(found: Sequence[History]) -> Days:
@@ -67,32 +69,37 @@ def _returns(history: History) -> Floats:
     return np.diff(log_T, prepend=log_T[0])
 
 
-def _alike(found: Sequence[History]) -> Iterator[tuple[int, int]]:
-    """Pairs of tickers with correlated returns on at least :data:`COMMON` common days, the first one first."""
-    dates_T = all_days(found)
-    known_NT = np.zeros((len(found), len(dates_T)), dtype=np.float32)
-    return_NT = np.zeros_like(known_NT)
+def _alike(found: Sequence[History]) -> Iterator[tuple[int, int, int]]:
+    """Pairs of tickers with correlated returns on at least :data:`COMMON` common days, the first one first.
+
+    Also those of which the second has the returns of the first some days later: the third number, -1, 0 or 1.
+    """
+    begin = min(one.dates_T[0] for one in found)
+    days = int((max(one.dates_T[-1] for one in found) - begin).astype(int)) + 1
+    known_ND = np.zeros((len(found), days), dtype=np.float32)
+    return_ND = np.zeros_like(known_ND)
     for n, one in enumerate(found):
-        at, return_T = np.searchsorted(dates_T, one.dates_T), _returns(one)
+        at, return_T = (one.dates_T - begin).astype(int), _returns(one)
         # One wrong bar in one of two files must not hide that they are the same.
         most = 5 * float(np.median(np.abs(return_T)))
-        known_NT[n, at], return_NT[n, at] = 1, np.clip(return_T, -most, most)
+        known_ND[n, at], return_ND[n, at] = 1, np.clip(return_T, -most, most)
     for start in range(0, len(found), BLOCK):
-        block = slice(start, start + BLOCK)
-        count = known_NT[block] @ known_NT.T
-        product = return_NT[block] @ return_NT.T
-        own, other = return_NT[block] ** 2 @ known_NT.T, known_NT[block] @ (return_NT**2).T
-        alike: NDArray[np.bool_] = (count > COMMON) & (own > 0) & (product > ALIKE * np.sqrt(own * other))
-        for n, m in np.argwhere(alike).tolist():
-            if start + n < m:
-                yield start + n, m
+        for later in (0, 1, -1):
+            own, others = slice(max(0, -later), days - max(0, later)), slice(max(0, later), days - max(0, -later))
+            known, returns = known_ND[start : start + BLOCK, own], return_ND[start : start + BLOCK, own]
+            other_known, other_returns = known_ND[:, others], return_ND[:, others]
+            product = returns @ other_returns.T
+            size = (returns**2 @ other_known.T) * (known @ (other_returns**2).T)
+            alike: NDArray[np.bool_] = (known @ other_known.T > COMMON) & (size > 0) & (product > ALIKE * np.sqrt(size))
+            for n, m in np.argwhere(alike).tolist():
+                if start + n < m:
+                    yield start + n, m, later
 
 
-def _equal_share(one: History, other: History) -> float:
-    """The share of common days on which both have the same return; 0 where the moves are as small as the rounding."""
-    _, first, second = np.intersect1d(one.dates_T, other.dates_T, assume_unique=True, return_indices=True)
-    own_T, others_T = _returns(one)[first][1:], _returns(other)[second][1:]
-    slack_T = EQUAL + _rounding(one)[first][1:] + _rounding(other)[second][1:]
+def _equal_share(one: History, other: History, own_at: NDArray[np.intp], at: NDArray[np.intp]) -> float:
+    """The share of common bars at which both have the same return; 0 where the moves are as small as the rounding."""
+    own_T, others_T = _returns(one)[own_at][1:], _returns(other)[at][1:]
+    slack_T = EQUAL + _rounding(one)[own_at][1:] + _rounding(other)[at][1:]
     if np.median(np.abs(own_T)) <= 3 * np.median(slack_T):
         return 0.0
     return float(np.mean(np.abs(own_T - others_T) <= slack_T))
@@ -100,7 +107,7 @@ def _equal_share(one: History, other: History) -> float:
 
 def _rounding(history: History) -> Floats:
     """By how much a return may be off because prices are written in cents; 0 where they have more digits."""
-    close_T = history.bars["close"] if history.factor_T is None else history.bars["close"] / history.factor_T
+    close_T = history.bars["close"] / history.factor_T
     cents_T = 100 * close_T
     in_cents = np.mean(np.abs(cents_T - np.round(cents_T)) < 1e-4) > 0.95
     return 0.01 / close_T if in_cents else np.zeros(len(close_T))

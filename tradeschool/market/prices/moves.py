@@ -8,13 +8,10 @@ stays, and in a real crash it rises by more.
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tradeschool.market.findings import Report
-from tradeschool.market.frequency import find_change
 from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Bools
-from tradeschool.market.prices.validate import History, Options
+from tradeschool.market.prices.validate import History
 
 JUMP = 1.9
 """A close that changes by this factor from one bar to the next gets a warning."""
@@ -40,19 +37,19 @@ REUSE_DAYS, REUSE_LEVEL = 90, 1.5
 without a bar, at any price."""
 
 
-def without_spikes(history: History, report: Report, options: Options) -> History:
+def without_spikes(history: History) -> History:
     """Report each bar of which one or more prices are far from both neighbours; leave it out if the options say so."""
     left = []
     kind = f"a price is more than {SPIKE:g} times the bars before and after it, or less than the inverse"
     for i, name in sorted(_spikes(history).items()):
         before = history.price_in_file("close", i - 1) if i else history.price_in_file("open", i + 1)
         value = f"{history.ticker} {name} {history.price_in_file(name, i):g} on {history.dates_T[i]}, before {before:g}"
-        if options.spikes == "leave_out" and not history.is_accepted(i, options):
-            report.warning(int(history.rows_T[i]), kind, value, "Nothing to do: the bar was left out.", kind)
+        if history.options.spikes == "leave_out" and not history.is_accepted(i):
+            history.warn(i, kind, value, "Nothing to do: the bar was left out.")
             left.append(i)
-            continue
-        cure = "Correct it, empty the row, or leave all such bars out: market.spikes: leave_out, --leave-out."
-        history.refuse(i, kind, value, cure, report, options)
+        else:
+            cure = "Correct it, empty the row, or leave all such bars out: market.spikes: leave_out, --leave-out."
+            history.refuse(i, kind, value, cure)
     return history.take(~np.isin(np.arange(len(history.dates_T)), left)) if left else history
 
 
@@ -78,11 +75,12 @@ def _spikes(history: History) -> dict[int, str]:
     return found
 
 
-def _check_jumps(history: History, report: Report, options: Options) -> None:
+def _check_jumps(history: History) -> None:
     """Report every bar whose close is ``JUMP`` times the close before, or its inverse, and every likely split."""
     bars, close_T = history.bars, history.bars["close"]
-    step_T, change_T = bars["open"][1:] / close_T[:-1], close_T[1:] / close_T[:-1]
-    beyond_T = _beyond(step_T, SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) | _beyond(change_T, JUMP)
+    step_T, change_T = np.log(bars["open"][1:] / close_T[:-1]), np.log(close_T[1:] / close_T[:-1])
+    split_T = np.abs(step_T) > np.log(SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE))
+    beyond_T: Bools = split_T | (np.abs(change_T) > np.log(JUMP))
     if not beyond_T.any():
         return
     spikes, usual = _spikes(history), _usual_move(close_T)
@@ -91,99 +89,81 @@ def _check_jumps(history: History, report: Report, options: Options) -> None:
         if i in skipped:
             continue
         value = _move(history, i)
-        step, change = float(np.log(step_T[i - 1])), float(np.log(change_T[i - 1]))
+        step, change = float(step_T[i - 1]), abs(float(change_T[i - 1]))
         volume = _volume_ratio(history.shares_T, i, VOLUME_BARS)
-        if history.is_accepted(i, options):
-            history.refuse(i, "a large move", value, "", report, options)
+        if history.is_accepted(i):
+            history.refuse(i, "a large move", value, "")
         elif ratio := _split_ratio(step, volume, usual if _is_quiet(history, i) else np.inf):
-            _report_split(history, i, ratio, value, report, options)
-        elif abs(change) > np.log(UNIT) and not _is_traded(history, i, volume, 0.5 * abs(change)):
-            _report_unit(history, i, float(np.exp(abs(change))), value, report, options)
-        elif abs(change) > np.log(JUMP):
+            _report_split(history, i, ratio, value)
+        elif change > np.log(UNIT) and not _is_traded(history, i, volume, 0.5 * change):
+            _report_unit(history, i, float(np.exp(change)), value)
+        elif change > np.log(JUMP):
             cure = "Check whether prices are not adjusted for a split; if the move is real, nothing to do."
-            rule = f"the close changes by more than {JUMP:g} times from one bar to the next"
-            report.warning(int(history.rows_T[i]), rule, value, cure)
+            history.warn(i, f"the close changes by more than {JUMP:g} times from one bar to the next", value, cure)
 
 
 def _move(history: History, i: int) -> str:
     """The closes of bar ``i`` and the one before: as in the file, unless the adjustment itself changes in between."""
-    factors = {1.0} if history.factor_T is None else set(history.factor_T[i - 1 : i + 1].tolist())
-    before, after = history.bars["close"][i - 1 : i + 1]
-    if len(factors) > 1:
+    if history.factor_T[i - 1] != history.factor_T[i]:
+        before, after = history.bars["close"][i - 1 : i + 1]
         return f"{history.ticker} adjusted from {before:g} to {after:g} on {history.dates_T[i]}"
     before, after = (history.price_in_file("close", at) for at in (i - 1, i))
     return f"{history.ticker} from {before:g} to {after:g} on {history.dates_T[i]}"
 
 
-def _check_gaps(history: History, report: Report, options: Options) -> None:
+def _check_gaps(history: History) -> None:
     """Report long gaps after which the price is another: the symbol may have become another company's."""
     for i in _gaps(history):
-        before, after = history.bars["close"][i - 1], history.bars["close"][i]
+        before, after = history.bars["close"][i - 1 : i + 1]
         prices = (f"{history.price_in_file('close', at):g} on {history.dates_T[at]}" for at in (i - 1, i))
         value = f"{history.ticker} {', '.join(prices)}"
-        days = int((history.dates_T[i] - history.dates_T[i - 1]).astype(int))
-        if max(before / after, after / before) < REUSE_LEVEL and days <= 365:
-            cure = "Download these days again; if the ticker did not trade, nothing to do."
-            report.warning(int(history.rows_T[i]), f"no bar for more than {REUSE_DAYS} days", value, cure)
-            continue
-        rule = (
-            f"no bar for more than {REUSE_DAYS} days, then another price or after a year: another company may have it"
-        )
-        cure = "Give each company its own file and ticker, or download the missing days."
-        history.refuse(i, rule, value, cure, report, options)
+        rule = f"no bar for more than {REUSE_DAYS} days"
+        a_year = history.dates_T[i] - history.dates_T[i - 1] > np.timedelta64(365, "D")
+        if max(before / after, after / before) < REUSE_LEVEL and not a_year:
+            history.warn(i, rule, value, "Download these days again; if the ticker did not trade, nothing to do.")
+        else:
+            rule += ", then another price or after a year: another company may have it"
+            cure = "Give each company its own file and ticker, or download the missing days."
+            history.refuse(i, rule, value, cure)
 
 
-def _check_frequency(history: History, report: Report, options: Options) -> None:
-    """Report a history without a regular step, and a part with another frequency than the rest."""
-    if history.frequency is None:
-        return
-    at = find_change(history.dates_T, history.frequency.step)
-    if at is not None:
-        value = f"{history.ticker}, {history.frequency.name}, until {history.dates_T[at - 1]}"
-        cure = "Give bars of one frequency, in files of their own."
-        report.error(int(history.rows_T[at]), "the frequency of the bars changes", value, cure)
-
-
-MOVE_CHECKS: tuple[Callable[[History, Report, Options], None], ...] = (_check_jumps, _check_gaps, _check_frequency)
+MOVE_CHECKS: tuple[Callable[[History], None], ...] = (_check_jumps, _check_gaps)
 
 
 def _gaps(history: History) -> list[int]:
     """The bars before which too many days lie for the two prices to be compared."""
-    step = 1.0 if history.frequency is None else history.frequency.step
+    step = 365 / (history.frequency or 365)
     steps = np.diff(history.dates_T.astype(np.int64)).astype(float)
     gaps: list[int] = (np.flatnonzero(steps > max(REUSE_DAYS, 3 * step)) + 1).tolist()
     return gaps
 
 
-def _report_split(history: History, i: int, ratio: float, value: str, report: Report, options: Options) -> None:
+def _report_split(history: History, i: int, ratio: float, value: str) -> None:
     volume = _most_traded(history, i)
-    row = int(history.rows_T[i])
     name = "3:2" if ratio == 1.5 else f"{ratio:g}:1" if ratio > 1 else "2:3" if ratio > 0.6 else f"1:{1 / ratio:g}"
     near = f"{name}, the open is within {SPLIT_TOLERANCE:.0%} of that ratio"
     if history.has_adj_close:
         kind = "the price jumps as in a split, although there is an Adj Close"
-        cure = "Check the Adj Close; if the move is real, nothing to do."
-        report.warning(row, f"{kind}: {near}", value, cure, kind)
+        history.warn(i, f"{kind}: {near}", value, "Check the Adj Close; if the move is real, nothing to do.", kind)
     elif ratio > 1 and volume >= MONEY * ratio:
         kind = "the price falls as in a split, but so much more was traded that the fall is taken for real"
         cure = "If it is a split, give adjusted prices; if the fall is real, nothing to do."
-        report.warning(row, f"{kind}: {name}, {volume:.2g} times the volume", value, cure, kind)
-    elif options.splits == "accept":
+        history.warn(i, f"{kind}: {name}, {volume:.2g} times the volume", value, cure, kind)
+    elif history.options.splits == "accept":
         kind = "prices are not adjusted for a split"
-        report.warning(row, f"{kind}: {near}", value, "Nothing to do if the move is real: it was accepted.", kind)
+        history.warn(i, f"{kind}: {near}", value, "Nothing to do if the move is real: it was accepted.", kind)
     else:
         kind = "prices are not adjusted for a split"
         traded = f"{volume:.2g} times the volume" if np.isfinite(volume) else "the volume is unknown"
         cure = f"Give adjusted prices or an Adj Close column, or divide the prices before it by {ratio:g}."
-        history.refuse(i, f"{kind}: {near}, {traded}", value, cure, report, options, kind)
+        history.refuse(i, f"{kind}: {near}, {traded}", value, cure, kind)
 
 
-def _report_unit(history: History, i: int, factor: float, value: str, report: Report, options: Options) -> None:
+def _report_unit(history: History, i: int, factor: float, value: str) -> None:
     near = min(ROUND, key=lambda one: abs(np.log(one / factor)))
     named = f"{near:,g}" if abs(np.log(near / factor)) < np.log(1.15) else f"{factor:,.0f}"
     kind = "the price changes by a factor that the volume does not follow, as with another unit or currency"
-    cure = "Give all prices in one unit (pence or pounds)."
-    history.refuse(i, f"{kind}: {named}", value, cure, report, options, kind)
+    history.refuse(i, f"{kind}: {named}", value, "Give all prices in one unit (pence or pounds).", kind)
 
 
 def _split_ratio(step: float, volume: float, usual: float) -> float | None:
@@ -196,13 +176,14 @@ def _split_ratio(step: float, volume: float, usual: float) -> float | None:
     """
     sign = -1 if step > 0 else 1
     ratio = min(SPLIT_RATIOS, key=lambda one: abs(np.log(one) - abs(step)))
-    if abs(np.exp(step) * ratio**sign - 1) > SPLIT_TOLERANCE:
+    off = abs(np.exp(step) * ratio**sign - 1)
+    if off > SPLIT_TOLERANCE:
         return None
+    whole = 2 <= ratio < UNIT
     if np.isnan(volume):
-        return ratio**sign if 2 <= ratio < UNIT else None
+        return ratio**sign if whole else None
     least, moved = 0.5 * np.log(ratio), sign * np.log(volume)
-    exact = 2 <= ratio < UNIT and abs(np.exp(step) * ratio**sign - 1) <= EXACT and abs(step) > SPIKE_SIGMAS * usual
-    exact = exact and abs(moved) < least
+    exact = whole and off <= EXACT and abs(step) > SPIKE_SIGMAS * usual and abs(moved) < least
     return ratio**sign if exact or moved >= least else None
 
 
@@ -220,12 +201,6 @@ def _most_traded(history: History, i: int) -> float:
 def _is_traded(history: History, i: int, volume: float, least: float) -> bool:
     """Whether the volume moved by this log factor, either way; False where it is unknown."""
     return bool(np.log(_most_traded(history, i)) >= least or np.log(volume) <= -least)
-
-
-def _beyond(factor_T: Floats, bound: float) -> Bools:
-    """Steps up or down by more than the bound."""
-    beyond_T: NDArray[np.bool_] = (factor_T > bound) | (factor_T < 1 / bound)
-    return beyond_T
 
 
 def _usual_move(close_T: Floats) -> float:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tradeschool.market.findings import Report
+from tradeschool.market.features import segments
 from tradeschool.market.prices.parse import Bools
 from tradeschool.market.prices.validate import History
 
@@ -15,7 +15,7 @@ SAME = 1e-7
 """Relative difference below which adjusted prices are equal."""
 
 
-def without_padding(history: History, report: Report) -> History:
+def without_padding(history: History) -> History:
     """The history without days that were filled with the last price, which count as days without a bar.
 
     A file without any volume (currencies, indices) has unknown volumes, not volumes of 0.
@@ -24,26 +24,21 @@ def without_padding(history: History, report: Report) -> History:
     has_volume = bool((volume_T > 0).any())
     if not has_volume and (volume_T == 0).any():
         kind = "the volume is 0 on every day: it counts as unknown, and limits no order"
-        report.info(f"{history.ticker}: {kind}", f"{len(volume_T)} bars", kind=kind)
+        history.report.info(f"{history.ticker}: {kind}", f"{len(volume_T)} bars", kind=kind)
         history = replace(history, bars=history.bars | {"volume": np.full(len(volume_T), np.nan)})
     padded_T = _padded(history, has_volume)
-    for first, last in _runs(padded_T):
-        rule = "a day without trading is filled with the last price"
-        if first < last:
-            rule = "days without trading are filled with the last price"
-        days = f"{history.dates_T[first]}" if first == last else f"{history.dates_T[first]} to {history.dates_T[last]}"
-        price = history.bars["close"][first]
-        value = f"{history.ticker} {price:g} on {days}, to row {history.rows_T[last]}"
-        cure = "Nothing to do: left out, they count as days without a bar, so no fill, label or feature uses them."
-        kind = "days without trading were filled with the last price"
-        report.warning(int(history.rows_T[first]), rule, value, cure, kind)
-    moved_T = ~padded_T & (volume_T == 0) & has_volume
-    if moved_T.any():
-        at = np.flatnonzero(moved_T)
-        kind = "the volume is 0 although the price moved: no order is filled on such a day"
+    kind = "days without trading are filled with the last price"
+    cure = "Nothing to do: left out, they count as days without a bar, so no fill, label or feature uses them."
+    for run in segments(padded_T):
+        first, last = run.start, run.stop - 1
+        days = str(history.dates_T[first]) + (f" to {history.dates_T[last]}" if first < last else "")
+        value = f"{history.ticker} {history.bars['close'][first]:g} on {days}, to row {history.rows_T[last]}"
+        history.warn(first, kind, value, cure)
+    at = np.flatnonzero(~padded_T & (volume_T == 0) & has_volume)
+    if len(at):
+        rule = "the volume is 0 although the price moved: no order is filled on such a day"
         value = f"{history.ticker}, {len(at)} bars, the first on {history.dates_T[at[0]]}"
-        cure = "Check the volume; empty it where it is unknown."
-        report.warning(int(history.rows_T[at[0]]), kind, value, cure, kind)
+        history.warn(int(at[0]), rule, value, "Check the volume; empty it where it is unknown.")
     return history.take(~padded_T) if padded_T.any() and not padded_T.all() else history
 
 
@@ -66,14 +61,8 @@ def _padded(history: History, has_volume: bool) -> Bools:
     if copy_T[1:].all():
         return idle_T & same_T  # a made-up file of equal bars
     padded_T = idle_T & same_T | copy_T & ~flat_T
-    for first, last in _runs(copy_T & flat_T):
-        begin = first - 1 if flat_T[first - 1] and same_T[first - 1] else first
-        padded_T[begin : last + 1] |= last - first + 1 >= COPIES
+    for run in segments(copy_T & flat_T):
+        begin = run.start - 1 if flat_T[run.start - 1] and same_T[run.start - 1] else run.start
+        padded_T[begin : run.stop] |= run.stop - run.start >= COPIES
     padded_T[:-1] |= idle_T[:-1] & idle_T[1:] & same_T[1:]
     return padded_T
-
-
-def _runs(chosen_T: Bools) -> list[tuple[int, int]]:
-    """First and last place of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], chosen_T.astype(np.int8), [0]])))
-    return [(int(first), int(after) - 1) for first, after in zip(edges[::2], edges[1::2], strict=True)]

@@ -5,7 +5,6 @@ import decimal
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -38,37 +37,20 @@ _TIMESTAMP = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?
 _ONE_FORMAT = "Write all dates in one format, best as YYYY-MM-DD."
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """A column as floats (NaN where there is none), which cells are blank, and which are not finite numbers."""
+def parse_numbers(cells: NDArray[Any]) -> Floats:
+    """Read cells as numbers, each independently of the others: NaN where a cell is blank, inf where it is no number.
 
-    values_T: Floats
-    blank_T: Bools
-    bad_T: Bools
-
-    def take(self, chosen: Any) -> "Numbers":
-        """The rows of an index, a mask or a slice."""
-        return Numbers(self.values_T[chosen], self.blank_T[chosen], self.bad_T[chosen])
-
-
-def parse_numbers(cells: NDArray[Any]) -> Numbers:
-    """Read cells as numbers, each independently of the others.
-
-    Text must be a plain decimal number in ASCII (``-1234.5e3``) and becomes the nearest float. Booleans, dates,
-    ``inf`` and numbers too large for a float are bad.
+    Text must be a plain decimal number in ASCII (``-1234.5e3``) and becomes the nearest float. Booleans, dates, and
+    numbers too large for a float are none.
     """
     if cells.dtype.kind in "fiu":
-        values_T = cells.astype(np.float64)
-    elif (cast_T := _cast(cells, "float64")) is not None and np.isfinite(cast_T).all():
-        values_T = cast_T
-    else:
-        values_T = np.array([_number(cell) for cell in cells], dtype=np.float64)
-    bad_T = ~np.isfinite(values_T)
-    blank_T = np.zeros(len(cells), dtype=bool)
-    if bad_T.any():
-        blank_T[bad_T] = is_blank(cells[bad_T])
-        values_T[bad_T] = np.nan
-    return Numbers(values_T, blank_T, bad_T & ~blank_T)
+        return np.where(np.isinf(cells), np.inf, cells.astype(np.float64))
+    if (cast_T := _cast(cells, "float64")) is not None and np.isfinite(cast_T).all():
+        return cast_T
+    values_T = np.array([_number(cell) for cell in cells], dtype=np.float64)
+    values_T[~np.isfinite(values_T)] = np.inf
+    values_T[is_blank(cells)] = np.nan
+    return values_T
 
 
 def _cast(cells: NDArray[Any], kind: str) -> NDArray[Any] | None:
@@ -87,8 +69,8 @@ def is_blank(cells: NDArray[Any]) -> Bools:
 
     missing_T = np.asarray(pd.isna(cells), dtype=bool)
     if cells.dtype.kind in "OUST":
-        words = [isinstance(cell, str) and cell.strip().casefold() in BLANK_WORDS for cell in cells]
-        missing_T = missing_T | np.array(words, dtype=bool)
+        words = (isinstance(cell, str) and cell.strip().casefold() in BLANK_WORDS for cell in cells)
+        missing_T = missing_T | np.fromiter(words, dtype=bool, count=len(cells))
     return missing_T
 
 
@@ -96,13 +78,13 @@ def _number(cell: object) -> float:
     """The number in a cell; NaN or infinite if it is not a finite one."""
     if isinstance(cell, str):
         text = cell.strip()
-        return float(text) if _NUMBER.fullmatch(text) else float("nan")
+        return float(text) if _NUMBER.fullmatch(text) else np.nan
     if isinstance(cell, (bool, np.bool_)) or not isinstance(cell, (int, float, decimal.Decimal, np.number)):
-        return float("nan")
+        return np.nan
     try:
         return float(cell)
     except OverflowError:
-        return float("inf")
+        return np.inf
 
 
 def parse_days(cells: NDArray[Any], rows_T: Rows, report: Report) -> Days:
@@ -127,28 +109,34 @@ def parse_days(cells: NDArray[Any], rows_T: Rows, report: Report) -> Days:
 
 
 def check_days(dates_T: Days, rows_T: Rows, report: Report) -> None:
-    """Report days in the future, days before 1800 and repeated days. NaT is skipped."""
+    """Report days in the future, days before 1800, repeated days, and several bars a day. NaT is skipped."""
+    import pandas as pd
+
     # One day of grace: somewhere on earth it is already tomorrow.
     latest = np.datetime64(datetime.date.today() + datetime.timedelta(days=1), "D")
-    if (np.diff(dates_T) > np.timedelta64(0)).all() and dates_T[0] >= EARLIEST and dates_T[-1] <= latest:
-        return
     for broken_T, rule in (
         (dates_T > latest, "the date is in the future"),
         (dates_T < EARLIEST, f"the date is before {EARLIEST}"),
     ):
         at = np.flatnonzero(broken_T)
         report.error_each(rows_T[at], rule, (str(dates_T[i]) for i in at), "Correct it, or remove the row.")
-    known = np.flatnonzero(~np.isnat(dates_T))
-    _, first, inverse = np.unique(dates_T[known], return_index=True, return_inverse=True)
-    earlier = known[first[inverse]]
-    again, earlier = known[known != earlier], earlier[known != earlier]
-    texts = (f"{dates_T[i]}, also in row {rows_T[j]}" for i, j in zip(again, earlier, strict=True))
-    report.error_each(
-        rows_T[again],
-        "the date is repeated",
-        texts,
-        "Keep one row per day and ticker; bars within a day must be joined.",
-    )
+    if (np.diff(dates_T) > np.timedelta64(0)).all():
+        return
+    row_of = pd.Series(rows_T, index=dates_T)[~np.isnat(dates_T)]
+    again = row_of[row_of.index.duplicated()]
+    if again.empty:
+        return
+    firsts = row_of[~row_of.index.duplicated()]
+    rule, cure = "the date is repeated", "Keep one row per day and ticker."
+    # Bars within a day follow each other. A file that was appended to itself repeats its days much later.
+    if len(again) >= max(5, len(firsts) / 2) and (dates_T[1:] == dates_T[:-1]).sum() > 0.9 * len(again):
+        rule = "the date is repeated: the file has several bars a day"
+        cure = (
+            "Only daily bars and longer ones can be used. Join the bars of each day into one: first open, highest "
+            "high, lowest low, last close, sum of volumes."
+        )
+    texts = (f"{str(day)[:10]}, also in row {firsts[day]}" for day in again.index)
+    report.error_each(again.to_numpy(), rule, texts, cure)
 
 
 def _check_times(texts: list[str], matches: Sequence[re.Match[str] | None], rows_T: Rows, report: Report) -> None:
@@ -174,10 +162,11 @@ def _parse_one_format(texts: list[str], rows_T: Rows, report: Report) -> Days:
     import pandas as pd
 
     codes_T, unique = pd.factorize(np.array(texts, dtype=object))  # long tables repeat their dates
-    read: dict[str, Days] = {}
     fits = pd.Series([text if _DATE.fullmatch(text) else None for text in unique], dtype=object)
-    for name, form in _FORMATS.items():
-        read[name] = pd.to_datetime(fits, format=form, errors="coerce").to_numpy().astype("datetime64[D]")
+    read: dict[str, Days] = {
+        name: pd.to_datetime(fits, format=form, errors="coerce").to_numpy().astype("datetime64[D]")
+        for name, form in _FORMATS.items()
+    }
     name = min(read, key=lambda name: int(np.isnat(read[name]).sum()))
     days_T = read[name][codes_T]
     at = np.flatnonzero(np.isnat(days_T))

@@ -16,27 +16,20 @@ from numpy.typing import NDArray
 
 from tradeschool.errors import did_you_mean
 from tradeschool.market.findings import Report
-from tradeschool.market.prices.parse import Rows
+from tradeschool.market.panel import Floats
+from tradeschool.market.prices.parse import Days, Rows, is_blank, parse_days, parse_numbers
 
 PRICES = ("Open", "High", "Low", "Close")
 REQUIRED_COLUMNS = (*PRICES, "Volume")
 COLUMNS = (*REQUIRED_COLUMNS, "Adj Close")
-_REQUIRED = ("Date", *REQUIRED_COLUMNS)
-_OPTIONAL = ("Adj Close", "Ticker")
 _OTHER_SPELLINGS = {"datetime": "Date", "adjustedclose": "Adj Close", "symbol": "Ticker", "vol": "Volume"}
-_BY_SPELLING = {re.sub(r"[\W_]", "", name).casefold(): name for name in _REQUIRED + _OPTIONAL} | _OTHER_SPELLINGS
+_STANDARD = ("Date", *COLUMNS, "Ticker")
+_BY_SPELLING = {re.sub(r"[\W_]", "", name).casefold(): name for name in _STANDARD} | _OTHER_SPELLINGS
 _LEVEL_NAMES = {"", "price", "ticker", "attributes", "symbols"}
 _FIELD = r"adj[ _.]?close|adjusted[ _.]?close|open|high|low|close|volume"
 _FIELD_FIRST = re.compile(rf"(?P<field>{_FIELD})[ _.:](?P<ticker>.+)", re.IGNORECASE)
 _TICKER_FIRST = re.compile(rf"(?P<ticker>.+?)[ _.:](?P<field>{_FIELD})", re.IGNORECASE)
 Title = str | tuple[str, str]
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "an Excel or zip file",
-    b"PAR1": "a parquet file",
-    b"\x1f\x8b": "a gzip file",
-    codecs.BOM_UTF16_LE: "UTF-16 text",
-    codecs.BOM_UTF16_BE: "UTF-16 text",
-}
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -53,28 +46,23 @@ class Layout:
     ticker: int | None = None
     lines: int = 1
 
-    @property
-    def numbers(self) -> list[int]:
-        """The positions of all columns that hold numbers."""
-        return [position for fields in self.columns.values() for position in fields.values()]
-
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length.
+    """The rows of a file that are not empty.
 
     Attributes:
         rows: line or record numbers in the file.
-        dates: text, or whatever type the file has.
-        columns: ``columns[ticker][field]``: text, floats (NaN for a blank cell), or whatever type the file has. One
-            ticker's table and a long table have the single key None.
-        tickers: the ticker column of a long table, a text array of Arrow.
+        dates_T: NaT where they cannot be read.
+        columns: ``columns[ticker][field]``, NaN in blank cells and inf in cells that hold no number. One ticker's table
+            and a long table have the single key None.
+        tickers: the ticker column of a long table, texts or None.
     """
 
     rows: Rows
-    dates: NDArray[Any]
-    columns: dict[str | None, dict[str, NDArray[Any]]]
-    tickers: Any = None
+    dates_T: Days
+    columns: dict[str | None, dict[str, Floats]]
+    tickers: NDArray[Any] | None = None
 
 
 def read_table(path: Path, report: Report, field: str | None = None) -> Table | None:
@@ -96,17 +84,30 @@ def read_table(path: Path, report: Report, field: str | None = None) -> Table | 
     return table
 
 
-def _table(layout: Layout, cells: Mapping[int, NDArray[Any]], rows: Rows, tickers: Any) -> Table:
-    columns = {ticker: {name: cells[i] for name, i in fields.items()} for ticker, fields in layout.columns.items()}
-    return Table(rows, cells[layout.date], columns, tickers)
-
-
-# CSV
+def _table(layout: Layout, cells: Mapping[int, NDArray[Any]], rows: Rows, report: Report) -> Table | None:
+    """The table of a file's columns by position, all parsed; every cell that is no number is reported."""
+    empty_T = np.ones(len(rows), dtype=bool)
+    columns: dict[str | None, dict[str, Floats]] = {}
+    cure = "Write a plain number such as 1234.5, or leave all prices of a day without trading empty."
+    for ticker, places in layout.columns.items():
+        columns[ticker] = {name: parse_numbers(cells[i]) for name, i in places.items()}
+        for name, values_T in columns[ticker].items():
+            at = np.flatnonzero(np.isinf(values_T))
+            texts = (f"'{cells[places[name]][i]}'" for i in at)
+            report.for_ticker(ticker or "").error_each(rows[at], f"{name} is not a number", texts, cure)
+            empty_T &= np.isnan(values_T)
+    empty_T[empty_T] = is_blank(cells[layout.date][empty_T])
+    report.counted(rows[empty_T], "empty rows were skipped")
+    if empty_T.all():
+        report.error(None, "the file has no rows with values", "", "Add the daily rows, or remove the file.")
+        return None
+    kept = ~empty_T if empty_T.any() else slice(None)
+    dates_T = parse_days(cells[layout.date][kept], rows[kept], report)
+    columns = {key: {name: value_T[kept] for name, value_T in some.items()} for key, some in columns.items()}
+    return Table(rows[kept], dates_T, columns, None if layout.ticker is None else cells[layout.ticker][kept])
 
 
 def _read_csv(data: bytes, report: Report, field: str | None) -> Table | None:
-    import pyarrow as pa
-
     text = _decode(data, report)
     if text is None:
         return None
@@ -121,16 +122,12 @@ def _read_csv(data: bytes, report: Report, field: str | None) -> Table | None:
     repeats = sorted(set(rows[layout.lines :]) - {rows[i] for i in kept})
     report.counted(repeats, "rows that repeat the header were skipped")
     cells = dict(enumerate(np.array([records[i] for i in kept], dtype=object).T))
-    tickers = None if layout.ticker is None else pa.array(cells[layout.ticker], pa.string())
-    return _table(layout, cells, np.array([rows[i] for i in kept], dtype=np.int64), tickers)
+    return _table(layout, cells, np.array([rows[i] for i in kept], dtype=np.int64), report)
 
 
 def _decode(data: bytes, report: Report) -> str | None:
     if not data.strip():
         report.error(None, "the file is empty", f"{len(data)} bytes", "Download it again, or remove it.")
-        return None
-    if kinds := [kind for magic, kind in _OTHER_FORMATS.items() if data.startswith(magic)]:
-        report.error(None, "the file is not plain CSV text", f"it is {kinds[0]}", "Save it as CSV in UTF-8.")
         return None
     try:
         if (at := data.find(b"\0")) < 0:
@@ -138,7 +135,8 @@ def _decode(data: bytes, report: Report) -> str | None:
     except UnicodeDecodeError as error:
         at = error.start
     row = data[:at].count(b"\n") + 1
-    report.error(row, "the text is not UTF-8", f"byte 0x{data[at]:02x}", "Save the file as CSV in UTF-8.")
+    cure = "Save the file as CSV in UTF-8; an Excel, zip or parquet file needs its own ending."
+    report.error(row, "the text is not UTF-8", f"byte 0x{data[at]:02x}", cure)
     return None
 
 
@@ -171,9 +169,6 @@ def _split_records(text: str, report: Report) -> tuple[list[list[str]], list[int
     return records, rows
 
 
-# Parquet
-
-
 def _read_parquet(path: Path, report: Report, field: str | None) -> Table | None:
     """Page checksums are verified where the file has them. Rows are numbered from 1."""
     import pyarrow as pa
@@ -186,12 +181,18 @@ def _read_parquet(path: Path, report: Report, field: str | None) -> Table | None
             if not names or not file.metadata.num_rows:
                 report.error(None, "the file has no rows", "", "Write it again, or remove it.")
                 return None
-            layout = _layout_of_titles([_title(name) for name in names], field, report)
-            return None if layout is None else _parquet_table(file, names, layout)
+            if (layout := _layout_of_titles([_title(name) for name in names], field, report)) is None:
+                return None
+            wanted = {layout.date, *(i for fields in layout.columns.values() for i in fields.values())}
+            wanted |= set() if layout.ticker is None else {layout.ticker}
+            threads = len(wanted) * file.metadata.num_rows > 1e6
+            read = file.read(columns=[names[i] for i in wanted], use_threads=threads)
+            cells = {i: _arrow_cells(read.column(names[i]), as_text=i == layout.ticker) for i in wanted}
     except (pa.ArrowException, ArithmeticError, KeyError, OSError, TypeError, ValueError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         report.error(None, "the file is not readable parquet", lines[0], "Write it again, or remove it.")
         return None
+    return _table(layout, cells, np.arange(1, read.num_rows + 1, dtype=np.int64), report)
 
 
 def _title(name: str) -> Title:
@@ -205,32 +206,17 @@ def _title(name: str) -> Title:
     return (str(parts[0]), str(parts[1])) if isinstance(parts, tuple) and len(parts) == 2 else name
 
 
-def _parquet_table(file: Any, names: list[str], layout: Layout) -> Table:
-    import pyarrow as pa
-
-    wanted = [layout.date, *layout.numbers] + ([] if layout.ticker is None else [layout.ticker])
-    read = file.read(columns=[names[i] for i in wanted], use_threads=len(wanted) * file.metadata.num_rows > 1e6)
-    cells = {i: _arrow_cells(read.column(names[i])) for i in (layout.date, *layout.numbers)}
-    tickers = None
-    if layout.ticker is not None:
-        tickers = read.column(names[layout.ticker]).cast(pa.string()).combine_chunks()
-    return _table(layout, cells, np.arange(1, read.num_rows + 1, dtype=np.int64), tickers)
-
-
-def _arrow_cells(column: Any) -> NDArray[Any]:
-    """A column as floats, as local times without a zone, or as objects."""
+def _arrow_cells(column: Any, *, as_text: bool) -> NDArray[Any]:
+    """A column as numbers, as local times without a zone, or as objects."""
     import pyarrow as pa
     import pyarrow.compute
 
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return np.asarray(column.to_numpy())
-    if pa.types.is_timestamp(kind):
-        local = column if kind.tz is None else pyarrow.compute.local_timestamp(column)
-        return np.asarray(local.to_numpy())
-    if pa.types.is_date(kind):
-        return np.asarray(column.cast(pa.date32()).to_numpy())
-    return np.asarray(column.to_pandas().to_numpy(dtype=object))
+    if as_text:
+        column = column.cast(pa.string())
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = pyarrow.compute.local_timestamp(column)
+    cells: NDArray[Any] = column.to_pandas(date_as_object=False).to_numpy()
+    return cells if cells.dtype.kind in "fiuM" else cells.astype(object)
 
 
 # What the columns mean
@@ -336,7 +322,7 @@ def _columns_by_ticker(
     if not columns:
         report.error(1, "no column names a ticker", "", "Name the tickers in the first line.")
     raw = [str(ticker) for ticker, fields in columns.items() if "Adj Close" not in fields]
-    if "Adj Close" not in required and 0 < len(raw) < len(columns):
+    if 0 < len(raw) < len(columns):
         cure = "Nothing to do if their prices are adjusted already."
         report.warning(1, "some tickers have an Adj Close, others do not", ", ".join(raw[:5]), cure)
     return columns
@@ -351,14 +337,14 @@ def _one_column_per_field(titles: Sequence[str], names: Sequence[str | None], re
             shown = f"'{titles[places[name]]}' and '{titles[position]}'"
             report.error(1, f"two columns mean {name}", shown, "Keep one of them.")
     unknown = [title for title, name in zip(titles, names, strict=True) if name is None]
-    if missing := [name for name in _REQUIRED if name not in places]:
+    if missing := [name for name in ("Date", *REQUIRED_COLUMNS) if name not in places]:
         hints = "".join(f" Column '{title}':{hint}" for title in unknown[:9] if (hint := did_you_mean(title, missing)))
         rule = f"column{'s' if missing[1:] else ''} {', '.join(missing)} missing"
-        cure = f"Name the columns in the first line: {', '.join(_REQUIRED)}.{hints}"
+        cure = f"Name the columns in the first line: Date, {', '.join(REQUIRED_COLUMNS)}.{hints}"
         report.error(1, rule, f"found {', '.join(titles)}", cure)
     if report.errors > errors_before:
         return None
-    absent = [name for name in _OPTIONAL if name not in places]
+    absent = [name for name in ("Adj Close", "Ticker") if name not in places]
     for title in unknown:
         if hint := did_you_mean(title, absent):
             report.warning(1, "a column is not used", f"'{title}'", f"Nothing to do unless it is misspelt.{hint}")
