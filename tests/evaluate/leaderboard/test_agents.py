@@ -284,19 +284,6 @@ def test_an_agent_that_fails_is_not_shown_with_the_result_of_another_of_its_name
     assert [one["agent"] for one in stored(tmp_path / "out")] == list(NAMES)
 
 
-def test_an_agent_that_fails_is_shown_with_its_own_earlier_result(recipe: Any, tmp_path: Path) -> None:
-    made = recipe()
-    played(made, tmp_path / "out")
-    unreachable = dataclasses.replace(made.agents[2], build=failing)
-    (found,) = played(with_agents(recipe("episodes=14"), *made.agents[:2], unreachable), tmp_path / "out")
-    assert [(one.agent, one.episodes) for one in found.results] == [
-        ("buy and hold", 14),
-        ("hold", 14),
-        ("momentum", 12),
-    ]
-    assert f"momentum: not played now; its result is of {found.results[2].date}" in printed([found])
-
-
 def test_an_agent_whose_weights_are_gone_is_named_and_the_others_play(recipe: Any, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     (found,) = played(recipe(f"agents=[hold, {{model: {gone}}}]"), tmp_path / "out")

@@ -219,7 +219,7 @@ def test_results_of_another_level_version_data_or_seed_are_shown_apart(
 def test_the_table_holds_the_figures_of_the_results(recipe: Any, tmp_path: Path) -> None:
     found = played(recipe("markets.small.days=1400"), tmp_path / "out")
     text = printed(found)
-    assert "small, Easy: 1 stock, 20 days" in text
+    assert "small, Easy: 1 stock and 20 days" in text
     for word in ("grade", "risk", "P&L", "drawdown", "activity", "return", "difference", "refused", "episodes"):
         assert word in text
     lines = {name: line for line in text.splitlines() for name in NAMES if line.strip().startswith(name)}

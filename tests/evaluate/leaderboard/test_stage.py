@@ -16,7 +16,7 @@ from rich.console import Console
 from tradeschool.errors import RecipeError
 from tradeschool.evaluate.leaderboard import stage
 from tradeschool.evaluate.leaderboard.agents import AgentSpec
-from tradeschool.evaluate.leaderboard.ranking import adjusted, difference, rank, reconciled, verdict_of
+from tradeschool.evaluate.leaderboard.ranking import adjusted, difference, verdict_of
 from tradeschool.evaluate.leaderboard.results import ResultsStore, traces_path
 from tradeschool.evaluate.leaderboard.stage import Config, run
 from tradeschool.market.splits import Part, Split, split_rows
@@ -166,9 +166,10 @@ def test_differences_are_judged_together(context: Context, models: list[str]) ->
     found = written(context)["differences"]
     alone = [difference(results[one["policy"]], results[one["against"]]) for one in found]
     assert len(alone) == 5
-    _, together = reconciled(rank(list(results.values())), adjusted(alone))
-    assert [one["p_value"] for one in found] == [one.p_value for one in together]
-    assert [one["verdict"] for one in found] == [verdict_of(one) for one in together]
+    together = adjusted(alone)
+    only_here = [number for number, one in enumerate(found) if one["against"] != "buy and hold"]
+    assert [found[at]["p_value"] for at in only_here] == [together[at].p_value for at in only_here]
+    assert [found[at]["verdict"] for at in only_here] == [verdict_of(together[at]) for at in only_here]
     assert [one.p_value for one in together] != [one.p_value for one in alone]
     # A pair that is also in the table has the same verdict there.
     both = [one for one in found if one["against"] == "buy and hold"]

@@ -68,17 +68,21 @@ class BenchmarkSpec:
             seed=seed,
         )
 
+    @property
+    def episode(self) -> str:
+        """How many stocks and days an episode has, in words."""
+        return f"{self.tickers} stock{'s' * (self.tickers != 1)} and {self.days} days"
+
     def differs_in(self, other: "BenchmarkSpec") -> str:
         """In what the two differ, in words."""
-        words = {
-            "environment": self.env_version != other.env_version,
-            "level": (self.level, self.level_version, self.settings_hash)
-            != (other.level, other.level_version, other.settings_hash),
-            "data": self.data_hash != other.data_hash,
-            "dates": (self.first, self.last) != (other.first, other.last),
-            "seed": self.seed != other.seed,
+        keys = {
+            "environment": ("env_version",),
+            "level": ("level", "level_version", "settings_hash"),
+            "data": ("data_hash",),
+            "dates": ("first", "last"),
+            "seed": ("seed",),
         }
-        return ", ".join(word for word, differs in words.items() if differs)
+        return ", ".join(word for word, of in keys.items() if any(getattr(self, k) != getattr(other, k) for k in of))
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ class AgentResult:
     def estimate(self, values: Sequence[float]) -> CosineEstimate:
         """The mean of one value per episode, with its standard error."""
         return CosineEstimate.of(values, self.starts, self.benchmark.days)
+
+    def gain(self, other: "AgentResult") -> CosineEstimate:
+        """The mean paired difference of grades from another agent's, on the episodes that both have."""
+        return self.estimate(self.grades) - other.estimate(other.grades)
 
     @property
     def key(self) -> tuple[str, BenchmarkSpec, dict[str, Any]]:
@@ -263,7 +271,7 @@ def episodes_to_traces(
 class LevelResults:
     """The results of one market and level, or the ``reason`` why it was not played.
 
-    ``missing`` says why agents were not played now, by name. They may have an earlier result with fewer episodes.
+    ``missing`` says why agents were not played, by name.
     """
 
     market: str

@@ -76,13 +76,6 @@ class EvalRun:
         self.store.put(result)
         return result
 
-    def stored(self, spec: AgentSpec) -> AgentResult | None:
-        """The stored result of exactly this agent, whatever its number of episodes; None if it cannot be identified."""
-        try:
-            return self.store.find(spec.name, self.benchmark, spec.identity(self.envs))
-        except Exception:  # the error was reported when the agent should have played
-            return None
-
     def _play(self, spec: AgentSpec, identity: dict[str, Any], episodes: int, on_progress: OnProgress) -> AgentResult:
         began, seed = monotonic(), self.benchmark.seed
         agent = spec.build(self.envs, on_progress)
@@ -204,7 +197,7 @@ def _run_level(
 
     store = ResultsStore(folder / f"{name}.json")
     eval_run = EvalRun(envs, SPLIT, benchmark, recipe.episodes, store, bar, save)
-    results: list[AgentResult | None] = []
+    results: list[AgentResult] = []
     missing: dict[str, str] = {}
     for spec in recipe.agents:
         try:
@@ -214,5 +207,4 @@ def _run_level(
                 raise full from error
             known = isinstance(error, TradeschoolError)
             missing[spec.name] = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")
-            results.append(eval_run.stored(spec))
-    return LevelResults(market, envs.level, store, benchmark, tuple(filter(None, results)), missing)
+    return LevelResults(market, envs.level, store, benchmark, tuple(results), missing)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
@@ -13,12 +14,12 @@ from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, model_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.ranking import (
+    GRADE,
     REFERENCE,
     UNUSED_ANSWERS,
     BestRule,
     Leaderboard,
-    ModelStep,
-    rank,
+    interval_of,
     verdict_of,
 )
 from tradeschool.evaluate.leaderboard.results import (
@@ -110,7 +111,7 @@ def run(config: Config, context: Context) -> Result:
         RecipeError: the task is not the trading task, or no stage trained a model of ``models``.
         EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
     """
-    from tradeschool.evaluate.leaderboard.console import print_ranked
+    from tradeschool.evaluate.leaderboard.console import print_board
 
     task = _trade_task(config, context.task)
     rules = [rule_agent(name) for name in config.rules]
@@ -134,24 +135,14 @@ def run(config: Config, context: Context) -> Result:
             results.append(eval_run.play(spec))
             bar.advance(total)
     unload()
-    before = ["", *(spec.name for spec in models)]
-    steps = [ModelStep(spec.name, start) for spec, start in zip(models, before, strict=False)]
-    name = config.name or config.stage
-    board = Leaderboard.of(name, results, steps or [ModelStep(base_row(context.model.base))], config.split, best_rule)
+    names = [spec.name for spec in models] or [base_row(context.model.base)]
+    steps = dict(zip(names, ["", *names], strict=False))
+    board = Leaderboard.of(config.name or config.stage, results, steps, config.split, best_rule)
     write_outcome(context.folder / LEADERBOARD, board, benchmark, best_rule)
-    print_ranked(context.console, board.name, board.ranked)
-    return Result(summary=_summary(board))
-
-
-def _summary(board: Leaderboard) -> dict[str, float]:
-    """Mean grades, and the shares of unusable answers."""
-    found = {f"grade/{one.agent}": one.grade.value for one in board.ranked}
-    return found | {
-        f"{name}/{one.agent}": one.row.metrics[name].value
-        for name in UNUSED_ANSWERS
-        for one in board.ranked
-        if name in one.row.metrics
-    }
+    print_board(context.console, board)
+    kept = ("grade", *UNUSED_ANSWERS)
+    figures = {(key, row.policy): row.metrics[key].value for key in kept for row in board.rows if key in row.metrics}
+    return Result(summary={f"{key}/{agent}": value for (key, agent), value in figures.items()})
 
 
 def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[AgentSpec], list[AgentSpec]]:
@@ -198,8 +189,8 @@ def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path
     split, benchmark = _earlier_benchmark(eval_run.envs, eval_run.split, eval_run.benchmark.seed)
     store = ResultsStore(folder / RESULTS_OF_SPLIT.format(split=split))
     earlier = dataclasses.replace(eval_run, split=split, benchmark=benchmark, store=store)
-    best = rank([earlier.play(rule) for rule in rules])[0]
-    return BestRule(best.agent, split, best.result.episodes, best.grade, len(rules))
+    best = max((earlier.play(rule) for rule in rules), key=lambda one: float(np.mean(one.grades)))
+    return BestRule(best.agent, split, best.episodes, interval_of(best.estimate(best.grades), GRADE), len(rules))
 
 
 def _earlier_benchmark(envs: EnvFactory, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
@@ -217,7 +208,7 @@ def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best
     content = {
         "benchmark": benchmark,
         "best_rule": best_rule,
-        "rows": [one.row for one in board.ranked],
+        "rows": board.rows,
         "differences": [
             {**one.model_dump(), "verdict": verdict_of(one), "episodes": board.episodes(one)} for one in board.compared
         ],
