@@ -17,16 +17,14 @@ import tradeschool
 from tradeschool.config.sections import load_market, split_panel
 from tradeschool.env import trading_env
 from tradeschool.env.config import KEYS, EnvError
-from tradeschool.env.market_data import MarketData
 from tradeschool.errors import RecipeError
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, remote_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, RemoteEntry, model_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import traces_path
-from tradeschool.evaluate.leaderboard.run import LevelEnvs
 from tradeschool.evaluate.page import turns_of
 from tradeschool.models.load import ModelConfig
-from tradeschool.policies.remote_config import server_config
 from tradeschool.tasks.trade import TradeTask
+from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.trace import read_traces
 
 
@@ -90,13 +88,13 @@ def test_similar_names_have_traces_of_their_own(recipe: Any, tmp_path: Path) -> 
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = LevelEnvs.env
+    real = TradeTask.env
 
-    def ruined(self: LevelEnvs, split: Any, observation: Any) -> Any:
+    def ruined(self: TradeTask, split: Any, observation: Any) -> Any:
         env = real(self, split, observation)
         return trading_env.TradingEnv(env.data, rows=env.rows, observation=observation, days=20, ruin=0.9999)
 
-    monkeypatch.setattr(LevelEnvs, "env", ruined)
+    monkeypatch.setattr(TradeTask, "env", ruined)
     played(with_agents(recipe(), scripted("buyer", "BUY 1")), tmp_path / "out")
     traces = list(read_traces(traces_path(tmp_path / "out" / "small-Easy", "buyer")))
     over = [trace for trace in traces if trace.stop == "bankrupt"]
@@ -135,16 +133,16 @@ def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, p
     result = stored(tmp_path / "out")[1]
     assert result["identity"]["trained_on"][1] < min(result["starts"])
     saved = tmp_path / "mine.zip"
-    PPO("MlpPolicy", envs_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
-    zips = recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: mine}}]")
+    PPO("MlpPolicy", task_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
+    zips = recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: trusted}}]")
     found = played(zips, tmp_path / "out")
-    assert "trust" in found[0].missing["mine 2"]
-    assert plays[2:] == ["mine"]
+    assert "trust" in found[0].missing["mine"]
+    assert plays[2:] == ["trusted"]
     before = saved.read_bytes()
     PPO.load(saved, device="cpu").save(saved)
     assert saved.read_bytes() != before
     played(zips, tmp_path / "out")
-    assert plays[2:] == ["mine"], "the same agent, saved again, is not played again"
+    assert plays[2:] == ["trusted"], "the same agent, saved again, is not played again"
 
 
 OWN = """
@@ -177,7 +175,7 @@ def test_a_policy_of_ones_own_is_constructed_with_the_task_or_with_nothing(
     made = recipe(f"agents=[{', '.join(entries)}]")
     (results,) = played(made, tmp_path / "out")
     assert not results.missing
-    built: list[Any] = [spec.build(envs_of(made), lambda count: None) for spec in made.agents[2:]]
+    built: list[Any] = [spec.build(task_of(made), lambda count: None) for spec in made.agents[2:]]
     assert [one.said for one in built] == ["HOLD table Easy ['rsi_14'] 3", 3]
 
 
@@ -185,16 +183,16 @@ def test_a_ppo_entry_may_name_the_facts_that_are_read(recipe: Any) -> None:
     quick = "steps: 64, envs: 4, sb3: {n_steps: 16, batch_size: 16, n_epochs: 1}"
     made = recipe(f"agents=[{{ppo: {{{quick}, facts: [rsi_14]}}}}, {{ppo: {{{quick}, name: all}}}}]")
     few, every = made.agents[1:]
-    assert few.identity(envs_of(made)) != every.identity(envs_of(made))
-    agents: list[Any] = [one.build(envs_of(made), lambda count: None).policy for one in (few, every)]
+    assert few.identity(task_of(made)) != every.identity(task_of(made))
+    agents: list[Any] = [one.build(task_of(made), lambda count: None).policy for one in (few, every)]
     assert [len(agent.features_extractor.market) for agent in agents] == [2, 9]
     with pytest.raises(RecipeError, match="Did you mean 'rsi_14'"):
         recipe("agents=[{ppo: {facts: [rsi_41]}}]")
 
 
-def envs_of(made: LeaderboardRecipe) -> LevelEnvs:
+def task_of(made: LeaderboardRecipe) -> TradeTask:
     panel = load_market(made.markets["small"], Console(quiet=True))
-    return LevelEnvs(MarketData(panel), split_panel(made.split, panel), "Easy")
+    return TradeTask(TradeConfig(level="Easy", demonstrators=["hold"]), panel, split_panel(made.split, panel))
 
 
 # identity
@@ -204,7 +202,6 @@ def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
     saved = tmp_path / "mine.zip"
     saved.write_bytes(b"x")
     folder = tiny_models.folder(tmp_path / "tiny")
-    config = server_config(base_url="http://localhost:1/v1", model="m")
     envs: Any = None
     package = {"tradeschool": tradeschool.__version__}
     assert rule_agent("momentum", band=2).identity(envs) == {
@@ -218,7 +215,8 @@ def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
     text = {**package, "task": TradeTask.version}
     found = model_agent("tiny", str(folder), ModelConfig(base=str(folder)), batch=2).identity(envs)
     assert (len(found["weights"]["sha256"]), found["versions"]) == (16, text)
-    found = remote_agent("m", config, "text", ["rsi_14"]).identity(envs)
+    server = {"base_url": "http://localhost:1/v1", "model": "m"}
+    found = RemoteEntry(agent="remote", name="m", facts=["rsi_14"]).spec(server).identity(envs)
     assert (found["url"], found["facts"], found["versions"]) == ("http://localhost:1/v1", ["rsi_14"], text)
 
 

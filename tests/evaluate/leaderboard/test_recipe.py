@@ -54,14 +54,18 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
     saved = tmp_path / "mine.zip"
     saved.write_bytes(b"x")
     items: list[Any] = ["rsi", {"ppo": {"steps": 5}}, {"zip": str(saved), "trust": True}, {"model": "Qwen/Qwen3-0.6B"}]
-    items += [{"model": {"source": "Qwen/Qwen3-0.6B", "episodes": 9}}, {"momentum": None}, {"rsi": {"name": "other"}}]
+    items += [
+        {"model": {"source": "Qwen/Qwen3-0.6B", "name": "few", "episodes": 9}},
+        {"momentum": None},
+        {"rsi": {"name": "other"}},
+    ]
     normalise_agents(items)
     assert [item["name"] for item in items] == [
         "rsi",
         "ppo",
         "mine",
         "Qwen3-0.6B",
-        "Qwen3-0.6B 2",
+        "few",
         "momentum",
         "other",
     ]
@@ -111,7 +115,7 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
         ),
         (
             "agents=[{ppo: {sb3: {policy_kwargs: {ortho_init: off}}}}]",
-            "agents.ppo.sb3.policy_kwargs.ortho_init is 'off'",
+            "agents.ppo.sb3: policy_kwargs.ortho_init is 'off'",
         ),
         ("agents=[{zip: nowhere.zip}]", "there is no such file"),
         ("agents=[{model: X, form: txt}]", "Did you mean 'text'?"),
@@ -119,6 +123,7 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
         ("agents=[{remote: {base_url: 'http://x', model: y, api_key: sk-hidden}}]", "environment"),
         ("agents=[{rsi: {name: a}}, {macd: {name: a}}]", "unique names"),
         ("agents=[{rsi: {name: buy and hold}}]", "reserved"),
+        ("agents=[{ppo: {steps: 9}}, {ppo: {steps: 8}}]", "unique names"),
         ("agents=[{rsi: {}, macd: {}}]", "must be one of hold"),
         ("agents=[]", "must be a list of at least one agent"),
         ("levels=[Esay]", "Did you mean 'Easy'?"),

@@ -145,7 +145,6 @@ def test_the_file_is_replaced_at_once(tmp_path: Path, results: Results, monkeypa
     ("change", "words"),
     [
         (lambda text: text[:-40], "is damaged"),
-        (lambda text: text.replace('"format": 2', '"format": 7'), "has format 7"),
         (lambda text: text.replace('"starts"', '"begins"'), "is damaged"),
         (lambda text: "[]", "is damaged"),
     ],

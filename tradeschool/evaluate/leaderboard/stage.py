@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from tradeschool.env.config import EnvError
 from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, model_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, rule_agent, unload, zip_agent
 from tradeschool.evaluate.leaderboard.ranking import (
     GRADE,
     REFERENCE,
@@ -28,7 +28,6 @@ from tradeschool.evaluate.leaderboard.results import (
     RESULTS_OF_SPLIT,
     BenchmarkSpec,
     ResultsStore,
-    traces_path,
 )
 from tradeschool.evaluate.leaderboard.run import EvalRun
 from tradeschool.manifest import replace_text
@@ -37,7 +36,6 @@ from tradeschool.policies.base import Kind
 from tradeschool.progress import progress
 from tradeschool.tasks.base import SplitName, Task
 from tradeschool.tasks.trade import TradeTask
-from tradeschool.trace import Trace, write_traces
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
 
 READS = ("language", "numeric")
@@ -118,16 +116,10 @@ def run(config: Config, context: Context) -> Result:
     numeric, models = _trained(config, context, task)
     benchmark = BenchmarkSpec.of(task.env(config.split, "numeric"), config.seed)
 
-    def save(name: str, traces: list[Trace]) -> None:
-        path = traces_path(context.folder, name)
-        unfinished = path.with_suffix(".part")
-        versions = context.versions
-        write_traces(unfinished, (dataclasses.replace(one, versions={**versions, **one.versions}) for one in traces))
-        unfinished.replace(path)
-
     with progress(context.console) as bar:
         store = ResultsStore(context.folder / RESULTS)
-        eval_run = EvalRun(task, config.split, benchmark, config.episodes, store, bar, save)
+        own = context.folder, context.versions
+        eval_run = EvalRun(task, config.split, benchmark, config.episodes, store, bar, *own)
         best_rule = choose_best_rule(eval_run, rules, context.folder) if numeric or models else None
         total = bar.add_task("agents", total=len(rules) + len(numeric) + len(models), figures="")
         results = []
@@ -186,21 +178,21 @@ def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path
     Raises:
         EnvError: no episode fits into earlier dates.
     """
-    split, benchmark = _earlier_benchmark(eval_run.envs, eval_run.split, eval_run.benchmark.seed)
+    split, benchmark = _earlier_benchmark(eval_run.task, eval_run.split, eval_run.benchmark.seed)
     store = ResultsStore(folder / RESULTS_OF_SPLIT.format(split=split))
     earlier = dataclasses.replace(eval_run, split=split, benchmark=benchmark, store=store)
     best = max((earlier.play(rule) for rule in rules), key=lambda one: float(np.mean(one.grades)))
     return BestRule(best.agent, split, best.episodes, interval_of(best.estimate(best.grades), GRADE), len(rules))
 
 
-def _earlier_benchmark(envs: EnvFactory, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
+def _earlier_benchmark(task: TradeTask, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
     *splits, last = EARLIER[played]
     for split in splits:
         try:
-            return split, BenchmarkSpec.of(envs.env(split, "numeric"), seed)
+            return split, BenchmarkSpec.of(task.env(split, "numeric"), seed)
         except EnvError:
             continue
-    return last, BenchmarkSpec.of(envs.env(last, "numeric"), seed)
+    return last, BenchmarkSpec.of(task.env(last, "numeric"), seed)
 
 
 def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best_rule: BestRule | None) -> None:
