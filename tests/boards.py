@@ -21,9 +21,9 @@ TEXT = """\
     levels: [Easy]
     markets: {small: {tickers: 4, days: 400}}
     split: {warmup: 60}
-    agents: [hold, momentum, random]
+    agents: [hold, momentum 5d, random]
     """
-NAMES = ("buy and hold", "hold", "momentum", "random")
+NAMES = ("buy and hold", "hold", "momentum 5d", "random")
 
 
 def played(recipe: LeaderboardRecipe, folder: Path, **options: Any) -> list[LevelResults]:

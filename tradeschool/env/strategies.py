@@ -304,7 +304,7 @@ class MomentumStrategy(SignalStrategy):
     """Hold while the five-day change is above ``band`` percent, sell while it is below minus ``band``."""
 
     band: float = 1.0
-    name: str = "momentum"
+    name: str = "momentum 5d"
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
         change_BN = _known(facts_BNK, "change_5")
@@ -315,11 +315,11 @@ class MomentumStrategy(SignalStrategy):
 
 
 @checked_dataclass(frozen=True, config=STRICT)
-class RulesStrategy(SignalStrategy):
+class RSIAndMACDStrategy(SignalStrategy):
     """RSI and MACD together: buy what is oversold, sell what is overbought, follow MACD in between."""
 
     band: float = 0.0
-    name: str = "rules"
+    name: str = "rsi+macd"
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
         extreme_BN = RSIStrategy().signal(facts_BNK)
@@ -329,7 +329,7 @@ class RulesStrategy(SignalStrategy):
         return (RSIStrategy() if RSIStrategy().signal(facts_K) else MACDStrategy()).clause(facts_K)
 
 
-_INDICATORS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RulesStrategy)
+_INDICATORS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RSIAndMACDStrategy)
 _ALL: tuple[Any, ...] = (Hold, BuyAndHold, EqualWeight, *_INDICATORS, Random)
 STRATEGIES: dict[str, Callable[..., Strategy]] = {one.name: one for one in _ALL}
 """Every strategy by the name that recipes and tables use. The settings are the fields of its class."""
@@ -337,8 +337,8 @@ FACTS_READ: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(STRATEGIES, ()),
     "rsi": ("rsi_14",),
     "macd": ("macd_hist",),
-    "momentum": ("change_5",),
-    "rules": ("rsi_14", "macd_hist"),
+    "momentum 5d": ("change_5",),
+    "rsi+macd": ("rsi_14", "macd_hist"),
 }
 """The facts of the market that a strategy's orders and reasons depend on."""
 

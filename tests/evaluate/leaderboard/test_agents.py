@@ -204,8 +204,8 @@ def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
     folder = tiny_models.folder(tmp_path / "tiny")
     envs: Any = None
     package = {"tradeschool": tradeschool.__version__}
-    assert rule_agent("momentum", band=2).identity(envs) == {
-        "agent": "momentum",
+    assert rule_agent("momentum 5d", band=2).identity(envs) == {
+        "agent": "momentum 5d",
         "band": 2,
         "parts": 5,
         "versions": package,
@@ -275,10 +275,10 @@ def test_an_agent_that_fails_is_not_shown_with_the_result_of_another_of_its_name
     changed = dataclasses.replace(momentum, settings={**momentum.settings, "band": 7.0}, build=failing)
     (found,) = played(with_agents(made, *made.agents[:2], changed), tmp_path / "out")
     assert [one.agent for one in found.results] == ["buy and hold", "hold"]
-    assert found.missing == {"momentum": "the server does not answer"}
+    assert found.missing == {"momentum 5d": "the server does not answer"}
     text = printed([found])
-    assert "momentum: not played. the server does not answer" in text
-    assert not [line for line in text.splitlines() if line.strip().startswith("momentum ")]
+    assert "momentum 5d: not played. the server does not answer" in text
+    assert not [line for line in text.splitlines() if line.strip().startswith("momentum 5d ")]
     assert [one["agent"] for one in stored(tmp_path / "out")] == list(NAMES)
 
 

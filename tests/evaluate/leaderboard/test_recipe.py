@@ -18,7 +18,7 @@ TEXT = """\
       calm: {edge: 0}
     agents:
       - rsi
-      - {momentum: {band: 2}}
+      - {momentum 5d: {band: 2}}
     """
 
 
@@ -45,7 +45,7 @@ def test_keys_have_defaults(tmp_path: Path) -> None:
 
 
 def test_buy_and_hold_is_always_there_once_and_first(tmp_path: Path) -> None:
-    assert [one.name for one in recipe(tmp_path).agents] == ["buy and hold", "rsi", "momentum"]
+    assert [one.name for one in recipe(tmp_path).agents] == ["buy and hold", "rsi", "momentum 5d"]
     given = recipe(tmp_path, "agents=[hold, buy and hold]")
     assert [one.name for one in given.agents] == ["buy and hold", "hold"]
 
@@ -56,7 +56,7 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
     items: list[Any] = ["rsi", {"ppo": {"steps": 5}}, {"zip": str(saved), "trust": True}, {"model": "Qwen/Qwen3-0.6B"}]
     items += [
         {"model": {"source": "Qwen/Qwen3-0.6B", "name": "few", "episodes": 9}},
-        {"momentum": None},
+        {"momentum 5d": None},
         {"rsi": {"name": "other"}},
     ]
     normalise_agents(items)
@@ -66,7 +66,7 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
         "mine",
         "Qwen3-0.6B",
         "few",
-        "momentum",
+        "momentum 5d",
         "other",
     ]
     assert items[1] == {"agent": "ppo", "steps": 5, "name": "ppo"}
@@ -77,8 +77,8 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
 
 
 def test_options_reach_markets_and_agents_by_name(tmp_path: Path) -> None:
-    made = recipe(tmp_path, "agents.momentum.band=3.5", "markets.calm.days=500", "levels=[Easy]", "episodes=7")
-    assert made.agents[2].settings == {"agent": "momentum", "parts": 5, "band": 3.5}
+    made = recipe(tmp_path, "agents.momentum 5d.band=3.5", "markets.calm.days=500", "levels=[Easy]", "episodes=7")
+    assert made.agents[2].settings == {"agent": "momentum 5d", "parts": 5, "band": 3.5}
     assert made.markets["calm"]["days"] == 500
     assert (made.levels, made.episodes) == (["Easy"], 7)
 
@@ -105,8 +105,8 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("agents=[momentun]", "Did you mean 'momentum'?"),
-        ("agents=[{momentum: {bands: 2}}]", "Did you mean 'band'?"),
+        ("agents=[momentun]", "Did you mean 'momentum 5d'?"),
+        ("agents=[{momentum 5d: {bands: 2}}]", "Did you mean 'band'?"),
         ("agents=[{ppo: {stepps: 2}}]", "Did you mean 'steps'?"),
         ("agents=[{ppo: {steps: 0}}]", "steps is 0, but must be at least 1"),
         (
@@ -148,7 +148,7 @@ def test_a_problem_in_the_file_is_named_with_its_line(tmp_path: Path) -> None:
     text = TEXT.replace("band: 2", "band: 2, parts: 99").replace("edge: 0", "edge: 9")
     lines = refused(tmp_path, text=text).splitlines()
     assert "mine.yaml, line 5: markets.calm.edge is 9" in lines[0]
-    assert "mine.yaml, line 8: agents.momentum: The strategy 'momentum': parts is 99" in lines[1]
+    assert "mine.yaml, line 8: agents.momentum 5d: The strategy 'momentum 5d': parts is 99" in lines[1]
 
 
 @pytest.mark.parametrize("key", ["name", "markets", "agents"])
@@ -160,7 +160,7 @@ def test_missing_sections_are_named(tmp_path: Path, key: str) -> None:
 
 def test_the_packaged_recipe_is_valid() -> None:
     made = read(ROOT / "recipes" / "leaderboard.yaml")
-    assert {one.settings["agent"] for one in made.agents} >= {"hold", "buy and hold", "momentum", "random", "ppo"}
+    assert {one.settings["agent"] for one in made.agents} >= {"hold", "buy and hold", "momentum 5d", "random", "ppo"}
     assert set(made.markets) == {"synthetic", "stocks"}
 
 

@@ -383,4 +383,4 @@ def test_other_benchmarks_are_shown_apart(recipe: Any, tmp_path: Path) -> None:
     played(recipe(), folder)
     found = Page(write_index(folder, "mine", played(recipe("seed=5"), folder)))
     assert "differs in: seed" in found.text
-    assert found.text.count("momentum") > 1
+    assert found.text.count("momentum 5d") > 1

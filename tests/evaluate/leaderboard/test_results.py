@@ -36,7 +36,7 @@ def env() -> TradingEnv:
 @pytest.fixture(scope="module")
 def records(env: TradingEnv) -> dict[str, list[Record]]:
     return {
-        name: play(make_strategy(name), env, EPISODES, 5) for name in ("buy and hold", "momentum", "random", "hold")
+        name: play(make_strategy(name), env, EPISODES, 5) for name in ("buy and hold", "momentum 5d", "random", "hold")
     }
 
 
@@ -120,7 +120,7 @@ def test_a_new_result_replaces_the_same_agents_on_the_same_benchmark(tmp_path: P
     ]
     assert kept.find("hold", old.benchmark, old.identity) == old
     assert kept.find("hold", other.benchmark, other.identity) == other
-    assert kept.find("momentum", old.benchmark, old.identity) is None
+    assert kept.find("momentum 5d", old.benchmark, old.identity) is None
     assert kept.find("hold", old.benchmark, other.identity) is None
     # Of one name on one benchmark, the newest counts.
     assert [(one.agent, one.seconds) for one in kept.on(hold.benchmark)] == [("random", 1.0), ("hold", 9.0)]
@@ -212,7 +212,7 @@ def test_verdicts_allow_for_the_number_of_agents(results: Results) -> None:
 
 
 def test_p_values_are_adjusted_by_holm_over_what_is_compared(results: Results) -> None:
-    one = difference(results["momentum"], results["buy and hold"])
+    one = difference(results["momentum 5d"], results["buy and hold"])
     same = difference(results["hold"], results["hold"])
     values = [0.04, 0.011, 0.03, 0.5, math.nan]
     found = adjusted([*(one.model_copy(update={"p_value": value}) for value in values), same])

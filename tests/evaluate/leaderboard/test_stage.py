@@ -62,7 +62,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def config(**settings: Any) -> Config:
     return Config.model_validate(
-        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "seed": 3, "rules": ["hold", "momentum"]}
+        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "seed": 3, "rules": ["hold", "momentum 5d"]}
         | settings
     )
 
@@ -83,7 +83,7 @@ def test_rules_and_every_model_of_the_run_play_the_same_episodes(context: Contex
     result = run(config(), with_weights(context, sft="HOLD", grpo="BUY 1"))
     assert models == ["base model (tiny)", "sft", "grpo"]
     found = rows(context)
-    assert set(found) == {"buy and hold", "hold", "momentum", "base model (tiny)", "sft", "grpo"}
+    assert set(found) == {"buy and hold", "hold", "momentum 5d", "base model (tiny)", "sft", "grpo"}
     assert {row["metrics"]["episodes"]["value"] for row in found.values()} == {8}
     grades = {name: row["metrics"]["grade"] for name, row in found.items()}
     # An unreadable answer does nothing; buying all at once is the market.
@@ -102,7 +102,7 @@ def test_every_model_is_compared_with_the_one_before_and_with_the_best_rule(
     content = written(context)
     pairs = [(one["policy"], one["against"]) for one in content["differences"]]
     best = content["best_rule"]["agent"]
-    assert best in ("buy and hold", "hold", "momentum")
+    assert best in ("buy and hold", "hold", "momentum 5d")
     assert pairs == [("sft", "base model (tiny)"), ("grpo", "sft")] + [
         (name, best) for name in ("base model (tiny)", "sft", "grpo")
     ]
@@ -245,13 +245,13 @@ def test_models_are_chosen_by_name(context: Context, models: list[str]) -> None:
 
 def test_without_models_the_rules_play_alone(context: Context, models: list[str]) -> None:
     run(config(base=False), context)
-    assert set(rows(context)) == {"buy and hold", "hold", "momentum"}
+    assert set(rows(context)) == {"buy and hold", "hold", "momentum 5d"}
     assert written(context)["differences"] == []
     assert not list(context.folder.glob("traces-*"))
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValidationError, match="Did you mean 'momentum'"):
+    with pytest.raises(ValidationError, match="Did you mean 'momentum 5d'"):
         config(rules=["momentun"])
     assert config(rules=[]).rules == ["buy and hold"]
     panel = market(tickers=3, days=300)

@@ -19,7 +19,7 @@ from tradeschool.tasks.base import Metric
 from tradeschool.train.stage import BASE, base_row
 
 REFERENCE = BUY_AND_HOLD
-"""The row that the others are compared with."""
+"""The row to which all others have a difference."""
 CLAIMS = (0.02, 0.05)
 """Differences of mean grades for which reports say how many episodes they need."""
 UNUSED_ANSWERS = ("unread", "out_of_room")

@@ -83,7 +83,7 @@ def _markets(draft: Draft) -> dict[str, dict[str, Any]]:
 def _agents(draft: Draft) -> tuple[AgentSpec, ...]:
     items = draft.document.get("agents", [])
     if not isinstance(items, list) or ("agents" in draft.document and not items):
-        draft.add(("agents",), "must be a list of at least one agent, such as [hold, momentum, {ppo: {steps: 20000}}]")
+        draft.add(("agents",), "must be a list of at least one agent, such as [hold, macd, {ppo: {steps: 20000}}]")
         return ()
     found: list[AgentSpec] = []
     for number, item in enumerate(items):

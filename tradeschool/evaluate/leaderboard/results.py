@@ -193,9 +193,8 @@ class ResultsStore:
             except OSError as error:
                 raise RunError(f"{path} cannot be read: {error.strerror}.") from error
             except (ValueError, KeyError, TypeError) as error:
-                raise RunError(
-                    f"{path} is damaged, or of another version ({error}). Move it away, and all agents are played again."
-                ) from error
+                cure = "Move it away, and all agents are played again"
+                raise RunError(f"{path} is damaged, or of another version ({error}). {cure}.") from error
 
     def find(self, agent: str, benchmark: BenchmarkSpec, identity: dict[str, Any]) -> AgentResult | None:
         """The result of exactly this agent on a benchmark."""
