@@ -11,8 +11,7 @@ from rich.console import Console
 from tradeschool.evaluate.leaderboard.agents import AgentSpec
 from tradeschool.evaluate.leaderboard.console import print_level, print_overview
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.results import LevelResults
-from tradeschool.evaluate.leaderboard.run import run_leaderboard
+from tradeschool.evaluate.leaderboard.run import LevelResults, run_leaderboard
 from tradeschool.policies.base import Policy
 
 TEXT = """\
@@ -41,6 +40,11 @@ def printed(found: list[LevelResults], width: int = 160) -> str:
 def stored(folder: Path, name: str = "small-Easy") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["results"]
     return found
+
+
+def agents(level: LevelResults) -> list[str]:
+    """Those that have a result, highest mean grade first."""
+    return [*level.board.results] if level.board else []
 
 
 batches: dict[str, int] = {}

@@ -20,7 +20,9 @@ from tradeschool import manifest as manifests
 from tradeschool import pipeline, run_folder
 from tradeschool.config.recipe import Recipe, from_mapping, read_any
 from tradeschool.errors import RecipeError, RunError, TradeschoolError
-from tradeschool.evaluate.comparison import MODELS, Comparison, Interval, Row, figure, figure_with_interval
+from tradeschool.evaluate.compare_runs import read_comparison
+from tradeschool.evaluate.comparison import MODELS, Interval, Row, figure, figure_with_interval
+from tradeschool.evaluate.report import COMPARISON
 from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.panel import Floats
 from tradeschool.run_folder import stage_folders
@@ -54,7 +56,7 @@ class SeedFigure:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The run folders by seed, why others failed, the metrics that any model has, and the figures of every model."""
+    """The run folders by seed, why others failed, the metrics, and the figures of every model."""
 
     folder: Path
     runs: dict[int, Path]
@@ -147,10 +149,17 @@ def resume(folder: Path, console: Console) -> Seeds:
     failed: dict[int, str] = {}
     for number, seed in enumerate(seeds, 1):
         console.rule(f"[bold]Training seed {seed}[/bold] ({number} of {len(seeds)})", align="left")
+        own = folder / f"seed-{seed}"
         try:
-            runs[seed] = _run_one(recipe, seed, folder / f"seed-{seed}", console)
+            if not (own / manifests.FILE).exists():
+                pipeline.run(_with_seed(recipe, seed), own, console)
+            elif manifests.read(own).status == "done":
+                console.print("Has already finished: kept")
+            else:
+                pipeline.resume(own, None, console)
+            runs[seed] = own
         except TradeschoolError as error:
-            if not (folder / f"seed-{seed}" / manifests.FILE).exists():  # the recipe is wrong, for every seed
+            if not (own / manifests.FILE).exists():  # the recipe is wrong, for every seed
                 raise
             failed[seed] = str(error)
         except BaseException as error:
@@ -164,16 +173,6 @@ def resume(folder: Path, console: Console) -> Seeds:
     return found
 
 
-def _run_one(recipe: Mapping[str, Any], seed: int, folder: Path, console: Console) -> Path:
-    if not (folder / manifests.FILE).exists():
-        pipeline.run(_with_seed(recipe, seed), folder, console)
-    elif manifests.read(folder).status == "done":
-        console.print("Has already finished: kept")
-    else:
-        pipeline.resume(folder, None, console)
-    return folder
-
-
 def _with_seed(recipe: Mapping[str, Any], seed: int) -> Recipe:
     return from_mapping({**json.loads(json.dumps(recipe)), "seed": seed})
 
@@ -185,8 +184,8 @@ def _table(run: Path) -> tuple[list[Metric], list[Row]]:
     """The metrics and rows of a run's last evaluation, or of its last leaderboard; none where it has neither."""
     from tradeschool.evaluate.leaderboard.ranking import METRICS
 
-    if evaluated := stage_folders(run, "comparison.json"):
-        comparison = Comparison.read(evaluated[-1] / "comparison.json")
+    if stage_folders(run, COMPARISON):
+        comparison = read_comparison(run)
         return comparison.metrics, comparison.rows
     played = stage_folders(run, "leaderboard.json")
     rows = json.loads((played[-1] / "leaderboard.json").read_text(encoding="utf-8"))["rows"] if played else []
@@ -200,23 +199,20 @@ def summarise(tables: Sequence[tuple[Sequence[Metric], Sequence[Row]]]) -> tuple
         tables: for each seed, the metrics and the rows of its run.
 
     Returns:
-        The metrics that any model has, and the figures, models in the order of training.
+        The metrics, and the figures, models in the order of training.
     """
     models = [{row.policy: row for row in rows if row.kind in MODELS} for _, rows in tables]
     kinds = {name: row.kind for rows in models for name, row in rows.items()}
     steps = list(itertools.pairwise(name for name, kind in kinds.items() if kind == "trained"))
     metrics = list(tables[0][0]) if tables else []
+    none = Interval(value=math.nan)
     figures: list[SeedFigure] = []
     for key in [metric.key for metric in metrics]:
-        none = Interval(value=math.nan)
-        values = {
-            name: np.array([rows[name].metrics.get(key, none).value if name in rows else math.nan for rows in models])
-            for name in kinds
-        }
+        found = [{name: row.metrics.get(key, none).value for name, row in rows.items()} for rows in models]
+        values = {name: np.array([of.get(name, math.nan) for of in found]) for name in kinds}
         values |= {f"{after} minus {before}": values[after] - values[before] for before, after in steps}
-        figures += [_figure(name, key, found) for name, found in values.items() if np.isfinite(found).any()]
-    shown = {one.metric for one in figures}
-    return [metric for metric in metrics if metric.key in shown], figures
+        figures += [_figure(name, key, of) for name, of in values.items() if np.isfinite(of).any()]
+    return metrics, figures
 
 
 def _figure(policy: str, metric: str, values: Floats) -> SeedFigure:

@@ -1,6 +1,7 @@
 """Building blocks of report pages: the page template, and charts as inline SVG in the colour of the page's text."""
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -259,7 +260,7 @@ def line_style(place: int) -> dict[str, Any]:
 
 
 def _dashes(place: int) -> Any:
-    """Dashes; beyond the usual ones, a long dash and more and more dots."""
+    """Beyond the usual ones, a long dash and more and more dots."""
     return DASHES[place] if place < len(DASHES) else (0, (6, 1.5, *(1, 1.5) * (place - 2)))
 
 
@@ -274,19 +275,18 @@ def class_colours(names: Sequence[str]) -> list[Any]:
 
 def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
     """Models in colour, baselines thin, grey and dashed, the best possible in the colour of the text."""
-    styled, models, naive = [], 0, 0
-    for row in rows:
+    models, naive = itertools.count(), itertools.count()
+
+    def style(row: Row) -> dict[str, Any]:
         if row.kind == "best":
-            one: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 1.0}
-        elif row.kind in MODELS:
-            one = {**line_style(models), "linewidth": 1.9}
-            models += 1
-        else:
-            grey = DARK_COLOUR if naive % 2 else NAIVE_COLOUR
-            one = {"color": grey, "linestyle": _dashes(1 + naive // 2), "linewidth": 1.1}
-            naive += 1
-        styled.append((row, one))
-    return styled
+            return {"color": INK, "linestyle": "--", "linewidth": 1.0}
+        if row.kind in MODELS:
+            return {**line_style(next(models)), "linewidth": 1.9}
+        place = next(naive)
+        grey = DARK_COLOUR if place % 2 else NAIVE_COLOUR
+        return {"color": grey, "linestyle": _dashes(1 + place // 2), "linewidth": 1.1}
+
+    return [(row, style(row)) for row in rows]
 
 
 def date_axis(axes: "Axes") -> None:

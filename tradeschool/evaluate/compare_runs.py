@@ -26,7 +26,7 @@ from tradeschool.evaluate.inference import holm, ratio
 from tradeschool.evaluate.report import COMPARISON
 from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.panel import Floats
-from tradeschool.run_folder import EARLIER
+from tradeschool.run_folder import stage_folders
 
 # Facts that two evaluations must share, and their names in messages.
 SAME = {
@@ -114,22 +114,16 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The comparison in a run folder: its own ``comparison.json``, or the only one in a stage's folder.
+    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own.
 
     Raises:
-        RunError: there is none, there are several, or it cannot be read.
+        RunError: there is none, or it cannot be read.
     """
-    if not folder.exists():
-        raise RunError(f"{folder}: no such run folder. Give the folder of a run.")
-    own = folder if folder.is_file() else folder / COMPARISON
-    inside = (path for path in sorted(folder.glob(f"**/{COMPARISON}")) if EARLIER not in path.parts[-3:])
-    found = [own] if own.is_file() else list(inside)
+    found = [folder] if (folder / COMPARISON).is_file() else stage_folders(folder, COMPARISON)
     if not found:
-        raise RunError(f"{folder}: no {COMPARISON}; the run has not finished its evaluate stage. Resume it first.")
-    if len(found) > 1:
-        listed = ", ".join(str(path.parent.relative_to(folder)) for path in found)
-        raise RunError(f"{folder}: several comparisons ({listed}). Name one of these folders.")
-    return Comparison.read(found[0])
+        why = "no finished evaluate stage. Resume the run first" if folder.exists() else "no such run folder"
+        raise RunError(f"{folder}: {why}.")
+    return Comparison.read(found[-1] / COMPARISON)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -175,10 +169,10 @@ def _differing_keys(first: Path, second: Path) -> str:
 
 def _gaps(first: Comparison, second: Comparison) -> Iterator[tuple[str, dict[str, Difference]]]:
     """Paired differences of the models that two runs have in common; those without any difference are left out."""
-    ours, theirs = ([row for row in one.rows if row.kind in MODELS] for one in (first, second))
-    pairs = [(a, b) for b in theirs for a in ours if a.policy == b.policy or a.kind == b.kind == "base"]
-    if ours and theirs and ours[-1].policy != theirs[-1].policy:
-        pairs.append((ours[-1], theirs[-1]))
+    models = [[row for row in one.rows if row.kind in MODELS] for one in (first, second)]
+    pairs = [(a, b) for b in models[1] for a in models[0] if a.policy == b.policy or a.kind == b.kind == "base"]
+    if all(models) and models[0][-1].policy != models[1][-1].policy:
+        pairs.append((models[0][-1], models[1][-1]))
     few = any(row.verdict == "too few dates" for row in first.rows)
     for a, b in pairs:
         ours, theirs = _daily(first, a), _daily(second, b)

@@ -185,16 +185,14 @@ def report_leaderboard(run_folder: Path, console: Console, *, tables: bool = Fal
 
 def _nothing_to_report(run_folder: Path) -> str:
     stages = [stage["stage"] for stage in manifests.read(run_folder).recipe.get("stages", [])]
-    planned = dict.fromkeys(stage for stage in stages if stage in ("evaluate", "leaderboard"))
-    if planned:
+    if planned := [stage for stage in ("evaluate", "leaderboard") if stage in stages]:
         return (
             f"{run_folder}: no {' or '.join(planned)} stage has finished, so there is nothing to report. "
             f"Finish the run with: tradeschool resume {run_folder}"
         )
     return (
-        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an "
-        "evaluation or a leaderboard. Add one of these to the recipe (stage: evaluate, or stage: leaderboard for the "
-        "task 'trade'), and start a new run."
+        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an evaluation or "
+        "a leaderboard. Add the stage evaluate or leaderboard to the recipe, and start a new run."
     )
 
 

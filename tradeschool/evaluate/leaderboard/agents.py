@@ -36,10 +36,10 @@ class AgentSpec:
 
     Attributes:
         name: as tables show it.
-        settings: what the recipe sets. An agent with other settings is another agent.
+        settings: what the recipe sets. An agent with other settings is another agent. ``form`` and ``facts`` say how
+            a day is described in text, and which of the market's facts are.
         build: makes it for a market and level.
         observation: what it reads.
-        form, facts: how a day is described in text, and which of the market's facts are.
         episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
         batch: episodes played side by side.
         learns: whether ``build`` trains it, on the training dates.
@@ -50,8 +50,6 @@ class AgentSpec:
     settings: dict[str, Any]
     build: Callable[[TradeTask, OnProgress], Agent | Policy]
     observation: Observation = "numeric"
-    form: Form = "text"
-    facts: Sequence[str] = FACTS
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
@@ -131,9 +129,7 @@ def model_agent(
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
     settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], **sampling}
-    return AgentSpec(
-        name, settings, build, "text", form, facts, batch=batch, weights=lambda: {"weights": fingerprint(source)}
-    )
+    return AgentSpec(name, settings, build, "text", batch=batch, weights=lambda: {"weights": fingerprint(source)})
 
 
 @functools.lru_cache(maxsize=1)
@@ -267,8 +263,7 @@ class RemoteEntry(TextEntry):
             return RemotePolicy(ChatClient(config), name=self.name)
 
         known = {"agent": "remote", "url": server.url, "model": server.model, "request": config.body}
-        known |= {"form": self.form, "facts": self.facts}
-        return AgentSpec(self.name, known, build, "text", self.form, self.facts)
+        return AgentSpec(self.name, {**known, "form": self.form, "facts": self.facts}, build, "text")
 
 
 class PolicyEntry(TextEntry):
@@ -283,15 +278,12 @@ class PolicyEntry(TextEntry):
                 f"path: {self.path} is a Rule, which answers single questions, but a leaderboard plays episodes. "
                 "Derive it from Policy, or use a rule of env/strategies.py."
             )
-
         days = {"form": self.form, "facts": self.facts}
 
         def build(task: TradeTask, on_progress: OnProgress) -> Policy:
             return make_policy(policy_class, dataclasses.replace(task, config=task.config.model_copy(update=days)))
 
-        return AgentSpec(
-            self.name, {"agent": "policy", "class": self.path, **days}, build, "text", self.form, self.facts
-        )
+        return AgentSpec(self.name, {"agent": "policy", "class": self.path, **days}, build, "text")
 
 
 ENTRIES: dict[str, type[Entry]] = {

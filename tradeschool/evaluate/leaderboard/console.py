@@ -20,7 +20,8 @@ from tradeschool.evaluate.leaderboard.ranking import (
     overview,
     verdict_of,
 )
-from tradeschool.evaluate.leaderboard.results import AgentResult, LevelResults
+from tradeschool.evaluate.leaderboard.results import AgentResult
+from tradeschool.evaluate.leaderboard.run import LevelResults
 from tradeschool.evaluate.tables import fitting_table, terminal_table
 
 CAPTION = f"difference: to {REFERENCE}, paired; [low, high]: 95% interval; verdict: at 5% for all rows together"
@@ -120,9 +121,9 @@ def board_warnings(board: Leaderboard) -> list[str]:
     return found
 
 
-def unknown_training_dates(results: Sequence[AgentResult]) -> list[str]:
+def unknown_training_dates(board: Leaderboard) -> list[str]:
     """That zips and language models may have been trained on the test dates. A run's own agents never are."""
-    names = [one.agent for one in results if one.identity.get("agent") in ("model", "remote", "zip")]
+    names = [agent for agent, one in board.results.items() if one.identity.get("agent") in ("model", "remote", "zip")]
     return [f"{', '.join(names)}: training dates unknown. May have been trained on these test dates."] if names else []
 
 
@@ -170,10 +171,10 @@ def print_level(console: Console, level: LevelResults) -> None:
     if level.benchmark is None:
         console.print(Text.assemble((f"{level.name}: not played. ", "bold yellow"), level.reason))
         return
-    if level.results:
-        print_board(console, Leaderboard.of(level.name, level.results))
-    for note in unknown_training_dates(level.results):
-        console.print(Text(note))
+    if level.board:
+        print_board(console, level.board)
+        for note in unknown_training_dates(level.board):
+            console.print(Text(note))
     for name, reason in level.missing.items():
         console.print(Text.assemble((f"{name}: not played. ", "bold yellow"), reason))
     for benchmark in level.older:
@@ -191,7 +192,7 @@ def print_board(console: Console, board: Leaderboard) -> None:
 
 def print_overview(console: Console, levels: Sequence[LevelResults]) -> None:
     """Mean grades of every agent on every market and level that was played."""
-    boards = [Leaderboard.of(level.name, level.results) for level in levels if level.results]
+    boards = [level.board for level in levels if level.board]
     if len(boards) > 1:
         caption = f"green: better than {REFERENCE}, red: worse"
         console.print(terminal_table(overview(boards), "Mean grades", caption, names=1))

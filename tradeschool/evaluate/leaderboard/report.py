@@ -33,11 +33,11 @@ from tradeschool.evaluate.leaderboard.results import (
     LEADERBOARD,
     RESULTS,
     AgentResult,
-    LevelResults,
     ResultsStore,
     identity_hash,
     traces_path,
 )
+from tradeschool.evaluate.leaderboard.run import LevelResults
 from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, turns_of, write_page
 from tradeschool.evaluate.tables import Table, figure_tables, tag
 from tradeschool.manifest import Manifest
@@ -98,9 +98,9 @@ def write_index(folder: Path, title: str, levels: Sequence[LevelResults]) -> Pat
     Raises:
         RunError: the page cannot be written.
     """
-    boards = {level.name: Leaderboard.of(level.name, level.results) for level in levels if level.results}
-    sections = [_level_section(folder, level, boards.get(level.name)) for level in levels]
-    write_page(folder / INDEX, title, [*_overview([*boards.values()]), *sections], **METHOD)
+    sections = [_level_section(folder, level) for level in levels]
+    boards = [level.board for level in levels if level.board]
+    write_page(folder / INDEX, title, [*_overview(boards), *sections], **METHOD)
     return folder / INDEX
 
 
@@ -121,7 +121,8 @@ def _stage_board(folder: Path, manifest: Manifest) -> Leaderboard:
     return Leaderboard.of(name, results, lineage(recipe), stage.get("split", "test"), best_rule)
 
 
-def _level_section(folder: Path, level: LevelResults, board: Leaderboard | None) -> Section:
+def _level_section(folder: Path, level: LevelResults) -> Section:
+    board = level.board
     missing = [f"{name}: not played. {reason}" for name, reason in level.missing.items()]
     if board is None or level.store is None or level.benchmark is None:
         return Section(level.name, f"Not played. {level.reason or 'No agent could play.'}", warnings=missing)
@@ -133,7 +134,7 @@ def _level_section(folder: Path, level: LevelResults, board: Leaderboard | None)
         )
         for one in level.older
     ]
-    warnings = [*missing, *unknown_training_dates(level.results)]
+    warnings = [*missing, *unknown_training_dates(board)]
     folder /= f"{level.market}-{level.level}"
     return _section(board, folder, board_headline(board), warnings, [*board.steps], older)
 
@@ -269,10 +270,11 @@ def compare_episodes(traces: Mapping[str, Sequence[Trace]]) -> list[tuple[str, l
     shared = set.intersection(*(set(own) for own in by_agent.values())) if by_agent else set()
     if not shared:
         return []
-    first, *_, last = [*by_agent, *by_agent]
+    names = [*by_agent]
+    first, last = names[0], names[-1]
     gains = {key: by_agent[last][key].metrics["grade"] for key in by_agent[last] if key in shared}
     words, pair = ("Best grade", "Median grade", "Worst grade"), ""
-    if len(by_agent) > 1:
+    if len(names) > 1:
         gains = {key: grade - by_agent[first][key].metrics["grade"] for key, grade in gains.items()}
         words, pair = ("Largest gain", "Median gain", "Smallest gain"), f" of {last} over {first}"
     ranked = sorted(gains, key=lambda key: -gains[key])

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -258,29 +258,3 @@ def episodes_to_traces(
         )
         for episode, record, graded in zip(episodes, records, grades(records), strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class LevelResults:
-    """The results of one market and level, or the ``reason`` why it was not played.
-
-    ``missing`` says why agents were not played, by name.
-    """
-
-    market: str
-    level: str
-    store: ResultsStore | None = None
-    benchmark: BenchmarkSpec | None = None
-    results: tuple[AgentResult, ...] = ()
-    missing: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """Market and level."""
-        return f"{self.market}, {self.level}"
-
-    @property
-    def older(self) -> list[BenchmarkSpec]:
-        """Benchmarks other than the present one that the store has results on."""
-        return [one for one in self.store.benchmarks() if one != self.benchmark] if self.store else []

@@ -15,14 +15,15 @@ from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
 from tradeschool.env.grading import Record
 from tradeschool.env.play import play, record_conversation
+from tradeschool.env.render import FACTS
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RunError, TradeschoolError, disk_error
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, OnProgress
+from tradeschool.evaluate.leaderboard.ranking import Leaderboard
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import (
     AgentResult,
     BenchmarkSpec,
-    LevelResults,
     ResultsStore,
     episodes_to_traces,
     result_of,
@@ -102,9 +103,10 @@ def play_conversations(
 ) -> list[Episode]:
     """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side."""
     episodes: list[Episode] = []
+    form, facts = spec.settings.get("form", "text"), spec.settings.get("facts", FACTS)
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
-        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts) for _ in batch]
+        envs = [TradingChatEnv(copy.copy(env), form, facts) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes
@@ -122,6 +124,32 @@ def _figures(policy: Policy, episodes: Sequence[Episode]) -> dict[str, Any]:
     usage = getattr(getattr(policy, "client", None), "usage", None)
     cost = usage.summary() if usage else {}
     return {"unread": round(unread, 4), "out_of_room": round(out_of_room, 4), **cost}
+
+
+@dataclass(frozen=True)
+class LevelResults:
+    """The leaderboard of one market and level, or the ``reason`` why it was not played.
+
+    ``missing`` says why agents were not played, by name. ``board`` is None where none could.
+    """
+
+    market: str
+    level: str
+    store: ResultsStore | None = None
+    benchmark: BenchmarkSpec | None = None
+    board: Leaderboard | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Market and level."""
+        return f"{self.market}, {self.level}"
+
+    @property
+    def older(self) -> list[BenchmarkSpec]:
+        """Benchmarks other than the present one that the store has results on."""
+        return [one for one in self.store.benchmarks() if one != self.benchmark] if self.store else []
 
 
 def run_leaderboard(
@@ -178,4 +206,5 @@ def _run_level(
                 raise full from error
             known = isinstance(error, TradeschoolError)
             missing[spec.name] = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")
-    return LevelResults(market, level, store, benchmark, tuple(results), missing)
+    board = Leaderboard.of(f"{market}, {level}", results) if results else None
+    return LevelResults(market, level, store, benchmark, board, missing)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -106,7 +106,7 @@ def run(config: Config, context: Context) -> Result:
     """Play, and write ``leaderboard.json``, the results and the traces into the stage's folder.
 
     Raises:
-        RecipeError: the task is not the trading task, or no stage trained a model of ``models``.
+        RecipeError: the task is not the trading task.
         EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
     """
     from tradeschool.evaluate.leaderboard.console import print_board
@@ -118,8 +118,8 @@ def run(config: Config, context: Context) -> Result:
 
     with progress(context.console) as bar:
         store = ResultsStore(context.folder / RESULTS)
-        own = context.folder, context.versions
-        eval_run = EvalRun(task, config.split, benchmark, config.episodes, store, bar, *own)
+        episodes, versions = config.episodes, context.versions
+        eval_run = EvalRun(task, config.split, benchmark, episodes, store, bar, context.folder, versions)
         best_rule = choose_best_rule(eval_run, rules, context.folder) if numeric or models else None
         total = bar.add_task("agents", total=len(rules) + len(numeric) + len(models), figures="")
         results = []
@@ -139,33 +139,17 @@ def run(config: Config, context: Context) -> Result:
 
 def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[AgentSpec], list[AgentSpec]]:
     """The numeric agents and the language models of the run, in the order of the stages."""
-    trained = {**context.models, **context.agents}
-    for name in config.models or ():
-        if name not in trained:
-            raise RecipeError(
-                f"stages.{config.name}.models: no stage trained a model '{name}'.{did_you_mean(name, trained)} "
-                f"Choose from: {', '.join(trained) or 'none were trained'}."
-            )
-    chosen = set(trained if config.models is None else config.models)
+    chosen = {**context.models, **context.agents}.keys() if config.models is None else config.models
     numeric = [zip_agent(name, weights) for name, weights in context.agents.items() if name in chosen]
-    sources: dict[str, tuple[str, Kind]] = {
-        name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen
-    }
+    sources: dict[str, tuple[str, Kind]] = {}
     if config.base:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
-        sources = {base_row(context.model.base): (base, "base"), **sources}
+        sources[base_row(context.model.base)] = base, "base"
+    sources |= {name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen}
+    options: dict[str, Any] = {"batch": config.batch_size, "max_new_tokens": config.max_new_tokens}
+    options |= {"form": task.config.form, "facts": task.config.facts}
     models = [
-        model_agent(
-            name,
-            source,
-            context.model,
-            batch=config.batch_size,
-            form=task.config.form,
-            facts=task.config.facts,
-            max_new_tokens=config.max_new_tokens,
-            kind=kind,
-        )
-        for name, (source, kind) in sources.items()
+        model_agent(name, source, context.model, kind=kind, **options) for name, (source, kind) in sources.items()
     ]
     return numeric, models
 
@@ -186,13 +170,13 @@ def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path
 
 
 def _earlier_benchmark(task: TradeTask, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
-    *splits, last = EARLIER[played]
-    for split in splits:
+    for split in EARLIER[played]:
         try:
             return split, BenchmarkSpec.of(task.env(split, "numeric"), seed)
         except EnvError:
-            continue
-    return last, BenchmarkSpec.of(task.env(last, "numeric"), seed)
+            if split == "train":  # the earliest
+                raise
+    raise AssertionError("no split is earlier")
 
 
 def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best_rule: BestRule | None) -> None:
