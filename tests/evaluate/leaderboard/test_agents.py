@@ -18,7 +18,7 @@ from tradeschool.config.sections import load_market, split_panel
 from tradeschool.env import trading_env
 from tradeschool.env.config import KEYS, EnvError
 from tradeschool.errors import RecipeError
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, RemoteEntry, model_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, RemoteEntry, ZipEntry, model_agent, rule_agent, unload
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import traces_path
 from tradeschool.evaluate.page import turns_of
@@ -211,7 +211,7 @@ def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
         "parts": 5,
         "versions": package,
     }
-    found = zip_agent("mine", saved).identity(envs)
+    found = ZipEntry(agent="zip", name="mine", path=saved).spec({}).identity(envs)
     assert (len(found["sha256"]), found["versions"]) == (16, package)
     text = {**package, "task": TradeTask.version}
     found = model_agent("tiny", str(folder), ModelConfig(base=str(folder)), batch=2).identity(envs)

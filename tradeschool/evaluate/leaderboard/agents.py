@@ -79,29 +79,6 @@ def rule_agent(rule_name: str, /, **settings: Any) -> AgentSpec:
     return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda task, on_progress: agent)
 
 
-def zip_agent(name: str, path: Path, *, trust: bool = False) -> AgentSpec:
-    """An agent saved by Stable-Baselines3, or the folder of a ``ppo`` stage."""
-
-    def build(task: TradeTask, on_progress: OnProgress) -> Agent:
-        from tradeschool.policies.numeric import load_agent
-
-        return load_agent(path, trust=trust, name=name)
-
-    def weights() -> dict[str, Any]:
-        from tradeschool.policies.numeric import agent_hash
-
-        return {"sha256": agent_hash(zip_path(path))}
-
-    return AgentSpec(name, {"agent": "zip"}, build, weights=weights)
-
-
-def zip_path(path: Path) -> Path:
-    """The zip file itself, given it or the folder of a ``ppo`` stage."""
-    from tradeschool.policies.numeric import AGENT_FILE
-
-    return path / AGENT_FILE if path.is_dir() else path
-
-
 def model_agent(
     name: str,
     source: str,
@@ -209,13 +186,26 @@ class ZipEntry(Entry):
     @field_validator("path")
     @classmethod
     def _check_path(cls, path: Path) -> Path:
+        from tradeschool.policies.numeric import AGENT_FILE
+
         path = path.expanduser().absolute()
-        if not zip_path(path).is_file():
+        file = path / AGENT_FILE if path.is_dir() else path
+        if not file.is_file():
             raise ValueError(f"is '{path}', and there is no such file. Give a .zip of Stable-Baselines3")
-        return path
+        return file
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
-        return zip_agent(self.name, self.path, trust=self.trust)
+        def build(task: TradeTask, on_progress: OnProgress) -> Agent:
+            from tradeschool.policies.numeric import load_agent
+
+            return load_agent(self.path, trust=self.trust, name=self.name)
+
+        def weights() -> dict[str, Any]:
+            from tradeschool.policies.numeric import agent_hash
+
+            return {"sha256": agent_hash(self.path)}
+
+        return AgentSpec(self.name, {"agent": "zip"}, build, weights=weights)
 
 
 class TextEntry(Entry):

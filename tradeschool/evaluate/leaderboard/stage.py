@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from tradeschool.env.config import EnvError
 from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, ZipEntry, model_agent, rule_agent, unload
 from tradeschool.evaluate.leaderboard.ranking import (
     GRADE,
     REFERENCE,
@@ -140,7 +140,8 @@ def run(config: Config, context: Context) -> Result:
 def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[AgentSpec], list[AgentSpec]]:
     """The numeric agents and the language models of the run, in the order of the stages."""
     chosen = {**context.models, **context.agents}.keys() if config.models is None else config.models
-    numeric = [zip_agent(name, weights) for name, weights in context.agents.items() if name in chosen]
+    agents = {name: weights for name, weights in context.agents.items() if name in chosen}
+    numeric = [ZipEntry(agent="zip", name=name, path=weights).spec({}) for name, weights in agents.items()]
     sources: dict[str, tuple[str, Kind]] = {}
     if config.base:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
