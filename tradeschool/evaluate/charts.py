@@ -118,7 +118,7 @@ def equity_chart(rows: Sequence[Row], dates: Sequence[str] = (), of: str = "") -
             axes.set_xlabel("day of the episode")
         legend_below(axes, 4)
 
-    return draw(paint, _label(CAPITAL, of))
+    return draw(paint, f"{CAPITAL}{of}")
 
 
 def interval_chart(rows: Sequence[Row], metric: Metric, of: str = "") -> str:
@@ -139,16 +139,11 @@ def interval_chart(rows: Sequence[Row], metric: Metric, of: str = "") -> str:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_xlabel(label)
 
-    return draw(paint, _label(f"{label} by policy", of))
-
-
-def _label(text: str, of: str) -> str:
-    """Unique on a page with several results."""
-    return f"{text}: {of}" if of else text
+    return draw(paint, f"{label} by policy{of}")
 
 
 def result_charts(rows: Sequence[Row], metrics: Sequence[Metric], dates: Sequence[str] = (), of: str = "") -> Drawn:
-    """A chart with the intervals of each metric, and the capital. ``of`` tells apart the results on one page."""
+    """A chart with the intervals of each metric, and the capital. ``of`` ends every label, which is unique."""
     drawn = [(capitalised(metric.label), interval_chart(rows, metric, of)) for metric in metrics]
     capital = CAPITAL if dates else "Mean capital through an episode, after costs"
     return [*drawn, (capital, equity_chart(rows, dates, of))] if rows[0].equity_T else drawn

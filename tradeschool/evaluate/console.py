@@ -30,11 +30,15 @@ MORE = " ... (more in the report)"
 
 def print_comparison(console: Console, comparison: Comparison, warnings: Sequence[str] = ()) -> None:
     """Print the table and the summary; ``warnings`` are those of training, the comparison's own follow."""
+    console.print(rows_table(subject(comparison), comparison, [("", row) for row in comparison.rows], console))
+    print_summary(console, summary(comparison), [*warnings, *comparison.warnings])
+
+
+def subject(comparison: Comparison) -> str:
+    """``10 tickers, 310 unseen dates, 2014-01-02 to 2015-03-20``."""
     facts = comparison.evaluation
     tickers = f"{facts.tickers} tickers, " if facts.tickers else ""
-    title = f"{tickers}{_dates(comparison)}, {facts.dates[0]} to {facts.dates[-1]}"
-    console.print(rows_table(title, comparison, [("", row) for row in comparison.rows], console))
-    print_summary(console, summary(comparison), [*warnings, *comparison.warnings])
+    return f"{tickers}{_dates(comparison)}, {facts.dates[0]} to {facts.dates[-1]}"
 
 
 def rows_table(

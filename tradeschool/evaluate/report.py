@@ -14,7 +14,7 @@ from tradeschool import manifest as manifests
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
 from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
-from tradeschool.evaluate.console import print_comparison, print_summary, summary
+from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
 from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, write_page
 from tradeschool.evaluate.predictions import traces_name
@@ -65,12 +65,10 @@ def write_report(
     """
     weights = (manifest or {}).get("recipe", {}).get("task", {}).get("weights", {})
     shown = [_card(trace, weights) for trace in samples[:SAMPLES]]
-    facts, unseen = comparison.evaluation, "unseen " if comparison.unseen else ""
-    tickers = f"{facts.tickers} tickers, " if facts.tickers else ""
+    facts = comparison.evaluation
     metrics = shown_metrics(comparison.metrics, comparison.rows, comparison.primary)
     main = Section(
-        description=f"{facts.market}: {tickers}{len(facts.dates)} {unseen}dates from {facts.dates[0]} to "
-        f"{facts.dates[-1]}, {facts.questions:,} questions to every policy.",
+        description=f"{facts.market}: {subject(comparison)}, {facts.questions:,} questions to every policy.",
         headline=summary(comparison),
         warnings=[*warnings, *comparison.warnings],
         parts=list(_results(comparison, metrics, figures)),

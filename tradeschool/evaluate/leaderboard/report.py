@@ -177,7 +177,7 @@ def _section(
 
 def _results(board: Leaderboard) -> Iterator[Part]:
     drawn = [metric for metric in board.metrics if metric.terminal == "interval"]
-    yield Part("Grades", charts=charts.result_charts(board.rows, drawn, of=board.name))
+    yield Part("Grades", charts=charts.result_charts(board.rows, drawn, of=f": {board.name}"))
     own = [f"{agent}: {text}." for agent, one in board.results.items() if (text := _figures(one))]
     yield Part("All figures", [FIGURES_NOTE, *own], tables=_figure_tables(board))
     if board.compared:
