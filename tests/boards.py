@@ -11,8 +11,7 @@ from rich.console import Console
 from tradeschool.evaluate.leaderboard.agents import AgentSpec
 from tradeschool.evaluate.leaderboard.console import print_level, print_overview
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
-from tradeschool.evaluate.leaderboard.results import LevelResults
-from tradeschool.evaluate.leaderboard.run import run_leaderboard
+from tradeschool.evaluate.leaderboard.run import LevelResults, run_leaderboard
 from tradeschool.policies.base import Policy
 
 TEXT = """\
@@ -21,9 +20,9 @@ TEXT = """\
     levels: [Easy]
     markets: {small: {tickers: 4, days: 400}}
     split: {warmup: 60}
-    agents: [hold, momentum, random]
+    agents: [hold, momentum 5d, random]
     """
-NAMES = ("buy and hold", "hold", "momentum", "random")
+NAMES = ("buy and hold", "hold", "momentum 5d", "random")
 
 
 def played(recipe: LeaderboardRecipe, folder: Path, **options: Any) -> list[LevelResults]:
@@ -41,6 +40,11 @@ def printed(found: list[LevelResults], width: int = 160) -> str:
 def stored(folder: Path, name: str = "small-Easy") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["results"]
     return found
+
+
+def agents(level: LevelResults) -> list[str]:
+    """Those that have a result, highest mean grade first."""
+    return [*level.board.results] if level.board else []
 
 
 batches: dict[str, int] = {}

@@ -167,7 +167,7 @@ def test_a_fault_of_a_rating_recipe_is_refused_before_the_first_stage(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("stages.ppo.name=momentum", "rule"),
+        ("stages.ppo.name=macd", "name of a baseline"),
         ("stages.ppo.steps=1000000000000000", "at most"),
         ("stages.ppo.sb3={gamma: 3}", "between 0 and 1"),
         ("stages.ppo.sb3={n_epochs: 1000000000}", "between 0 and"),

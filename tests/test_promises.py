@@ -332,7 +332,7 @@ def test_promise_3_the_prompt_shows_what_can_be_predicted(with_edge: tuple[Ratin
     _, table = with_edge
     share = table.row("reader").metrics["share"]
     assert share.low > 0.9
-    assert table.row("momentum").metrics["share"].high < 0.5
+    assert table.row("momentum 10d").metrics["share"].high < 0.5
     assert table.row("hold").metrics["share"].value == 0
 
 
@@ -404,7 +404,7 @@ def test_promise_4_every_claim_has_an_interval(evaluated: tuple[Comparison, str,
         "best constant",
         "random",
     }
-    assert {name for name, kind in kinds.items() if kind == "rule"} == {"rsi rules", "momentum"}
+    assert {name for name, kind in kinds.items() if kind == "rule"} == {"rsi rules", "momentum 10d"}
     assert (kinds["best possible"], kinds["sft"]) == ("best", "trained")
     for row in table.rows:
         for name, figure in row.metrics.items():
@@ -442,7 +442,7 @@ def test_promise_4_a_result_that_is_not_shown_is_reported_as_such(evaluated: tup
         words = " ".join(text.split())
         assert "Not shown to be better than the baselines" in words
         assert "sft did not beat" in words
-        for name in ("hold", "buy and hold", "best constant", "random", "rsi rules", "momentum", "best possible"):
+        for name in ("hold", "buy and hold", "best constant", "random", "rsi rules", "momentum 10d", "best possible"):
             assert name in words
     assert table.row("sft").sentence in " ".join(report.split())
     assert table.row("sft").sentence.startswith(("Not shown to be better than every baseline", "Worse than "))

@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 from pydantic_core import to_json
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tradeschool import manifest as manifests
 from tradeschool import pipeline, run_folder
 from tradeschool.config.recipe import Recipe, from_mapping, read_any
 from tradeschool.errors import RecipeError, RunError, TradeschoolError
-from tradeschool.evaluate.comparison import MODELS, Comparison, Interval, Row, figure, figure_with_interval
+from tradeschool.evaluate.compare_runs import read_comparison
+from tradeschool.evaluate.comparison import MODELS, Interval, Row, figure, figure_with_interval
+from tradeschool.evaluate.report import COMPARISON
+from tradeschool.evaluate.tables import Table, terminal_table
+from tradeschool.market.panel import Floats
+from tradeschool.run_folder import stage_folders
 from tradeschool.tasks.base import Metric
 
 FILE = "seeds.json"
@@ -53,7 +56,7 @@ class SeedFigure:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The run folders by seed, why others failed, the metrics that any model has, and the figures of every model."""
+    """The run folders by seed, why others failed, the metrics, and the figures of every model."""
 
     folder: Path
     runs: dict[int, Path]
@@ -146,10 +149,17 @@ def resume(folder: Path, console: Console) -> Seeds:
     failed: dict[int, str] = {}
     for number, seed in enumerate(seeds, 1):
         console.rule(f"[bold]Training seed {seed}[/bold] ({number} of {len(seeds)})", align="left")
+        own = folder / f"seed-{seed}"
         try:
-            runs[seed] = _run_one(recipe, seed, folder / f"seed-{seed}", console)
+            if not (own / manifests.FILE).exists():
+                pipeline.run(_with_seed(recipe, seed), own, console)
+            elif manifests.read(own).status == "done":
+                console.print("Has already finished: kept")
+            else:
+                pipeline.resume(own, None, console)
+            runs[seed] = own
         except TradeschoolError as error:
-            if not (folder / f"seed-{seed}" / manifests.FILE).exists():  # the recipe is wrong, for every seed
+            if not (own / manifests.FILE).exists():  # the recipe is wrong, for every seed
                 raise
             failed[seed] = str(error)
         except BaseException as error:
@@ -163,16 +173,6 @@ def resume(folder: Path, console: Console) -> Seeds:
     return found
 
 
-def _run_one(recipe: Mapping[str, Any], seed: int, folder: Path, console: Console) -> Path:
-    if not (folder / manifests.FILE).exists():
-        pipeline.run(_with_seed(recipe, seed), folder, console)
-    elif manifests.read(folder).status == "done":
-        console.print("Has already finished: kept")
-    else:
-        pipeline.resume(folder, None, console)
-    return folder
-
-
 def _with_seed(recipe: Mapping[str, Any], seed: int) -> Recipe:
     return from_mapping({**json.loads(json.dumps(recipe)), "seed": seed})
 
@@ -184,14 +184,11 @@ def _table(run: Path) -> tuple[list[Metric], list[Row]]:
     """The metrics and rows of a run's last evaluation, or of its last leaderboard; none where it has neither."""
     from tradeschool.evaluate.leaderboard.ranking import METRICS
 
-    evaluated, played = (
-        sorted(run.glob(f"*/{name}"), key=lambda path: int(path.parent.name.partition("-")[0]))
-        for name in ("comparison.json", "leaderboard.json")
-    )
-    if evaluated:
-        comparison = Comparison.read(evaluated[-1])
+    if stage_folders(run, COMPARISON):
+        comparison = read_comparison(run)
         return comparison.metrics, comparison.rows
-    rows = json.loads(played[-1].read_text(encoding="utf-8"))["rows"] if played else []
+    played = stage_folders(run, "leaderboard.json")
+    rows = json.loads((played[-1] / "leaderboard.json").read_text(encoding="utf-8"))["rows"] if played else []
     return list(METRICS), [Row.model_validate(row) for row in rows]
 
 
@@ -202,50 +199,50 @@ def summarise(tables: Sequence[tuple[Sequence[Metric], Sequence[Row]]]) -> tuple
         tables: for each seed, the metrics and the rows of its run.
 
     Returns:
-        The metrics that any model has, and the figures, models in the order of training.
+        The metrics, and the figures, models in the order of training.
     """
     models = [{row.policy: row for row in rows if row.kind in MODELS} for _, rows in tables]
     kinds = {name: row.kind for rows in models for name, row in rows.items()}
     steps = list(itertools.pairwise(name for name, kind in kinds.items() if kind == "trained"))
     metrics = list(tables[0][0]) if tables else []
+    none = Interval(value=math.nan)
     figures: list[SeedFigure] = []
-    for metric in metrics:
-        values = {name: np.array([_value(rows.get(name), metric.key) for rows in models]) for name in kinds}
+    for key in [metric.key for metric in metrics]:
+        found = [{name: row.metrics.get(key, none).value for name, row in rows.items()} for rows in models]
+        values = {name: np.array([of.get(name, math.nan) for of in found]) for name in kinds}
         values |= {f"{after} minus {before}": values[after] - values[before] for before, after in steps}
-        figures += [_figure(name, metric.key, found) for name, found in values.items() if np.isfinite(found).any()]
-    shown = {one.metric for one in figures}
-    return [metric for metric in metrics if metric.key in shown], figures
+        figures += [_figure(name, key, of) for name, of in values.items() if np.isfinite(of).any()]
+    return metrics, figures
 
 
-def _value(row: Row | None, metric: str) -> float:
-    return row.metrics[metric].value if row is not None and metric in row.metrics else math.nan
-
-
-def _figure(policy: str, metric: str, values: Any) -> SeedFigure:
+def _figure(policy: str, metric: str, values: Floats) -> SeedFigure:
     from scipy.stats import t
 
     known = values[np.isfinite(values)]
     mean, count = float(known.mean()), len(known)
     deviation = float(known.std(ddof=1)) if count > 1 else math.nan
     margin = float(t.ppf((1 + LEVEL) / 2, count - 1)) * deviation / math.sqrt(count) if count > 1 else math.nan
-    return SeedFigure(
-        policy, metric, values.tolist(), deviation, Interval(value=mean, low=mean - margin, high=mean + margin)
-    )
+    interval = Interval(value=mean, low=mean - margin, high=mean + margin)
+    return SeedFigure(policy, metric, values.tolist(), deviation, interval)
 
 
 def _print(console: Console, seeds: Seeds) -> None:
-    table = Table(title=Text(f"Training seeds {', '.join(map(str, seeds.runs))}"), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.caption = Text(f"[low, high]: {LEVEL:.0%} t-interval of the mean; deviation: of one training")
-    for name in ("figure", "model", "trainings", "mean", "deviation"):
-        table.add_column(name, overflow="fold")
-    for metric in seeds.metrics:
-        for one in seeds.figures:
-            if one.metric == metric.key and metric.terminal != "no":
-                known = str(int(np.isfinite(one.values).sum()))
-                mean, deviation = figure_with_interval(metric, one.mean), figure(metric, one.deviation)
-                table.add_row(*map(Text, (metric.label, one.policy, known, mean, deviation)))
-    if seeds.figures:
-        console.print(table)
+    rows = [
+        (
+            metric.label,
+            one.policy,
+            str(int(np.isfinite(one.values).sum())),
+            figure_with_interval(metric, one.mean),
+            figure(metric, one.deviation),
+        )
+        for metric in seeds.metrics
+        for one in seeds.figures
+        if one.metric == metric.key and metric.terminal != "no"
+    ]
+    if rows:
+        table = Table(("figure", "model", "trainings", "mean", "deviation"), rows)
+        caption = f"[low, high]: {LEVEL:.0%} t-interval of the mean; deviation: of one training"
+        console.print(terminal_table(table, f"Training seeds {', '.join(map(str, seeds.runs))}", caption))
         console.print(
             "All trainings answered the same questions of one market: these intervals say how much training varies, "
             "not how sure the figures are on these dates. That is in each run's report.",

@@ -91,8 +91,8 @@ def test_an_episode_from_the_first_order_to_the_saved_result(prices: Path) -> No
     assert (row["data_hash"], row["env_version"]) == (env.data.data_hash, env.versions["env_version"])
     assert {key: row[key] for key in KEYS} == env.versions
     table = output[output.index("grade risk") :]
-    for name in ("Ada", "buy and hold", "hold", "rsi", "macd", "momentum", "rules"):
-        assert re.search(rf"^{name} +[01]\.\d\d", table, re.MULTILINE), name
+    for name in ("Ada", "buy and hold", "hold", "rsi", "macd", "momentum 5d", "rsi+macd"):
+        assert re.search(rf"^{re.escape(name)} +[01]\.\d\d", table, re.MULTILINE), name
     assert f"{found.total:.2f} {found.risk:.2f}" in re.sub(" +", " ", table)
 
 

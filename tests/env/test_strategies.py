@@ -20,7 +20,7 @@ from tradeschool.env.strategies import STRATEGIES, MomentumStrategy, State, Stra
 from tradeschool.env.trading_env import TradingEnv
 
 FACTS = [fact.name for fact in (*MARKET, *HOLDING)]
-ON_DATA = ("rsi", "macd", "momentum", "rules")
+ON_DATA = ("rsi", "macd", "momentum 5d", "rsi+macd")
 
 
 @functools.cache
@@ -67,18 +67,18 @@ def why(name: str, *stocks: dict[str, float], cash: float = 100.0, day: int = 0)
         ("rsi", {"rsi_14": 70.1}, -1),
         ("macd", {"macd_hist": 0.01}, 1),
         ("macd", {"macd_hist": -0.01}, -1),
-        ("momentum", {"change_5": 1.1}, 1),
-        ("momentum", {"change_5": 0.9}, 0),
-        ("momentum", {"change_5": -0.9}, 0),
-        ("momentum", {"change_5": -1.1}, -1),
-        ("rules", {"rsi_14": 25.0, "macd_hist": -1.0}, 1),
-        ("rules", {"rsi_14": 75.0, "macd_hist": 1.0}, -1),
-        ("rules", {"rsi_14": 50.0, "macd_hist": 1.0}, 1),
-        ("rules", {"rsi_14": 50.0, "macd_hist": -1.0}, -1),
-        ("rules", {"rsi_14": UNKNOWN, "macd_hist": UNKNOWN}, 0),
+        ("momentum 5d", {"change_5": 1.1}, 1),
+        ("momentum 5d", {"change_5": 0.9}, 0),
+        ("momentum 5d", {"change_5": -0.9}, 0),
+        ("momentum 5d", {"change_5": -1.1}, -1),
+        ("rsi+macd", {"rsi_14": 25.0, "macd_hist": -1.0}, 1),
+        ("rsi+macd", {"rsi_14": 75.0, "macd_hist": 1.0}, -1),
+        ("rsi+macd", {"rsi_14": 50.0, "macd_hist": 1.0}, 1),
+        ("rsi+macd", {"rsi_14": 50.0, "macd_hist": -1.0}, -1),
+        ("rsi+macd", {"rsi_14": UNKNOWN, "macd_hist": UNKNOWN}, 0),
         ("rsi", {}, 0),
         ("macd", {}, 0),
-        ("momentum", {}, 0),
+        ("momentum 5d", {}, 0),
     ],
 )
 def test_signals_buy_what_is_not_held_and_sell_what_is(name: str, facts: dict[str, float], signal: int) -> None:
@@ -91,14 +91,14 @@ def test_signals_buy_what_is_not_held_and_sell_what_is(name: str, facts: dict[st
 def test_a_buy_is_a_part_of_the_equity_out_of_the_cash_after_sales() -> None:
     up, down = {"change_5": 5.0}, {"change_5": -5.0}
     nothing: list[dict[str, float]] = [{}, {}, {}]
-    assert orders("momentum", up, {}, *nothing, cash=100.0) == [0.2, 0, 0, 0, 0]
+    assert orders("momentum 5d", up, {}, *nothing, cash=100.0) == [0.2, 0, 0, 0, 0]
     # Half of it is cash: a fifth of the equity is two fifths of the cash.
-    assert orders("momentum", up, {"share": 50.0}, *nothing, cash=50.0) == [0.4, 0, 0, 0, 0]
+    assert orders("momentum 5d", up, {"share": 50.0}, *nothing, cash=50.0) == [0.4, 0, 0, 0, 0]
     # The proceeds of the sale are spent.
-    assert orders("momentum", up, down | {"share": 40.0}, *nothing, cash=0.0) == [0.5, -1, 0, 0, 0]
+    assert orders("momentum 5d", up, down | {"share": 40.0}, *nothing, cash=0.0) == [0.5, -1, 0, 0, 0]
     # Not enough for all: equal parts of what there is.
-    assert orders("momentum", up, up, {"share": 90.0}, {}, {}, cash=10.0) == [1, 1, 0, 0, 0]
-    assert orders("momentum", up, {"share": 99.6}, *nothing, cash=0.4) == [0, 0, 0, 0, 0]
+    assert orders("momentum 5d", up, up, {"share": 90.0}, {}, {}, cash=10.0) == [1, 1, 0, 0, 0]
+    assert orders("momentum 5d", up, {"share": 99.6}, *nothing, cash=0.4) == [0, 0, 0, 0, 0]
     assert orders(MomentumStrategy(parts=2), up, {}, *nothing) == [0.5, 0, 0, 0, 0]
 
 
@@ -173,7 +173,7 @@ def test_an_episode_does_not_depend_on_the_batch(name: str) -> None:
 def test_momentum_earns_in_a_trending_market_and_random_does_not() -> None:
     env = TradingEnv(MarketData(market(tickers=30, days=900)), tickers=10, days=30, observation="numeric")
     momentum, random, market_ = (
-        totals(play(make_strategy(n), env, 150)).mean() for n in ("momentum", "random", "buy and hold")
+        totals(play(make_strategy(n), env, 150)).mean() for n in ("momentum 5d", "random", "buy and hold")
     )
     assert momentum > market_ > random
 
@@ -185,8 +185,12 @@ def test_momentum_earns_in_a_trending_market_and_random_does_not() -> None:
         ("rsi", [{}, {"rsi_14": 74.0, "share": 9.0}], "S2 RSI 74 overbought, sell"),
         ("rsi", [{"rsi_14": 50.0}], "no signal"),
         ("macd", [{"macd_hist": 0.314}], "S1 MACD 0.31, buy"),
-        ("momentum", [{"change_5": -3.2, "share": 9.0}], "S1 5d -3%, sell"),
-        ("rules", [{"rsi_14": 20.0}, {"rsi_14": 50.0, "macd_hist": 0.2}], "S1 RSI 20 oversold, buy; S2 MACD 0.20, buy"),
+        ("momentum 5d", [{"change_5": -3.2, "share": 9.0}], "S1 5d -3%, sell"),
+        (
+            "rsi+macd",
+            [{"rsi_14": 20.0}, {"rsi_14": 50.0, "macd_hist": 0.2}],
+            "S1 RSI 20 oversold, buy; S2 MACD 0.20, buy",
+        ),
         ("equal weight", [{"share": 80.0}, {"share": 20.0}], "S1 80% of 50%, sell; S2 20% of 50%, buy"),
         ("equal weight", [{"share": 50.0}, {"share": 50.0}], "shares are equal"),
         ("hold", [{}], "stay in cash"),
@@ -200,8 +204,8 @@ def test_a_reason_is_what_the_strategy_followed(name: str, stocks: list[dict[str
 
 def test_reasons_are_short_and_mention_missing_cash() -> None:
     up = {"change_5": 5.0}
-    assert why("momentum", *[up] * 9) == "S1 5d +5%, buy; S2 5d +5%, buy; S3 5d +5%, buy"
-    assert why("momentum", up, {"share": 100.0}, cash=0.0) == "no cash left"
+    assert why("momentum 5d", *[up] * 9) == "S1 5d +5%, buy; S2 5d +5%, buy; S3 5d +5%, buy"
+    assert why("momentum 5d", up, {"share": 100.0}, cash=0.0) == "no cash left"
     assert why("buy and hold", {"share": 100.0}, cash=0.0, day=3) == "keep holding"
 
 
@@ -222,22 +226,22 @@ def test_a_reason_names_only_stocks_that_are_ordered_and_their_side(seed: int, n
 
 
 def test_unknown_names_and_settings_are_refused_with_a_suggestion() -> None:
-    with pytest.raises(EnvError, match="'momentun'. Did you mean 'momentum'"):
+    with pytest.raises(EnvError, match="'momentun'. Did you mean 'momentum 5d'"):
         make_strategy("momentun")
     with pytest.raises(EnvError, match="no 'bands'. Did you mean 'band'"):
-        make_strategy("momentum", bands=2)
-    assert make_strategy("momentum", band=3.0, name="slow momentum").name == "slow momentum"
+        make_strategy("momentum 5d", bands=2)
+    assert make_strategy("momentum 5d", band=3.0, name="slow momentum").name == "slow momentum"
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
-        ("momentum", {"band": "x"}, "The strategy 'momentum': band is 'x', but must be a number."),
-        ("momentum", {"band": "2"}, "band is '2', but must be a number."),
-        ("momentum", {"band": float("nan")}, "band is nan, but must be a finite number."),
+        ("momentum 5d", {"band": "x"}, "The strategy 'momentum 5d': band is 'x', but must be a number."),
+        ("momentum 5d", {"band": "2"}, "band is '2', but must be a number."),
+        ("momentum 5d", {"band": float("nan")}, "band is nan, but must be a finite number."),
         ("macd", {"band": float("inf")}, "band is inf, but must be a finite number."),
-        ("rules", {"band": None}, "band is None, but must be a number."),
-        ("rules", {"band": [1], "parts": "a"}, "parts is 'a', but must be a whole number; band is [1], but must be"),
+        ("rsi+macd", {"band": None}, "band is None, but must be a number."),
+        ("rsi+macd", {"band": [1], "parts": "a"}, "parts is 'a', but must be a whole number; band is [1], but must be"),
         ("rsi", {"parts": 2.5}, "The strategy 'rsi': parts is 2.5, but must be a whole number."),
         ("rsi", {"parts": True}, "parts is True, but must be a whole number."),
         ("equal weight", {"every": 1.5}, "every is 1.5, but must be a whole number."),
@@ -256,7 +260,7 @@ def test_a_setting_of_another_type_or_range_is_refused_in_a_sentence(
 
 
 def test_a_whole_number_is_a_number() -> None:
-    assert make_strategy("momentum", band=3) == MomentumStrategy(band=3.0)
+    assert make_strategy("momentum 5d", band=3) == MomentumStrategy(band=3.0)
     assert make_strategy("random", seed=2**70).name == "random"
 
 

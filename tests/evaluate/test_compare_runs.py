@@ -160,7 +160,7 @@ def test_a_file_of_another_version_is_refused_by_what_it_lacks(tmp_path: Path, k
 def test_folders_without_one_comparison_are_refused(tmp_path: Path) -> None:
     whole = run(tmp_path / "a", evaluated())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="Resume it first"):
+    with pytest.raises(RunError, match="Resume the run first"):
         read_runs([whole, tmp_path / "empty"])
     with pytest.raises(RunError, match="no such run folder"):
         read_runs([whole, tmp_path / "gone"])
@@ -168,10 +168,14 @@ def test_folders_without_one_comparison_are_refused(tmp_path: Path) -> None:
         read_runs([whole, whole])
     with pytest.raises(RunError, match="at least two"):
         read_runs([whole])
-    run(tmp_path / "many", evaluated(), "1")
-    run(tmp_path / "many" / "sub", evaluated(), "2")
-    with pytest.raises(RunError, match="several comparisons"):
-        read_runs([whole, tmp_path / "many"])
     (tmp_path / "a" / "comparison.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match="not a comparison"):
-        read_runs([whole, tmp_path / "many" / "1"])
+        read_runs([whole, run(tmp_path / "b", evaluated())])
+
+
+def test_of_several_evaluations_the_last_counts(tmp_path: Path) -> None:
+    folder = run(tmp_path / "many", evaluated(), "2-first")
+    run(folder, evaluated(policies=50), "10-last")
+    run(folder / "earlier", evaluated(policies=90), "11-last-1")
+    found = read_runs([run(tmp_path / "a", evaluated()), folder]).comparisons
+    assert [one.to_json() for one in found] == [evaluated().to_json(), evaluated(policies=50).to_json()]

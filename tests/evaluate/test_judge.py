@@ -73,13 +73,13 @@ def test_momentums_ratings_give_momentums_row_to_the_digit(
         traces_to_predictions(questions, p.name, p.kind, examples, rollout(p, task, examples, {}))
         for p in task.baselines(0)
     ]
-    row = compare(questions, answers).row("momentum")
+    row = compare(questions, answers).row("momentum 10d")
     ours = found.row("decisions")
     labels = {"decision", "accuracy"}
     assert {k: v.value for k, v in ours.metrics.items() if k != "dsr"} == pytest.approx(
         {k: v.value for k, v in row.metrics.items() if k != "dsr" and k not in labels}, rel=0, abs=0, nan_ok=True
     )
-    assert ours.metrics == found.row("momentum").metrics
+    assert ours.metrics == found.row("momentum 10d").metrics
     assert ours.equity_T == row.equity_T
     assert ours.answer_shares == row.answer_shares
     assert ours.kind == "decisions"
@@ -113,7 +113,7 @@ def test_random_ratings_are_not_shown(tmp_path: Path, panel: Panel, momentum: Ro
     drawn = np.random.default_rng(1).choice(list(RATING_NAMES.values()), len(momentum))
     found = judged(tmp_path, panel, [[*row[:2], rating] for row, rating in zip(momentum, drawn, strict=True)])
     assert found.row("decisions").verdict in ("not shown", "worse")
-    assert {row.policy for row in found.rows} >= {"hold", "buy and hold", "best constant", "random", "momentum"}
+    assert {row.policy for row in found.rows} >= {"hold", "buy and hold", "best constant", "random", "momentum 10d"}
 
 
 def test_positions_are_judged_as_the_ratings_that_they_equal(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
@@ -246,7 +246,7 @@ def test_dates_of_training_are_warned_of(tmp_path: Path, panel: Panel, momentum:
 
 def test_settings_out_of_range_are_refused(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
     for settings, words in (
-        ({"name": "momentum"}, "name is 'momentum'"),
+        ({"name": "momentum 10d"}, "name is 'momentum 10d'"),
         ({"commission_bps": 2000}, "commission_bps is 2000"),
         ({"slippage_bps": -1}, "slippage_bps is -1"),
         ({"risk_aversion": -1}, "risk_aversion is -1"),

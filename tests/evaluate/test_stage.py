@@ -85,7 +85,7 @@ def test_every_policy_answers_the_same_questions_of_the_test_dates(evaluated: Pa
         "best constant",
         "random",
         "rsi rules",
-        "momentum",
+        "momentum 10d",
         "base model (tiny)",
         "best possible",
     }
@@ -141,7 +141,7 @@ def test_answers_longer_than_the_model_are_refused(task: RatingTask) -> None:
     check(task, trained=(), base=False, max_new_tokens=1024)
 
 
-@pytest.mark.parametrize("name", ["hold", "random", "momentum", "base"])
+@pytest.mark.parametrize("name", ["hold", "random", "momentum 10d", "base"])
 def test_a_stage_with_the_name_of_another_row_is_refused(name: str, task: RatingTask) -> None:
     with pytest.raises(RecipeError, match=rf"stages\.{name}\.name: '{name}' is the name of .* other than: base, best"):
         check(task, trained=("sft", name))

@@ -88,7 +88,7 @@ def test_leaderboards_place_models_and_release_one_before_the_next(
     def counted(source: str, config: ModelConfig) -> Any:
         from tradeschool.evaluate.leaderboard import agents
 
-        kept.append(len(agents._kept))
+        kept.append(agents._load_once.cache_info().currsize)
         return true_load(source, config)
 
     monkeypatch.setattr(loading, "load", counted)

@@ -327,7 +327,7 @@ def test_baselines_are_the_constants_the_rules_and_the_oracle(task: RatingTask) 
         "best constant": "naive",
         "random": "naive",
         "rsi rules": "rule",
-        "momentum": "rule",
+        "momentum 10d": "rule",
         "best possible": "best",
     }
     far = task_of(market(), horizons=[5])

@@ -96,7 +96,7 @@ def test_without_masks_only_the_stocks_of_the_episode_can_be_named() -> None:
     ("config", "words"),
     [
         ({"level": "Esy"}, "Did you mean 'Easy'"),
-        ({"demonstrators": ["momentun"]}, "Did you mean 'momentum'"),
+        ({"demonstrators": ["momentun"]}, "Did you mean 'momentum 5d'"),
         ({"weights": {"profits": 1}}, "Did you mean 'profit'"),
         ({"weights": {"profit": 0}}, "nothing is learned"),
         ({"facts": ["rsi"]}, "facts are"),
@@ -119,7 +119,7 @@ def test_a_demonstrator_that_reads_hidden_facts_is_refused(name: str) -> None:
     assert TradeConfig(demonstrators=[name], facts=list(FACTS_READ[name])).demonstrators == [name]
     for fact in FACTS_READ[name]:
         shown = [other for other in FACTS if other != fact]
-        with pytest.raises(ValidationError, match=rf"the demonstrator '{name}'.*omits {fact}"):
+        with pytest.raises(ValidationError, match=rf"the demonstrator '{re.escape(name)}'.*omits {fact}"):
             TradeConfig(demonstrators=["hold", name], facts=shown)
 
 
@@ -217,7 +217,7 @@ def test_demonstrators_give_the_rules_own_orders_and_reasons() -> None:
 
 
 def test_demonstrators_take_turns_by_day() -> None:
-    found = task_of(demonstrators=["momentum", "macd"], random_action_prob=0.0).demonstrations(200, 0)
+    found = task_of(demonstrators=["momentum 5d", "macd"], random_action_prob=0.0).demonstrations(200, 0)
     reasons = [
         [m["content"] for m in one.messages if m["role"] == "assistant" and "," in m["content"]] for one in found
     ]

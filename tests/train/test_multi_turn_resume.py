@@ -41,7 +41,7 @@ RECIPE: dict[str, Any] = {
         "env": {"days": 3},
         "facts": ["change_5", "macd_hist"],
         "figures": False,
-        "demonstrators": ["macd", "momentum"],
+        "demonstrators": ["macd", "momentum 5d"],
     },
     "model": {
         "base": "tiny",

@@ -338,7 +338,7 @@ def read_by(agent: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("task", "stage", "expected"),
     [
-        ({"facts": ["macd_hist", "rsi_14"], "demonstrators": ["rules"]}, {}, ["rsi_14", "macd_hist"]),
+        ({"facts": ["macd_hist", "rsi_14"], "demonstrators": ["rsi+macd"]}, {}, ["rsi_14", "macd_hist"]),
         (
             {"facts": ["macd_hist"], "demonstrators": ["macd"]},
             {"facts": ["rsi_14", "change_1"]},

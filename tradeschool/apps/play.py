@@ -31,7 +31,7 @@ from tradeschool.text.parse import read_orders
 
 PROMPT = "orders> "
 HELP, QUIT = ("?", "h", "help"), ("q", "quit", "exit")
-BASELINES = ("buy and hold", "hold", "rsi", "macd", "momentum", "rules")
+BASELINES = ("buy and hold", "hold", "rsi", "macd", "momentum 5d", "rsi+macd")
 MAX_SEED = 1_000_000
 LABELS = {
     "1d%": "change of the close since the previous day",

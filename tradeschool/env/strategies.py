@@ -296,7 +296,7 @@ class MomentumStrategy(SignalStrategy):
     """Hold while the five-day change is above ``band`` percent, sell while it is below minus ``band``."""
 
     band: float = 1.0
-    name: str = "momentum"
+    name: str = "momentum 5d"
     reads: ClassVar = ("change_5",)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
@@ -307,11 +307,11 @@ class MomentumStrategy(SignalStrategy):
 
 
 @checked_dataclass(frozen=True, config=STRICT)
-class RulesStrategy(SignalStrategy):
+class RSIAndMACDStrategy(SignalStrategy):
     """RSI and MACD together: buy what is oversold, sell what is overbought, follow MACD in between."""
 
     band: float = 0.0
-    name: str = "rules"
+    name: str = "rsi+macd"
     reads: ClassVar = (*RSIStrategy.reads, *MACDStrategy.reads)
 
     def signal(self, facts_BNK: Facts) -> NDArray[np.int8]:
@@ -322,7 +322,7 @@ class RulesStrategy(SignalStrategy):
         return (RSIStrategy() if RSIStrategy().signal(facts_K) else MACDStrategy()).clause(facts_K)
 
 
-_SIGNALS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RulesStrategy)
+_SIGNALS: tuple[Any, ...] = (RSIStrategy, MACDStrategy, MomentumStrategy, RSIAndMACDStrategy)
 _ALL: tuple[Any, ...] = (Hold, BuyAndHold, EqualWeight, *_SIGNALS, Random)
 STRATEGIES: dict[str, Callable[..., Strategy]] = {one.name: one for one in _ALL}
 """Every strategy by the name that recipes and tables use. The settings are the fields of its class."""

@@ -1,6 +1,7 @@
 """Building blocks of report pages: the page template, and charts as inline SVG in the colour of the page's text."""
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +15,32 @@ from tradeschool.tasks.base import Figure, Metric, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 # Stands for "the colour of the page's text" until the SVG is written: the page may be light or dark.
 INK = "#010203"
 SIZE = (5.4, 3.2)
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.parse_math": False,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
+    ),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.12,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of Okabe and Ito (2008), told apart with every kind of colour blindness, on white and on black."""
 NAIVE_COLOUR, DARK_COLOUR, UNREADABLE_COLOUR = "#a3abb3", "#6b737c", "#e69f00"
 DASHES = ("-", "--", ":", "-.")
 COMPONENT = re.compile("rewards/(.*)/mean")
-ANSWER = "answers/"
+ANSWER, CAPITAL = "answers/", "Capital after costs"
 # Figures of trainers (those of train/rewards.py, TRL and Stable-Baselines3) that get a chart each, and what they are.
 FIGURES = {
     "entropy": "entropy",
@@ -60,53 +77,26 @@ def template(path: Path) -> Any:
 
 def draw(paint: Callable[["Axes"], None], label: str, size: tuple[float, float] = SIZE) -> str:
     """One chart as an SVG element, ``size`` in inches. ``label`` is for screen readers, and unique on a page."""
+    from html import escape
+
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": label,
-            "font.family": "sans-serif",
-            "font.size": 9,
-            "text.parse_math": False,
-            "text.color": INK,
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": INK,
-            "grid.alpha": 0.12,
-            "legend.frameon": False,
-            "legend.fontsize": 7.5,
-        }
-    ):
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
+    file = io.StringIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": label}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())
-        file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(file.getvalue(), label)
-
-
-def _inline(svg: str, label: str) -> str:
-    from html import escape
-
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(
-        r' (?:width|height)="[^"]*"', "", svg, count=2
-    )  # of the svg element itself, so that the page scales it
+    svg = file.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[^"]*"', "", svg, count=2)  # of the svg element, so that the page scales it
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
     return svg.replace(INK, "currentColor")
 
 
-def equity_chart(rows: Sequence[Row], dates: Sequence[str] = (), label: str = "Capital after costs") -> str:
+def equity_chart(rows: Sequence[Row], dates: Sequence[str] = (), of: str = "") -> str:
     """Capital after costs, starting at 1, by date, or by day of an episode; a log scale where the rows differ much."""
 
     def paint(axes: "Axes") -> None:
@@ -128,10 +118,10 @@ def equity_chart(rows: Sequence[Row], dates: Sequence[str] = (), label: str = "C
             axes.set_xlabel("day of the episode")
         legend_below(axes, 4)
 
-    return draw(paint, label)
+    return draw(paint, f"{CAPITAL}{of}")
 
 
-def interval_chart(rows: Sequence[Row], metric: Metric) -> str:
+def interval_chart(rows: Sequence[Row], metric: Metric, of: str = "") -> str:
     """A bar per policy with its interval, for one metric."""
     shown = [row for row in rows if metric.key in row.metrics and math.isfinite(row.metrics[metric.key].value)]
     colours = [NAIVE_COLOUR if row.kind in NAIVE else style["color"] for row, style in _styles(rows) if row in shown]
@@ -149,7 +139,19 @@ def interval_chart(rows: Sequence[Row], metric: Metric) -> str:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_xlabel(label)
 
-    return draw(paint, f"{label} by policy")
+    return draw(paint, f"{label} by policy{of}")
+
+
+def result_charts(rows: Sequence[Row], metrics: Sequence[Metric], dates: Sequence[str] = (), of: str = "") -> Drawn:
+    """A chart with the intervals of each metric, and the capital. ``of`` ends every label, which is unique."""
+    drawn = [(capitalised(metric.label), interval_chart(rows, metric, of)) for metric in metrics]
+    capital = CAPITAL if dates else "Mean capital through an episode, after costs"
+    return [*drawn, (capital, equity_chart(rows, dates, of))] if rows[0].equity_T else drawn
+
+
+def capitalised(label: str) -> str:
+    """With a capital letter at the beginning; the others stay."""
+    return label[:1].upper() + label[1:]
 
 
 def task_figure(figure: Figure, values: Mapping[str, Values]) -> str:
@@ -176,58 +178,58 @@ def training_charts(stage: str, steps: Steps, weights: Mapping[str, float], clas
     ``weights`` are those of the reward's components: what has no weight is drawn apart from what is trained on. They
     are empty where they are not known. ``classes`` are those of answers in their order.
     """
-    recorded = dict.fromkeys(key for step in steps for key in step)
-    components = {key: found[1] for key in recorded if (found := COMPONENT.fullmatch(key))}
+    import pandas as pd
+
+    recorded = pd.DataFrame([{k: v for k, v in step.items() if isinstance(v, int | float)} for step in steps])
+    if "step" in recorded:
+        recorded = recorded.set_index("step")
+    components = {key: found[1] for key in map(str, recorded) if (found := COMPONENT.fullmatch(key))}
     idle = {key: name for key, name in components.items() if weights and not weights.get(name)}
-    trained = {key: name for key, name in components.items() if key not in idle}
-    named = {key: f"{name} (weight {weights[name]:g})" if weights else name for key, name in trained.items()}
+    named = {
+        key: f"{name} (weight {weights[name]:g})" if weights else name
+        for key, name in components.items()
+        if key not in idle
+    }
     # The loss of reinforcement learning begins at 0 and says nothing about progress.
     losses = {} if "reward" in recorded else {"loss": "training loss", "eval_loss": "validation loss"}
     drawn = [
-        ("Loss", _lines(stage, steps, losses, "loss")),
-        ("Reward and its components", _lines(stage, steps, {"reward": "reward, weighted", **named}, "reward")),
-        ("Recorded, but not trained on (weight 0)", _lines(stage, steps, idle, "components of weight 0")),
-        *((label[0].upper() + label[1:], _lines(stage, steps, {key: label}, label)) for key, label in FIGURES.items()),
-        ("Answers", _training_answers(stage, steps, classes)),
+        ("Loss", _lines(stage, recorded, losses, "loss")),
+        ("Reward and its components", _lines(stage, recorded, {"reward": "reward, weighted", **named}, "reward")),
+        ("Recorded, but not trained on (weight 0)", _lines(stage, recorded, idle, "components of weight 0")),
+        *((capitalised(label), _lines(stage, recorded, {key: label}, label)) for key, label in FIGURES.items()),
+        ("Answers", _training_answers(stage, recorded, classes)),
     ]
     return [(caption, svg) for caption, svg in drawn if svg]
 
 
-def _training_answers(stage: str, steps: Steps, classes: Sequence[str]) -> str:
+def _training_answers(stage: str, recorded: "DataFrame", classes: Sequence[str]) -> str:
     """Stacked shares of the classes of answers over the steps; empty where the stage did not record them."""
-    recorded = dict.fromkeys(key for step in steps for key in step if key.startswith(ANSWER))
-    known = [key for name in classes if (key := f"{ANSWER}{name}") in recorded]
-    keys = [*known, *(key for key in recorded if key not in known)]
-    found = [step for step in steps if any(key in step for key in keys)]
-    if len(found) < 2:
+    found = [key for key in map(str, recorded) if key.startswith(ANSWER)]
+    ordered = [key for name in classes if (key := f"{ANSWER}{name}") in found]
+    keys = [*ordered, *(key for key in found if key not in ordered)]
+    steps = recorded.dropna(how="all", subset=keys) if keys else recorded[:0]
+    if len(steps) < 2:
         return ""
 
     def paint(axes: "Axes") -> None:
-        shares = [[_number(step.get(key, 0.0)) for key in (*keys, "parse_errors")] for step in found]
-        names = [*(key.removeprefix(ANSWER) for key in keys), UNREADABLE]
-        _stack(axes, _step_numbers(found), np.array(shares), names)
+        shares = steps.reindex(columns=[*keys, "parse_errors"]).fillna(0.0)
+        _stack(axes, steps.index, shares.to_numpy(), [*(key.removeprefix(ANSWER) for key in keys), UNREADABLE])
         axes.set_xlabel("step")
 
     return draw(paint, f"Answers during {stage}")
 
 
-def _lines(stage: str, steps: Steps, keys: Mapping[str, str], ylabel: str) -> str:
+def _lines(stage: str, recorded: "DataFrame", keys: Mapping[str, str], ylabel: str) -> str:
     """Lines over steps for those of ``keys`` (key -> label) that the stage recorded; empty where none."""
-    series = {}
-    for key, label in keys.items():
-        values = [(x, _number(step.get(key))) for x, step in zip(_step_numbers(steps), steps, strict=True)]
-        known = [(x, y) for x, y in values if math.isfinite(y)]
-        if len(known) > 1:
-            series[label] = known
+    series = {label: recorded[key][np.isfinite(recorded[key])] for key, label in keys.items() if key in recorded}
+    series = {label: known for label, known in series.items() if len(known) > 1}
     if not series:
         return ""
 
     def paint(axes: "Axes") -> None:
         for place, (label, known) in enumerate(series.items()):
             marker = "o" if len(known) < 8 else None
-            axes.plot(
-                *zip(*known, strict=True), label=label, linewidth=1.4, marker=marker, markersize=3, **line_style(place)
-            )
+            axes.plot(known, label=label, linewidth=1.4, marker=marker, markersize=3, **line_style(place))
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
         axes.ticklabel_format(axis="y", useOffset=False)
@@ -253,7 +255,7 @@ def line_style(place: int) -> dict[str, Any]:
 
 
 def _dashes(place: int) -> Any:
-    """Dashes; beyond the usual ones, a long dash and more and more dots."""
+    """Beyond the usual ones, a long dash and more and more dots."""
     return DASHES[place] if place < len(DASHES) else (0, (6, 1.5, *(1, 1.5) * (place - 2)))
 
 
@@ -268,29 +270,18 @@ def class_colours(names: Sequence[str]) -> list[Any]:
 
 def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
     """Models in colour, baselines thin, grey and dashed, the best possible in the colour of the text."""
-    styled, models, naive = [], 0, 0
-    for row in rows:
+    models, naive = itertools.count(), itertools.count()
+
+    def style(row: Row) -> dict[str, Any]:
         if row.kind == "best":
-            one: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 1.0}
-        elif row.kind in MODELS:
-            one = {**line_style(models), "linewidth": 1.9}
-            models += 1
-        else:
-            grey = DARK_COLOUR if naive % 2 else NAIVE_COLOUR
-            one = {"color": grey, "linestyle": _dashes(1 + naive // 2), "linewidth": 1.1}
-            naive += 1
-        styled.append((row, one))
-    return styled
+            return {"color": INK, "linestyle": "--", "linewidth": 1.0}
+        if row.kind in MODELS:
+            return {**line_style(next(models)), "linewidth": 1.9}
+        place = next(naive)
+        grey = DARK_COLOUR if place % 2 else NAIVE_COLOUR
+        return {"color": grey, "linestyle": _dashes(1 + place // 2), "linewidth": 1.1}
 
-
-def _number(value: Any) -> float:
-    """A figure of a step; NaN where it is not a number."""
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _step_numbers(steps: Steps) -> list[float]:
-    """The steps' numbers, or their places where they have none."""
-    return [_number(step.get("step", at)) for at, step in enumerate(steps)]
+    return [(row, style(row)) for row in rows]
 
 
 def date_axis(axes: "Axes") -> None:

@@ -62,22 +62,20 @@ def compare(evaluation_set: EvaluationSet, predictions: Sequence[Predictions], *
     figures = figures_of(evaluation_set, filled, tests)
     reference = best_baseline(primary, predictions, figures)
     market = next((p.policy for p in predictions if p.policy == BUY_AND_HOLD and p.kind in NAIVE), reference)
+    pairs = _earlier_models(evaluation_set, predictions, figures)
     if too_few_dates(evaluation_set):
         scores = {p.policy: Judgement("too few dates", math.nan, reference, {}) for p in predictions}
-        money, steps = scores, {}
+        money, steps = scores, dict.fromkeys(pairs, math.nan)
     else:
         scores = judge(primary, predictions, figures, level)
         money = judge(MEAN_RETURN, predictions, figures, level, (market,)) if tests else {}
-        steps = _steps(evaluation_set, predictions, figures, scores)
+        steps = _steps(evaluation_set, pairs, figures, scores)
     writer = _RowWriter(evaluation_set, predictions, tests, figures, scores, money, steps, reference, market, level)
     return Comparison(
         evaluation=evaluation_set.facts(bool(tests)),
         metrics=[*evaluation_set.metrics, *(BACKTEST_METRICS if tests else ()), PARSE_ERRORS],
         primary=primary.key,
-        rows=[
-            writer.row(p).model_copy(update={"daily": daily_sums(evaluation_set.metrics, whole)})
-            for p, whole in zip(predictions, filled, strict=True)
-        ],
+        rows=[writer.row(p, whole) for p, whole in zip(predictions, filled, strict=True)],
         reference=reference,
         level=level,
         cosines=cosines(evaluation_set),
@@ -116,11 +114,10 @@ def _backtests(evaluation_set: EvaluationSet, predictions: Sequence[Predictions]
     """By policy; empty where the task's answers imply no positions."""
     if not evaluation_set.per_ticker or all(p.position_TQ is None for p in predictions):
         return {}
-    none_TQ = np.full(evaluation_set.shape, np.nan)
-    panel, rows_T, asked_TQ = evaluation_set.panel, evaluation_set.rows_T, evaluation_set.asked_TQ
+    none_TQ, questions = np.full(evaluation_set.shape, np.nan), evaluation_set
     positions = {p.policy: none_TQ if p.position_TQ is None else p.position_TQ for p in predictions}
     return {
-        policy: backtest(panel, rows_T, position_TQ, asked_TQ, evaluation_set.costs)
+        policy: backtest(questions.panel, questions.rows_T, position_TQ, questions.asked_TQ, questions.costs)
         for policy, position_TQ in positions.items()
     }
 
@@ -141,7 +138,7 @@ def _earlier_models(
 
 def _steps(
     evaluation_set: EvaluationSet,
-    predictions: Sequence[Predictions],
+    pairs: Sequence[Pair],
     figures: Mapping[str, Figures],
     scores: Mapping[str, Judgement],
 ) -> dict[Pair, float]:
@@ -149,7 +146,6 @@ def _steps(
 
     A model that has become the same as a baseline has learned nothing, so its p is 1 where it gained.
     """
-    pairs = _earlier_models(evaluation_set, predictions, figures)
     lower = {metric.key for metric in evaluation_set.metrics if metric.better == "lower"}
     gaps = {(policy, other, key): figures[policy][key] - figures[other][key] for policy, other, key in pairs}
     found = holm({pair: gap.p_value() for pair, gap in gaps.items()})
@@ -177,11 +173,17 @@ class _RowWriter:
     market: str
     level: float
 
-    def row(self, p: Predictions) -> Row:
-        test = self.tests.get(p.policy)
+    def row(self, p: Predictions, filled: Predictions) -> Row:
+        """The row; ``filled`` has a value for unreadable answers too."""
+        test, is_best = self.tests.get(p.policy), p.kind == "best"
         verdict, p_value = self._verdict(p)
-        differences = [] if p.kind == "best" else self._differences(p)
+        differences = [] if is_best else self._differences(p)
         figures = {key: e.interval(self.level) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key}
+        if test:
+            tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind != "best"]
+            deflated = metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)
+            figures["psr"] = Interval(value=metrics.probabilistic_sharpe(test.returns_T))
+            figures["dsr"] = Interval(value=deflated)
         shares, over_time = self._answer_shares(p)
         return Row(
             policy=p.policy,
@@ -189,12 +191,13 @@ class _RowWriter:
             verdict=verdict,
             sentence=sentence(verdict, self.evaluation_set.primary, p.kind, differences, self.market),
             p_value=p_value,
-            metrics=figures | (self._sharpe_probabilities(test) if test else {}),
+            metrics=figures,
             differences=differences,
             answer_shares=shares,
             shares_over_time=over_time,
             rewards=p.rewards,
             equity_T=test.equity_T.tolist() if test else [],
+            daily=daily_sums(self.evaluation_set.metrics, filled),
         )
 
     def _verdict(self, p: Predictions) -> tuple[Verdict, float]:
@@ -202,24 +205,16 @@ class _RowWriter:
             return "ceiling" if p.kind == "best" else "reference", math.nan
         return self.scores[p.policy].verdict, self.scores[p.policy].p_value
 
-    def _sharpe_probabilities(self, test: Backtest) -> dict[str, Interval]:
-        tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind != "best"]
-        return {
-            "psr": Interval(value=metrics.probabilistic_sharpe(test.returns_T)),
-            "dsr": Interval(value=metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)),
-        }
-
     def _differences(self, p: Predictions) -> list[Difference]:
         """From the baselines that decide in the primary metric and in returns, and from the models before it."""
-        primary = self.evaluation_set.primary.key
         found = []
         if p.policy != self.reference:
-            found += self._from_baselines(p.policy, primary, self.scores[p.policy], self.reference)
+            found += self._from_baselines(
+                p.policy, self.evaluation_set.primary.key, self.scores[p.policy], self.reference
+            )
         if self.tests and p.policy != self.market:
             found += self._from_baselines(p.policy, MEAN_RETURN.key, self.money[p.policy], self.market)
-        pairs = _earlier_models(self.evaluation_set, self.predictions, self.figures)
-        own = [pair for pair in pairs if pair[0] == p.policy]
-        return found + [self._difference(*pair, self.steps.get(pair, math.nan)) for pair in own]
+        return found + [self._difference(*pair, p_value) for pair, p_value in self.steps.items() if pair[0] == p.policy]
 
     def _from_baselines(self, policy: str, key: str, judged: Judgement, also: str) -> list[Difference]:
         # Where every baseline is beaten, the closest one says most.

@@ -4,13 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from tradeschool import manifest as manifests
 from tradeschool.config.recipe import differences
@@ -27,10 +23,11 @@ from tradeschool.evaluate.comparison import (
 )
 from tradeschool.evaluate.console import print_warnings, rows_table
 from tradeschool.evaluate.inference import holm, ratio
+from tradeschool.evaluate.report import COMPARISON
+from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.panel import Floats
-from tradeschool.run_folder import EARLIER
+from tradeschool.run_folder import stage_folders
 
-FILE_NAME = "comparison.json"
 # Facts that two evaluations must share, and their names in messages.
 SAME = {
     "data_hash": "market data (its hash)",
@@ -48,10 +45,6 @@ CURES = {
     "questions_hash": "evaluate.seed draws the tickers that are asked about: give both the same.",
     "score": "Give both the same task version, and in task the same eval_score, risk_aversion and horizons.",
 }
-EVALUATED = ("market", "split", "task")
-"""Sections of a recipe that an evaluation depends on, besides the evaluate stage itself."""
-
-
 Gap = tuple[str, str, dict[str, Difference]]
 
 
@@ -76,7 +69,15 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
     first = runs.comparisons[0]
     console.print(rows_table(f"{len(runs.names)} runs with the same evaluation", first, runs.rows, console))
     if runs.gaps:
-        console.print(_gaps_table(runs))
+        keys = dict.fromkeys(key for _, _, gaps in runs.gaps for key in gaps)
+        metrics = [MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key) for key in keys]
+        rows = [
+            (run, what, *(gap(metric, gaps[metric.key]) if metric.key in gaps else "-" for metric in metrics))
+            for run, what, gaps in runs.gaps
+        ]
+        table = Table(("run", "model", *(metric.label for metric in metrics)), rows)
+        caption = f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.level:.0%} interval"
+        console.print(terminal_table(table, f"Paired differences from {runs.names[0]}", caption))
         console.print(
             "The intervals cover the luck of the dates, not that of training: another training seed gives another "
             "model. See how much that matters with: tradeschool run RECIPE --seeds 0,1,2",
@@ -84,20 +85,6 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
         )
     print_warnings(console, runs.warnings)
     return runs
-
-
-def _gaps_table(runs: Runs) -> Table:
-    first = runs.comparisons[0]
-    keys = list(dict.fromkeys(key for _, _, gaps in runs.gaps for key in gaps))
-    metrics = [MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key) for key in keys]
-    table = Table(title=Text(f"Paired differences from {runs.names[0]}"), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.caption = Text(f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.level:.0%} interval")
-    for name in ("run", "model", *(metric.label for metric in metrics)):
-        table.add_column(Text(name))
-    for run, what, gaps in runs.gaps:
-        cells = [gap(metric, gaps[metric.key]) if metric.key in gaps else "-" for metric in metrics]
-        table.add_row(*map(Text, (run, what, *cells)))
-    return table
 
 
 def read_runs(folders: Sequence[Path]) -> Runs:
@@ -109,46 +96,34 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     """
     if len(folders) < 2:
         raise RunError(f"{len(folders)} run given. Name at least two run folders to compare.")
-    comparisons = [read_comparison(folder) for folder in folders]
-    names = _names(folders)
-    for folder, name, comparison in zip(folders[1:], names[1:], comparisons[1:], strict=True):
-        if differ := _differing_facts(comparisons[0].evaluation, comparison.evaluation):
+    comparisons, names = [read_comparison(folder) for folder in folders], _names(folders)
+    first, gaps = comparisons[0], []
+    for folder, name, other in zip(folders[1:], names[1:], comparisons[1:], strict=True):
+        if differ := _differing_facts(first.evaluation, other.evaluation):
             keys = _differing_keys(folders[0], folder)
             raise RunError(f"{names[0]} and {name} differ in their evaluation: {differ}{keys}")
-    gaps = [
-        (name, what, found)
-        for name, comparison in zip(names[1:], comparisons[1:], strict=True)
-        for what, found in _gaps(comparisons[0], comparison)
-    ]
-    return Runs(names, comparisons, _rows(names, comparisons), _warnings(comparisons), _adjusted(gaps))
-
-
-def _adjusted(gaps: list[Gap]) -> list[Gap]:
-    """With p-values that are Holm's for all differences of the table together."""
-    found = holm({(run, what, key): one.p_value for run, what, of in gaps for key, one in of.items()})
-    return [
-        (run, what, {k: one.model_copy(update={"p_value": found[run, what, k]}) for k, one in of.items()})
+        gaps += [(name, what, found) for what, found in _gaps(first, other)]
+    p_values = holm({(run, what, key): one.p_value for run, what, of in gaps for key, one in of.items()})
+    judged = [
+        (run, what, {key: one.model_copy(update={"p_value": p_values[run, what, key]}) for key, one in of.items()})
         for run, what, of in gaps
     ]
+    other_level = any(one.level != first.level for one in comparisons)
+    warnings = ["The runs differ in the level of their intervals, which are not comparable."] if other_level else []
+    return Runs(names, comparisons, _rows(names, comparisons), warnings, judged)
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The comparison in a run folder: its own ``comparison.json``, or the only one in a stage's folder.
+    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own.
 
     Raises:
-        RunError: there is none, there are several, or it cannot be read.
+        RunError: there is none, or it cannot be read.
     """
-    if not folder.exists():
-        raise RunError(f"{folder}: no such run folder. Give the folder of a run.")
-    own = folder if folder.is_file() else folder / FILE_NAME
-    inside = (path for path in sorted(folder.glob(f"**/{FILE_NAME}")) if EARLIER not in path.parts[-3:])
-    found = [own] if own.is_file() else list(inside)
+    found = [folder] if (folder / COMPARISON).is_file() else stage_folders(folder, COMPARISON)
     if not found:
-        raise RunError(f"{folder}: no {FILE_NAME}; the run has not finished its evaluate stage. Resume it first.")
-    if len(found) > 1:
-        listed = ", ".join(str(path.parent.relative_to(folder)) for path in found)
-        raise RunError(f"{folder}: several comparisons ({listed}). Name one of these folders.")
-    return Comparison.read(found[0])
+        why = "no finished evaluate stage. Resume the run first" if folder.exists() else "no such run folder"
+        raise RunError(f"{folder}: {why}.")
+    return Comparison.read(found[-1] / COMPARISON)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -164,23 +139,24 @@ def _differing_facts(ours: EvaluationFacts, theirs: EvaluationFacts) -> str:
     """Every fact in which two evaluations differ, and the cure of the first; empty where they are the same."""
     found = {}
     for key, label in SAME.items():
-        pair: tuple[object, object] = (getattr(ours, key), getattr(theirs, key))
+        pair = [getattr(facts, key) for facts in (ours, theirs)]
         if pair[0] != pair[1]:
             if key == "dates":
-                pair = _period(ours.dates), _period(theirs.dates)
+                pair = [f"{dates[0]} to {dates[-1]} ({len(dates)})" for dates in pair]
             found[key] = f"{label} {pair[0]} against {pair[1]}"
     return f"{'; '.join(found.values())}. {CURES.get(next(iter(found)), CURE)}" if found else ""
-
-
-def _period(dates: list[str]) -> str:
-    return f"{dates[0]} to {dates[-1]} ({len(dates)})"
 
 
 def _differing_keys(first: Path, second: Path) -> str:
     """The recipe keys that make two runs' evaluations differ, and how to make them the same."""
     if not all((folder / manifests.FILE).is_file() for folder in (first, second)):
         return ""
-    lines = differences(_evaluated(first), _evaluated(second))
+    evaluated = []
+    for folder in (first, second):
+        recipe = manifests.read(folder).recipe
+        stages = [{**stage, "models": None} for stage in recipe["stages"] if stage["stage"] == "evaluate"]
+        evaluated.append({**{key: recipe[key] for key in ("market", "split", "task")}, "stages": stages})
+    lines = differences(*evaluated)
     if not lines:
         return ""
     key, _, change = lines[0].partition(": ")
@@ -191,24 +167,29 @@ def _differing_keys(first: Path, second: Path) -> str:
     )
 
 
-def _evaluated(run: Path) -> dict[str, Any]:
-    """What a run's evaluation depends on, of its recipe."""
-    recipe = manifests.read(run).recipe
-    stages = [{**stage, "models": None} for stage in recipe["stages"] if stage["stage"] == "evaluate"]
-    return {**{key: recipe[key] for key in EVALUATED}, "stages": stages}
-
-
 def _gaps(first: Comparison, second: Comparison) -> Iterator[tuple[str, dict[str, Difference]]]:
     """Paired differences of the models that two runs have in common; those without any difference are left out."""
-    ours, theirs = ([row for row in one.rows if row.kind in MODELS] for one in (first, second))
-    pairs = [(a, b) for b in theirs for a in ours if a.policy == b.policy or a.kind == b.kind == "base"]
-    if ours and theirs and ours[-1].policy != theirs[-1].policy:
-        pairs.append((ours[-1], theirs[-1]))
+    models = [[row for row in one.rows if row.kind in MODELS] for one in (first, second)]
+    pairs = [(a, b) for b in models[1] for a in models[0] if a.policy == b.policy or a.kind == b.kind == "base"]
+    if all(models) and models[0][-1].policy != models[1][-1].policy:
+        pairs.append((models[0][-1], models[1][-1]))
     few = any(row.verdict == "too few dates" for row in first.rows)
     for a, b in pairs:
-        found = {
-            key: _difference(key, (first, a), (second, b), few) for key in _daily(first, a) if key in _daily(second, b)
-        }
+        ours, theirs = _daily(first, a), _daily(second, b)
+        found = {}
+        for key in (key for key in ours if key in theirs):
+            metric = MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key)
+            horizon = 1 if metric is MEAN_RETURN else first.evaluation.horizon
+            change = ratio(*theirs[key], horizon) - ratio(*ours[key], horizon)
+            found[key] = Difference(
+                policy=b.policy,
+                against=a.policy,
+                metric=key,
+                interval=Interval(value=change.value) if few else change.interval(first.level),
+                p_value=math.nan if few else change.p_value(),
+                better=metric.better,
+                level=first.level,
+            )
         if any(one.interval.value for one in found.values()):
             yield b.policy if a.policy == b.policy else f"{b.policy} minus {a.policy}", found
 
@@ -216,8 +197,8 @@ def _gaps(first: Comparison, second: Comparison) -> Iterator[tuple[str, dict[str
 def _daily(comparison: Comparison, row: Row) -> dict[str, tuple[Floats, Floats]]:
     """By metric, what its mean over all dates is a ratio of, on each date."""
     found = {}
+    best = next((other for other in comparison.rows if other.kind == "best"), None)
     for key, sums in row.daily.items():
-        best = next((other for other in comparison.rows if other.kind == "best"), None)
         if comparison.metric(key).aggregate != "share_of_oracle":
             found[key] = np.array(sums.sum_T), np.array(sums.count_T, float)
         elif best is not None and key in best.daily:
@@ -228,30 +209,6 @@ def _daily(comparison: Comparison, row: Row) -> dict[str, tuple[Floats, Floats]]
             return_T = np.nan_to_num(equity_T[1:] / equity_T[:-1] - 1)
         found[MEAN_RETURN.key] = return_T, np.ones(len(return_T))
     return found
-
-
-def _difference(key: str, first: tuple[Comparison, Row], second: tuple[Comparison, Row], few: bool) -> Difference:
-    """Of one metric, second minus first, paired by date; without an interval where the dates are too few."""
-    comparison, metric = first[0], MEAN_RETURN if key == MEAN_RETURN.key else first[0].metric(key)
-    ours, theirs = _daily(*first)[key], _daily(*second)[key]
-    horizon = 1 if key == MEAN_RETURN.key else comparison.evaluation.horizon
-    change = ratio(*theirs, horizon) - ratio(*ours, horizon)
-    interval = Interval(value=change.value) if few else change.interval(comparison.level)
-    return Difference(
-        policy=second[1].policy,
-        against=first[1].policy,
-        metric=key,
-        interval=interval,
-        p_value=math.nan if few else change.p_value(),
-        better=metric.better,
-        level=comparison.level,
-    )
-
-
-def _warnings(comparisons: list[Comparison]) -> list[str]:
-    if len({c.level for c in comparisons}) > 1:
-        return ["The runs differ in the level of their intervals, which are not comparable."]
-    return []
 
 
 def _rows(names: list[str], comparisons: list[Comparison]) -> list[tuple[str, Row]]:

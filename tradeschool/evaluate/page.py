@@ -10,32 +10,18 @@ from typing import Any
 
 from tradeschool.errors import RunError
 from tradeschool.evaluate.charts import Drawn, template, training_charts
-from tradeschool.evaluate.comparison import JUDGED, Row, figure_with_interval
+from tradeschool.evaluate.tables import Cell, Table
 from tradeschool.manifest import replace_text
-from tradeschool.tasks.base import Metric
 from tradeschool.trace import Trace
 
 Training = Mapping[str, Sequence[Mapping[str, Any]]]
 """The metrics of each training stage's steps, in order."""
-Cell = str | tuple[str, str]
-"""Text, its second line in a soft colour; or text and its CSS class."""
 
 TEMPLATE = Path(__file__).with_name("report.jinja")
 TRAINS = ("sft", "grpo", "ppo")
 """Kinds of stages that train."""
 _THINKING = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 _SPACES = re.compile(r"[ \t]*\n\s*")
-# For browsers' widest usual font. Tables that are wider than the page would scroll sideways.
-PAGE_WIDTH, CHARACTER, PADDING = 1080, 7.5, 17
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text; ``marked`` are the numbers of the rows that stand out."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    marked: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -111,48 +97,6 @@ def write_page(
         raise RunError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def tag(verdict: str) -> Cell:
-    """A verdict in its colour."""
-    return verdict, f"tag {verdict.replace(' ', '-')}"
-
-
-def figure_tables(rows: Sequence[Row], metrics: Sequence[Metric], kinds: Mapping[str, str]) -> list[Table]:
-    """Every figure of every row: as many columns in the first table as fit the page, the others in further ones.
-
-    Args:
-        rows: in order.
-        metrics: the primary one comes first, then those that the terminal shows.
-        kinds: what each policy is, by its name.
-    """
-    names = ("policy", [f"{row.policy}\n{kinds.get(row.policy, '')}" for row in rows])
-    tables: list[list[tuple[str, Sequence[Cell]]]] = [[names, ("verdict", [tag(row.verdict) for row in rows])]]
-    free = PAGE_WIDTH - _width(*names) - _width("verdict", [f"({row.verdict})" for row in rows])
-    for metric in sorted(metrics, key=lambda metric: (not metric.primary, metric.terminal == "no")):
-        cells = [_figure(metric, row) for row in rows]
-        width = _width(metric.label, cells)
-        if width > free:
-            tables.append([names])
-            free = PAGE_WIDTH - _width(*names)
-        tables[-1].append((metric.label, cells))
-        free -= width
-    marked = [at for at, row in enumerate(rows) if row.kind in JUDGED]
-    return [
-        Table([label for label, _ in columns], list(zip(*(cells for _, cells in columns), strict=True)), marked)
-        for columns in tables
-    ]
-
-
-def _figure(metric: Metric, row: Row) -> str:
-    found = row.metrics.get(metric.key)
-    return figure_with_interval(metric, found).replace(" [", "\n[") if found else "-"
-
-
-def _width(label: str, cells: Sequence[str]) -> float:
-    """Of a column, in pixels: headings break at spaces, cells at line ends, and names at 26 letters."""
-    lines = [*label.split(), *(line for cell in cells for line in cell.split("\n"))]
-    return PADDING + CHARACTER * min(max(map(len, lines)), 26)
-
-
 def turns_of(trace: Trace) -> list[Turn]:
     """A conversation turn by turn, with the reasoning of an answer apart."""
     turns, pending = [], []
@@ -171,36 +115,25 @@ def turns_of(trace: Trace) -> list[Turn]:
     return turns
 
 
-# training ----------------------------------------------------------------------------------------
-
-
 def training_section(training: Training, manifest: Mapping[str, Any] | None, classes: Sequence[str]) -> Section:
     """What each training stage recorded, and how many optimizer steps it took; ``classes`` are those of answers."""
-    weights = _recipe(manifest).get("task", {}).get("weights", {})
-    return Section(
-        parts=[
-            Part(f"Training: {stage}", [text], training_charts(stage, training.get(stage, ()), weights, classes))
-            for stage, text in _steps_taken(training, manifest).items()
-        ]
-    )
+    record = manifest or {}
+    recipe = record.get("recipe", {})
+    weights = recipe.get("task", {}).get("weights", {})
+    kinds = {stage.get("name"): stage.get("stage") for stage in recipe.get("stages", [])}
+    finished = [stage["name"] for stage in record.get("stages", []) if kinds.get(stage["name"]) in TRAINS]
+    parts = []
+    for stage in dict.fromkeys([*finished, *training]):
+        steps = training.get(stage, ())
+        took = _steps_taken(steps, kinds.get(stage))
+        parts.append(Part(f"Training: {stage}", [took], training_charts(stage, steps, weights, classes)))
+    return Section(parts=parts)
 
 
-def _steps_taken(training: Training, manifest: Mapping[str, Any] | None) -> dict[str, str]:
-    """By stage that has trained: how long."""
-    none = "No optimizer step: the weights are those that it began with."
-    kinds = {stage.get("name"): stage.get("stage") for stage in _recipe(manifest).get("stages", [])}
-    finished = [stage["name"] for stage in (manifest or {}).get("stages", [])]
-    found = {}
-    for stage in dict.fromkeys([*(one for one in finished if kinds.get(one) in TRAINS), *training]):
-        steps = max((int(row.get("step") or 0) for row in training.get(stage, ())), default=0)
-        if kinds.get(stage) == "ppo":
-            epochs = max((int(row.get("n_updates") or 0) for row in training.get(stage, ())), default=0)
-            found[stage] = f"{steps:,} decisions, learned from in {epochs:,} epochs." if epochs else none
-        else:
-            found[stage] = f"{steps:,} optimizer step{'s' * (steps != 1)}." if steps else none
-    return found
-
-
-def _recipe(manifest: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = (manifest or {}).get("recipe", {})
-    return found
+def _steps_taken(steps: Sequence[Mapping[str, Any]], kind: str | None) -> str:
+    count, epochs = (max((int(row.get(key) or 0) for row in steps), default=0) for key in ("step", "n_updates"))
+    if not (epochs if kind == "ppo" else count):
+        return "No optimizer step: the weights are those that it began with."
+    if kind == "ppo":
+        return f"{count:,} decisions, learned from in {epochs:,} epochs."
+    return f"{count:,} optimizer step{'s' * (count != 1)}."

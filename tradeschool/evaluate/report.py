@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,13 @@ from tradeschool import manifest as manifests
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
 from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
-from tradeschool.evaluate.console import print_comparison, shown_metrics, summary
+from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
-from tradeschool.evaluate.page import (
-    Card,
-    Cell,
-    Part,
-    Section,
-    Table,
-    Training,
-    figure_tables,
-    tag,
-    training_section,
-    write_page,
-)
+from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, write_page
 from tradeschool.evaluate.predictions import traces_name
+from tradeschool.evaluate.tables import Cell, Table, figure_tables, shown_metrics, tag
 from tradeschool.run_folder import REPORT, stage_folders
-from tradeschool.tasks.base import CORRECT
+from tradeschool.tasks.base import CORRECT, Metric
 from tradeschool.trace import Trace, read_traces
 
 COMPARISON = "comparison.json"
@@ -74,75 +65,47 @@ def write_report(
     """
     weights = (manifest or {}).get("recipe", {}).get("task", {}).get("weights", {})
     shown = [_card(trace, weights) for trace in samples[:SAMPLES]]
+    facts = comparison.evaluation
+    metrics = shown_metrics(comparison.metrics, comparison.rows, comparison.primary)
     main = Section(
-        description=_description(comparison),
+        description=f"{facts.market}: {subject(comparison)}, {facts.questions:,} questions to every policy.",
         headline=summary(comparison),
         warnings=[*warnings, *comparison.warnings],
-        parts=list(_results(comparison, figures)),
+        parts=list(_results(comparison, metrics, figures)),
     )
     examples = Section(parts=[Part("Example answers", [ABOUT_SAMPLES], cards=shown)] if shown else [])
     sections = [main, training_section(training or {}, manifest, list(comparison.rows[0].answer_shares)), examples]
-    metrics = shown_metrics(comparison, comparison.rows)
     write_page(path, title, sections, manifest, comparison=comparison, metrics=metrics)
 
 
-def _description(comparison: Comparison) -> str:
-    facts = comparison.evaluation
-    tickers = f"{facts.tickers} tickers, " if facts.tickers else ""
-    unseen = "unseen " if comparison.unseen else ""
-    return (
-        f"{facts.market}: {tickers}{len(facts.dates)} {unseen}dates from {facts.dates[0]} to "
-        f"{facts.dates[-1]}, {facts.questions:,} questions to every policy."
-    )
-
-
-def _results(comparison: Comparison, figures: Sequence[tuple[str, str]]) -> Iterator[Part]:
+def _results(comparison: Comparison, metrics: Sequence[Metric], figures: Sequence[tuple[str, str]]) -> Iterator[Part]:
     rows, dates = comparison.rows, comparison.evaluation.dates
     kinds = {row.policy: KINDS.get(row.kind, row.kind) for row in rows}
     judged = [(f"{row.policy}\n{kinds[row.policy]}", tag(row.verdict), row.sentence) for row in rows]
     yield Part("Verdicts", tables=[Table(("policy", "verdict", ""), judged)])
     interval = f"[low, high]: {100 * comparison.level:g} % interval. A dash: not defined for this policy."
-    yield Part("All figures", [interval], tables=figure_tables(rows, shown_metrics(comparison, rows), kinds))
+    yield Part("All figures", [interval], tables=figure_tables(rows, metrics, kinds))
     paired = (
         "Over the same dates, which removes the luck that all policies share. p: two-sided, adjusted by Holm's method "
         "for all differences that are judged together; a difference is claimed only where it is below "
         f"{1 - comparison.level:.3g}."
     )
-    yield Part("Paired differences", [paired], tables=[_differences(comparison)])
-    yield Part("Results", charts=[*_result_charts(comparison), *figures])
+    known = {metric.key: metric for metric in (*comparison.metrics, MEAN_RETURN)}
+    found = [(one, known[one.metric]) for row in rows for one in row.differences]
+    differences = [
+        (one.policy, one.against, metric.label, gap(metric, one), "-" if isnan(one.p_value) else f"{one.p_value:.3f}")
+        for one, metric in found
+    ]
+    columns = ("policy", "against", "figure", "difference", "p")
+    yield Part("Paired differences", [paired], tables=[Table(columns, differences)])
+    drawn = [one for one in metrics if one.aggregate == "share_of_oracle" or one.key == comparison.primary]
+    yield Part("Results", charts=[*charts.result_charts(rows, drawn, dates), *figures])
     if classes := list(rows[0].answer_shares):
         names = [name.replace("_", " ").lower() for name in classes]
         shares = [(row.policy, *(f"{100 * row.answer_shares[name]:.1f}" for name in classes)) for row in rows]
-        drawn = [(row.policy, charts.answers_chart(row, dates)) for row in rows if row.kind in MODELS]
+        over_time = [(row.policy, charts.answers_chart(row, dates)) for row in rows if row.kind in MODELS]
         yield Part("Answers", tables=[Table(("policy, % of answers", *names), shares)])
-        yield Part("Answers over time", charts=drawn)
-
-
-def _differences(comparison: Comparison) -> Table:
-    metrics = {metric.key: metric for metric in (*comparison.metrics, MEAN_RETURN)}
-    rows = [
-        (
-            one.policy,
-            one.against,
-            metrics[one.metric].label,
-            gap(metrics[one.metric], one),
-            f"{one.p_value:.3f}" if one.p_value == one.p_value else "-",
-        )
-        for row in comparison.rows
-        for one in row.differences
-    ]
-    return Table(("policy", "against", "figure", "difference", "p"), rows)
-
-
-def _result_charts(comparison: Comparison) -> charts.Drawn:
-    drawn = [
-        (metric.label[0].upper() + metric.label[1:], charts.interval_chart(comparison.rows, metric))
-        for metric in shown_metrics(comparison, comparison.rows)
-        if metric.aggregate == "share_of_oracle" or metric.key == comparison.primary
-    ]
-    if comparison.rows[0].equity_T:
-        drawn.append(("Capital after costs", charts.equity_chart(comparison.rows, comparison.evaluation.dates)))
-    return drawn
+        yield Part("Answers over time", charts=over_time)
 
 
 def _card(trace: Trace, weights: Mapping[str, float]) -> Card:
@@ -160,14 +123,12 @@ def _outcome(trace: Trace) -> Cell:
     if trace.stop == "parse_error":
         return "unreadable", "tag unreadable"
     if trace.label is not None and trace.action is not None:
-        return f"label: {trace.label}; answer: {trace.action}", f"tag {_colour(trace.label == trace.action)}"
-    if mark is None:
+        text, is_equal = f"label: {trace.label}; answer: {trace.action}", trace.label == trace.action
+    elif mark is None:
         return "answered", "tag"
-    return "counted as correct" if mark > 0 else "not counted as correct", f"tag {_colour(mark > 0)}"
-
-
-def _colour(equal: bool) -> str:
-    return "equal" if equal else "other"
+    else:
+        text, is_equal = "counted as correct" if mark > 0 else "not counted as correct", mark > 0
+    return text, "tag equal" if is_equal else "tag other"
 
 
 # from a run folder -------------------------------------------------------------------------------
@@ -183,19 +144,16 @@ def report_run(run_folder: Path, console: Console) -> Path:
 
     if stage_folders(run_folder, LEADERBOARD):
         return report_leaderboard(run_folder, console, tables=True)
-    evaluated = stage_folders(run_folder, COMPARISON)
-    if not evaluated:
-        raise RunError(_nothing_to_report(run_folder))
-    return report_evaluation(run_folder, evaluated[-1], console)
+    if evaluated := stage_folders(run_folder, COMPARISON):
+        return report_evaluation(run_folder, evaluated[-1], console)
+    raise RunError(_nothing_to_report(run_folder))
 
 
 def report_evaluation(run_folder: Path, folder: Path, console: Console) -> Path:
     """The same for an evaluate stage that has finished; ``folder`` is the stage's."""
-    comparison = Comparison.read(folder / COMPARISON)
-    manifest = manifests.read(run_folder)
-    training = training_metrics(run_folder)
+    comparison, figures = Comparison.read(folder / COMPARISON), folder / FIGURES
+    manifest, training = manifests.read(run_folder), training_metrics(run_folder)
     warnings = training_warnings(training, manifest.recipe.get("task", {}).get("weights", {}))
-    figures = folder / FIGURES
     write_report(
         run_folder / REPORT,
         comparison,
@@ -212,29 +170,27 @@ def report_evaluation(run_folder: Path, folder: Path, console: Console) -> Path:
 
 def report_leaderboard(run_folder: Path, console: Console, *, tables: bool = False) -> Path:
     """The same for a run whose leaderboard has finished; ``tables`` prints its tables too."""
-    from tradeschool.evaluate.leaderboard.console import print_ranked, print_summary
+    from tradeschool.evaluate.leaderboard.console import print_board
     from tradeschool.evaluate.leaderboard.report import write_run_report
 
     path = run_folder / REPORT
     for board, section in write_run_report(run_folder, path, manifests.read(run_folder), training_metrics(run_folder)):
         if tables:
-            print_ranked(console, board.name, board.ranked)
+            print_board(console, board)
         print_summary(console, section.headline, section.warnings)
     return path
 
 
 def _nothing_to_report(run_folder: Path) -> str:
     stages = [stage["stage"] for stage in manifests.read(run_folder).recipe.get("stages", [])]
-    planned = dict.fromkeys(stage for stage in stages if stage in ("evaluate", "leaderboard"))
-    if planned:
+    if planned := [stage for stage in ("evaluate", "leaderboard") if stage in stages]:
         return (
             f"{run_folder}: no {' or '.join(planned)} stage has finished, so there is nothing to report. "
             f"Finish the run with: tradeschool resume {run_folder}"
         )
     return (
-        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an "
-        "evaluation or a leaderboard. Add one of these to the recipe (stage: evaluate, or stage: leaderboard for the "
-        "task 'trade'), and start a new run."
+        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an evaluation or "
+        "a leaderboard. Add the stage evaluate or leaderboard to the recipe, and start a new run."
     )
 
 
@@ -250,17 +206,12 @@ def _samples(folder: Path, comparison: Comparison) -> list[Trace]:
     """Answers of the last model over all dates; half of them right, where the task says which are."""
     models = [row for row in comparison.rows if row.kind in MODELS]
     path = folder / traces_name(models[-1].policy, models[-1].kind) if models else folder / "none"
-    if not path.exists():
-        return []
-    traces = list(read_traces(path))
+    traces = list(read_traces(path)) if path.exists() else []
     halves = [[trace for trace in traces if trace.metrics.get(CORRECT) == mark] for mark in (1.0, 0.0)]
-    if not any(halves):
-        return _spread(traces, SAMPLES)
-    return [trace for half in halves for trace in _spread(half, SAMPLES // 2)]
-
-
-def _spread(traces: list[Trace], count: int) -> list[Trace]:
-    """``count`` of them from the first to the last, all where there are fewer."""
-    if len(traces) <= count:
-        return traces
-    return [traces[i] for i in np.linspace(0, len(traces) - 1, count).astype(int)]
+    groups = halves if any(halves) else [traces]
+    return [
+        group[at]
+        for group in groups
+        for at in np.unique(np.linspace(0, len(group) - 1, SAMPLES // len(groups)).astype(int))
+        if group
+    ]

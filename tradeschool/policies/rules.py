@@ -69,7 +69,7 @@ def momentum() -> Rule:
         rating = 2 * (change >= 5) + (1 <= change < 5) - (-5 < change <= -1) - 2 * (change <= -5)
         return int(rating), f"Momentum {change:+.1f}%."
 
-    return Rule("momentum", "rule", decide)
+    return Rule("momentum 10d", "rule", decide)
 
 
 def _value(snapshot: Snapshot | None, name: str) -> float:

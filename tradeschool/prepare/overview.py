@@ -15,7 +15,8 @@ from tradeschool.errors import DataError, RunError
 from tradeschool.evaluate.charts import COLOURS, INK, NAIVE_COLOUR, date_axis, draw, legend_below
 from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
-from tradeschool.evaluate.page import Part, Section, Table, write_page
+from tradeschool.evaluate.page import Part, Section, write_page
+from tradeschool.evaluate.tables import Table
 from tradeschool.market.frequency import bars_per_year
 from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.prepare.coverage import EventKind, Overview

@@ -70,7 +70,7 @@ def demonstrate(
     if len(given := [name for name in (*SIDES, BOTH) if seen[name]]) < 2:
         raise RecipeError(
             f"task.demonstrators: {', '.join(config.demonstrators)} only ever answer {given[0]}, so a model would "
-            "learn nothing else. Choose a rule that trades, such as rules, macd or momentum."
+            "learn nothing else. Choose a rule that trades, such as macd or momentum 5d."
         )
     return _balanced(episodes, _rarest(seen), rng)
 

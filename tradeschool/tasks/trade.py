@@ -1,7 +1,7 @@
 """The trade task: an episode of the trading environment, as a conversation with one answer a day."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,6 @@ from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
 from tradeschool.env.grading import WEIGHTS, grade_paths, market_portfolios, whole_path
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.render import Form
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
@@ -87,10 +86,6 @@ class TradeTask(Task):
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
         return self.chat_env(None).reset(example)
-
-    def task(self, form: Form, facts: Sequence[str]) -> "TradeTask":
-        """The same task with days written in another form."""
-        return replace(self, config=self.config.model_copy(update={"form": form, "facts": [*facts]}))
 
     # answers
 

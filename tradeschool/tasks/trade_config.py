@@ -36,7 +36,7 @@ class TradeConfig(BaseModel):
     form: Form = "text"
     facts: Facts = list(FACTS)
     figures: bool = True
-    demonstrators: list[str] = Field(default=["rules", "momentum"], min_length=1)
+    demonstrators: list[str] = Field(default=["rsi+macd", "momentum 5d"], min_length=1)
     random_action_prob: float = Field(default=0.3, ge=0, lt=1)
     advantage: Literal["turn", "episode"] = "turn"
     discount: float = Field(default=0.9, ge=0, le=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiny_models
-from boards import NAMES, batches, played, printed, scripted, stored
+from boards import NAMES, agents, batches, played, printed, scripted, stored
 from chat_server import KEY, MODEL, chat_server, say
 from rich.console import Console
 from stable_baselines3 import PPO
@@ -17,16 +17,14 @@ import tradeschool
 from tradeschool.config.sections import load_market, split_panel
 from tradeschool.env import trading_env
 from tradeschool.env.config import KEYS, EnvError
-from tradeschool.env.market_data import MarketData
 from tradeschool.errors import RecipeError
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, model_agent, remote_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, RemoteEntry, ZipEntry, model_agent, rule_agent, unload
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import traces_path
-from tradeschool.evaluate.leaderboard.run import LevelEnvs
 from tradeschool.evaluate.page import turns_of
 from tradeschool.models.load import ModelConfig
-from tradeschool.policies.remote_config import server_config
 from tradeschool.tasks.trade import TradeTask
+from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.trace import read_traces
 
 
@@ -83,20 +81,21 @@ def test_similar_names_have_traces_of_their_own(recipe: Any, tmp_path: Path) -> 
     (found,) = played(made, tmp_path / "out")
     folder = tmp_path / "out" / "small-Easy"
     assert traces_path(folder, "a-b").name == "traces-a-b.jsonl"
-    for n, result in enumerate(found.results):
+    assert found.board
+    for n, result in enumerate(found.board.results.values()):
         assert result.agent == names[n]
         traces = read_traces(traces_path(folder, result.agent))
         assert {turn.answer for one in traces for turn in turns_of(one)} == {f"HOLD {n}"}
 
 
 def test_a_bankrupt_episode_ends_its_conversation(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = LevelEnvs.env
+    real = TradeTask.env
 
-    def ruined(self: LevelEnvs, split: Any, observation: Any) -> Any:
+    def ruined(self: TradeTask, split: Any, observation: Any) -> Any:
         env = real(self, split, observation)
         return trading_env.TradingEnv(env.data, rows=env.rows, observation=observation, days=20, ruin=0.9999)
 
-    monkeypatch.setattr(LevelEnvs, "env", ruined)
+    monkeypatch.setattr(TradeTask, "env", ruined)
     played(with_agents(recipe(), scripted("buyer", "BUY 1")), tmp_path / "out")
     traces = list(read_traces(traces_path(tmp_path / "out" / "small-Easy", "buyer")))
     over = [trace for trace in traces if trace.stop == "bankrupt"]
@@ -135,16 +134,16 @@ def test_ppo_is_trained_once_and_its_zip_can_play(recipe: Any, tmp_path: Path, p
     result = stored(tmp_path / "out")[1]
     assert result["identity"]["trained_on"][1] < min(result["starts"])
     saved = tmp_path / "mine.zip"
-    PPO("MlpPolicy", envs_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
-    zips = recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: mine}}]")
+    PPO("MlpPolicy", task_of(made).env("train", "numeric"), n_steps=8, batch_size=8, device="cpu").save(saved)
+    zips = recipe(f"agents=[{{zip: {saved}}}, {{zip: {saved}, trust: true, name: trusted}}]")
     found = played(zips, tmp_path / "out")
-    assert "trust" in found[0].missing["mine 2"]
-    assert plays[2:] == ["mine"]
+    assert "trust" in found[0].missing["mine"]
+    assert plays[2:] == ["trusted"]
     before = saved.read_bytes()
     PPO.load(saved, device="cpu").save(saved)
     assert saved.read_bytes() != before
     played(zips, tmp_path / "out")
-    assert plays[2:] == ["mine"], "the same agent, saved again, is not played again"
+    assert plays[2:] == ["trusted"], "the same agent, saved again, is not played again"
 
 
 OWN = """
@@ -177,7 +176,7 @@ def test_a_policy_of_ones_own_is_constructed_with_the_task_or_with_nothing(
     made = recipe(f"agents=[{', '.join(entries)}]")
     (results,) = played(made, tmp_path / "out")
     assert not results.missing
-    built: list[Any] = [spec.build(envs_of(made), lambda count: None) for spec in made.agents[2:]]
+    built: list[Any] = [spec.build(task_of(made), lambda count: None) for spec in made.agents[2:]]
     assert [one.said for one in built] == ["HOLD table Easy ['rsi_14'] 3", 3]
 
 
@@ -185,16 +184,16 @@ def test_a_ppo_entry_may_name_the_facts_that_are_read(recipe: Any) -> None:
     quick = "steps: 64, envs: 4, sb3: {n_steps: 16, batch_size: 16, n_epochs: 1}"
     made = recipe(f"agents=[{{ppo: {{{quick}, facts: [rsi_14]}}}}, {{ppo: {{{quick}, name: all}}}}]")
     few, every = made.agents[1:]
-    assert few.identity(envs_of(made)) != every.identity(envs_of(made))
-    agents: list[Any] = [one.build(envs_of(made), lambda count: None).policy for one in (few, every)]
+    assert few.identity(task_of(made)) != every.identity(task_of(made))
+    agents: list[Any] = [one.build(task_of(made), lambda count: None).policy for one in (few, every)]
     assert [len(agent.features_extractor.market) for agent in agents] == [2, 9]
     with pytest.raises(RecipeError, match="Did you mean 'rsi_14'"):
         recipe("agents=[{ppo: {facts: [rsi_41]}}]")
 
 
-def envs_of(made: LeaderboardRecipe) -> LevelEnvs:
+def task_of(made: LeaderboardRecipe) -> TradeTask:
     panel = load_market(made.markets["small"], Console(quiet=True))
-    return LevelEnvs(MarketData(panel), split_panel(made.split, panel), "Easy")
+    return TradeTask(TradeConfig(level="Easy", demonstrators=["hold"]), panel, split_panel(made.split, panel))
 
 
 # identity
@@ -204,21 +203,21 @@ def test_identity_holds_settings_weights_and_versions(tmp_path: Path) -> None:
     saved = tmp_path / "mine.zip"
     saved.write_bytes(b"x")
     folder = tiny_models.folder(tmp_path / "tiny")
-    config = server_config(base_url="http://localhost:1/v1", model="m")
     envs: Any = None
     package = {"tradeschool": tradeschool.__version__}
-    assert rule_agent("momentum", band=2).identity(envs) == {
-        "agent": "momentum",
+    assert rule_agent("momentum 5d", band=2).identity(envs) == {
+        "agent": "momentum 5d",
         "band": 2,
         "parts": 5,
         "versions": package,
     }
-    found = zip_agent("mine", saved).identity(envs)
+    found = ZipEntry(agent="zip", name="mine", path=saved).spec({}).identity(envs)
     assert (len(found["sha256"]), found["versions"]) == (16, package)
     text = {**package, "task": TradeTask.version}
     found = model_agent("tiny", str(folder), ModelConfig(base=str(folder)), batch=2).identity(envs)
     assert (len(found["weights"]["sha256"]), found["versions"]) == (16, text)
-    found = remote_agent("m", config, "text", ["rsi_14"]).identity(envs)
+    server = {"base_url": "http://localhost:1/v1", "model": "m"}
+    found = RemoteEntry(agent="remote", name="m", facts=["rsi_14"]).spec(server).identity(envs)
     assert (found["url"], found["facts"], found["versions"]) == ("http://localhost:1/v1", ["rsi_14"], text)
 
 
@@ -232,11 +231,15 @@ def test_another_package_version_is_another_agent(
         (found,) = played(recipe(), tmp_path / "out")
     assert plays == [*NAMES, *NAMES]
     assert stored(tmp_path / "out")[:4] == before
-    assert [one.identity["versions"]["tradeschool"] for one in found.results] == ["99"] * 4
+    assert found.board
+    assert {one.identity["versions"]["tradeschool"] for one in found.board.results.values()} == {"99"}
     lines = [line.split()[0] for line in printed([found]).splitlines() if line.strip().startswith(("hold", "random"))]
     assert sorted(lines) == ["hold", "random"]
     (again,) = played(recipe(), tmp_path / "out")
-    assert [one.identity for one in again.results] == [one["identity"] for one in before]
+    assert again.board
+    assert {name: one.identity for name, one in again.board.results.items()} == {
+        one["agent"]: one["identity"] for one in before
+    }
     assert len(stored(tmp_path / "out")) == 8
 
 
@@ -260,7 +263,7 @@ def test_a_checkpoint_is_the_same_agent_elsewhere_and_another_when_a_byte_change
     assert plays == ["tiny"]
     results = [one for one in stored(tmp_path / "out") if one["agent"] == "tiny"]
     assert len({one["identity"]["weights"]["sha256"] for one in results}) == 2
-    assert [one.agent for one in found.results] == ["buy and hold", "tiny"]
+    assert set(agents(found)) == {"buy and hold", "tiny"}
     (trace, _) = read_traces(traces_path(tmp_path / "out" / "small-Easy", "tiny"))
     assert len(trace.versions["agent_hash"]) == 16
     unload()
@@ -276,29 +279,16 @@ def test_an_agent_that_fails_is_not_shown_with_the_result_of_another_of_its_name
     momentum = made.agents[2]
     changed = dataclasses.replace(momentum, settings={**momentum.settings, "band": 7.0}, build=failing)
     (found,) = played(with_agents(made, *made.agents[:2], changed), tmp_path / "out")
-    assert [one.agent for one in found.results] == ["buy and hold", "hold"]
-    assert found.missing == {"momentum": "the server does not answer"}
+    assert set(agents(found)) == {"buy and hold", "hold"}
+    assert found.missing == {"momentum 5d": "the server does not answer"}
     text = printed([found])
-    assert "momentum: not played. the server does not answer" in text
-    assert not [line for line in text.splitlines() if line.strip().startswith("momentum ")]
+    assert "momentum 5d: not played. the server does not answer" in text
+    assert not [line for line in text.splitlines() if line.strip().startswith("momentum 5d ")]
     assert [one["agent"] for one in stored(tmp_path / "out")] == list(NAMES)
-
-
-def test_an_agent_that_fails_is_shown_with_its_own_earlier_result(recipe: Any, tmp_path: Path) -> None:
-    made = recipe()
-    played(made, tmp_path / "out")
-    unreachable = dataclasses.replace(made.agents[2], build=failing)
-    (found,) = played(with_agents(recipe("episodes=14"), *made.agents[:2], unreachable), tmp_path / "out")
-    assert [(one.agent, one.episodes) for one in found.results] == [
-        ("buy and hold", 14),
-        ("hold", 14),
-        ("momentum", 12),
-    ]
-    assert f"momentum: not played now; its result is of {found.results[2].date}" in printed([found])
 
 
 def test_an_agent_whose_weights_are_gone_is_named_and_the_others_play(recipe: Any, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     (found,) = played(recipe(f"agents=[hold, {{model: {gone}}}]"), tmp_path / "out")
-    assert [one.agent for one in found.results] == ["buy and hold", "hold"]
+    assert set(agents(found)) == {"buy and hold", "hold"}
     assert str(gone) in found.missing["gone"]

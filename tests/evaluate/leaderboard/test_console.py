@@ -4,12 +4,12 @@ import pytest
 from made_boards import DAYS, EPISODES, TWO_STEPS, board, model, result, rules
 from rich.console import Console
 
+from tradeschool.evaluate.console import print_summary
 from tradeschool.evaluate.leaderboard.console import (
     board_headline,
     board_warnings,
     episode_training_warnings,
-    print_ranked,
-    print_summary,
+    print_board,
     run_headline,
 )
 from tradeschool.evaluate.leaderboard.ranking import Leaderboard, difference, verdict_of
@@ -54,7 +54,7 @@ def test_two_blocks_of_dates_show_nothing_and_have_no_intervals(blocks: int) -> 
     gaining = model("grpo", grades=grades, starts=starts)
     found = board(result("buy and hold", spread=0.0, starts=starts), model("sft", -0.2, starts=starts), gaining)
     text = " ".join([*run_headline(found), *board_headline(found)])
-    verdicts = {one.agent: one.row.verdict for one in found.ranked}
+    verdicts = {row.policy: row.verdict for row in found.rows}
     if blocks < 5:
         assert "[" not in text
         assert "beat" not in text
@@ -70,13 +70,13 @@ def test_intervals_of_grades_and_their_differences_stay_inside_their_bounds() ->
     starts = [2 * DAYS * n for n in range(6)]
     wild = model("grpo", grades=[0.0, 1.0, 1.0, 0.0, 1.0, 1.0], starts=starts)
     low = result("buy and hold", grades=[1.0, 0.0, 0.0, 0.5, 0.0, 0.0], starts=starts)
-    (one,) = (each for each in board(low, wild).ranked if each.agent == "grpo")
+    (one,) = (row for row in board(low, wild).rows if row.policy == "grpo")
     raw = wild.estimate(wild.grades).interval()
     assert raw.high > 1
-    assert 0 < one.grade.low == raw.low < one.grade.value
-    assert one.grade.high == 1
-    assert one.difference
-    assert -1 <= one.difference.interval.low < one.difference.interval.high == 1
+    grade, (gap,) = one.metrics["grade"], one.differences
+    assert 0 < grade.low == raw.low < grade.value
+    assert grade.high == 1
+    assert -1 <= gap.interval.low < gap.interval.high == 1
 
 
 def test_grpo_is_compared_with_the_model_it_was_trained_from() -> None:
@@ -93,7 +93,7 @@ def test_a_pair_has_one_verdict_on_the_page() -> None:
     assert found.best_rule
     assert found.best_rule.agent == "buy and hold"
     (pair,) = (one for one in found.compared if (one.policy, one.against) == ("grpo", "buy and hold"))
-    assert verdict_of(pair) == next(one.row.verdict for one in found.ranked if one.agent == "grpo") == "not shown"
+    assert verdict_of(pair) == next(row.verdict for row in found.rows if row.policy == "grpo") == "not shown"
     assert any("not shown to be better or worse than buy and hold" in line for line in run_headline(found))
 
 
@@ -212,7 +212,7 @@ def test_mostly_holding_is_a_collapse_only_if_nothing_is_traded() -> None:
 def test_the_terminal_shows_the_table_and_at_most_six_lines(warnings: list[str]) -> None:
     found = board(*rules(macd=0.1, rsi=0.05), model("base model (tiny)", -0.2), model("sft"), model("grpo", 0.07))
     console = Console(record=True, width=80, quiet=False, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    print_ranked(console, found.name, found.ranked)
+    print_board(console, found)
     assert "grpo" in console.export_text()
     print_summary(console, run_headline(found), warnings)
     lines = console.export_text().splitlines()

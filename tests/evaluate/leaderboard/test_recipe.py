@@ -18,7 +18,7 @@ TEXT = """\
       calm: {edge: 0}
     agents:
       - rsi
-      - {momentum: {band: 2}}
+      - {momentum 5d: {band: 2}}
     """
 
 
@@ -45,7 +45,7 @@ def test_keys_have_defaults(tmp_path: Path) -> None:
 
 
 def test_buy_and_hold_is_always_there_once_and_first(tmp_path: Path) -> None:
-    assert [one.name for one in recipe(tmp_path).agents] == ["buy and hold", "rsi", "momentum"]
+    assert [one.name for one in recipe(tmp_path).agents] == ["buy and hold", "rsi", "momentum 5d"]
     given = recipe(tmp_path, "agents=[hold, buy and hold]")
     assert [one.name for one in given.agents] == ["buy and hold", "hold"]
 
@@ -54,15 +54,19 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
     saved = tmp_path / "mine.zip"
     saved.write_bytes(b"x")
     items: list[Any] = ["rsi", {"ppo": {"steps": 5}}, {"zip": str(saved), "trust": True}, {"model": "Qwen/Qwen3-0.6B"}]
-    items += [{"model": {"source": "Qwen/Qwen3-0.6B", "episodes": 9}}, {"momentum": None}, {"rsi": {"name": "other"}}]
+    items += [
+        {"model": {"source": "Qwen/Qwen3-0.6B", "name": "few", "episodes": 9}},
+        {"momentum 5d": None},
+        {"rsi": {"name": "other"}},
+    ]
     normalise_agents(items)
     assert [item["name"] for item in items] == [
         "rsi",
         "ppo",
         "mine",
         "Qwen3-0.6B",
-        "Qwen3-0.6B 2",
-        "momentum",
+        "few",
+        "momentum 5d",
         "other",
     ]
     assert items[1] == {"agent": "ppo", "steps": 5, "name": "ppo"}
@@ -73,8 +77,8 @@ def test_entries_in_every_form(tmp_path: Path) -> None:
 
 
 def test_options_reach_markets_and_agents_by_name(tmp_path: Path) -> None:
-    made = recipe(tmp_path, "agents.momentum.band=3.5", "markets.calm.days=500", "levels=[Easy]", "episodes=7")
-    assert made.agents[2].settings == {"agent": "momentum", "parts": 5, "band": 3.5}
+    made = recipe(tmp_path, "agents.momentum 5d.band=3.5", "markets.calm.days=500", "levels=[Easy]", "episodes=7")
+    assert made.agents[2].settings == {"agent": "momentum 5d", "parts": 5, "band": 3.5}
     assert made.markets["calm"]["days"] == 500
     assert (made.levels, made.episodes) == (["Easy"], 7)
 
@@ -101,8 +105,8 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("agents=[momentun]", "Did you mean 'momentum'?"),
-        ("agents=[{momentum: {bands: 2}}]", "Did you mean 'band'?"),
+        ("agents=[momentun]", "Did you mean 'momentum 5d'?"),
+        ("agents=[{momentum 5d: {bands: 2}}]", "Did you mean 'band'?"),
         ("agents=[{ppo: {stepps: 2}}]", "Did you mean 'steps'?"),
         ("agents=[{ppo: {steps: 0}}]", "steps is 0, but must be at least 1"),
         (
@@ -111,7 +115,7 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
         ),
         (
             "agents=[{ppo: {sb3: {policy_kwargs: {ortho_init: off}}}}]",
-            "agents.ppo.sb3.policy_kwargs.ortho_init is 'off'",
+            "agents.ppo.sb3: policy_kwargs.ortho_init is 'off'",
         ),
         ("agents=[{zip: nowhere.zip}]", "there is no such file"),
         ("agents=[{model: X, form: txt}]", "Did you mean 'text'?"),
@@ -119,6 +123,7 @@ def test_a_trained_agent_learns_and_a_rule_does_not(tmp_path: Path) -> None:
         ("agents=[{remote: {base_url: 'http://x', model: y, api_key: sk-hidden}}]", "environment"),
         ("agents=[{rsi: {name: a}}, {macd: {name: a}}]", "unique names"),
         ("agents=[{rsi: {name: buy and hold}}]", "reserved"),
+        ("agents=[{ppo: {steps: 9}}, {ppo: {steps: 8}}]", "unique names"),
         ("agents=[{rsi: {}, macd: {}}]", "must be one of hold"),
         ("agents=[]", "must be a list of at least one agent"),
         ("levels=[Esay]", "Did you mean 'Easy'?"),
@@ -143,7 +148,7 @@ def test_a_problem_in_the_file_is_named_with_its_line(tmp_path: Path) -> None:
     text = TEXT.replace("band: 2", "band: 2, parts: 99").replace("edge: 0", "edge: 9")
     lines = refused(tmp_path, text=text).splitlines()
     assert "mine.yaml, line 5: markets.calm.edge is 9" in lines[0]
-    assert "mine.yaml, line 8: agents.momentum: The strategy 'momentum': parts is 99" in lines[1]
+    assert "mine.yaml, line 8: agents.momentum 5d: The strategy 'momentum 5d': parts is 99" in lines[1]
 
 
 @pytest.mark.parametrize("key", ["name", "markets", "agents"])
@@ -155,7 +160,7 @@ def test_missing_sections_are_named(tmp_path: Path, key: str) -> None:
 
 def test_the_packaged_recipe_is_valid() -> None:
     made = read(ROOT / "recipes" / "leaderboard.yaml")
-    assert {one.settings["agent"] for one in made.agents} >= {"hold", "buy and hold", "momentum", "random", "ppo"}
+    assert {one.settings["agent"] for one in made.agents} >= {"hold", "buy and hold", "momentum 5d", "random", "ppo"}
     assert set(made.markets) == {"synthetic", "stocks"}
 
 

@@ -136,9 +136,9 @@ def test_the_page_of_a_run_holds_all_its_parts(run: Path, drawn: None) -> None:
     ):
         assert part in found.text, part
     for label in (
-        "mean grade of an episode, 0 to 1: board by policy",
-        "grade minus that of buy and hold, same episodes: board by policy",
-        "Mean equity, board",
+        "mean grade of an episode, 0 to 1 by policy: board",
+        "grade minus that of buy and hold, same episodes by policy: board",
+        "Capital after costs: board",
         "reward during grpo",
         "Answers during grpo",
         "KL to the reference during grpo",
@@ -374,7 +374,7 @@ def test_the_index_shows_every_level_and_why_others_are_missing(recipe: Any, tmp
     found = Page(write_index(folder, "mine", played(made, folder)))
     for part in ("small, Easy", "other, Easy", "small, Hard", "Not played. ", "Mean grades"):
         assert part in found.text, part
-    assert "Mean equity, small, Easy" in found.labels
+    assert "Capital after costs: small, Easy" in found.labels
     assert len(found.labels) == len(set(found.labels))
 
 
@@ -383,4 +383,4 @@ def test_other_benchmarks_are_shown_apart(recipe: Any, tmp_path: Path) -> None:
     played(recipe(), folder)
     found = Page(write_index(folder, "mine", played(recipe("seed=5"), folder)))
     assert "differs in: seed" in found.text
-    assert found.text.count("momentum") > 1
+    assert found.text.count("momentum 5d") > 1

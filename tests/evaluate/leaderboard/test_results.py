@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,9 @@ from tradeschool.env.play import play
 from tradeschool.env.strategies import make_strategy
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RunError
+from tradeschool.evaluate.comparison import Row
 from tradeschool.evaluate.inference_cosine import episodes_needed
-from tradeschool.evaluate.leaderboard.ranking import (
-    RankedResult,
-    adjusted,
-    difference,
-    range_needed,
-    rank,
-    reconciled,
-    verdict_of,
-)
+from tradeschool.evaluate.leaderboard.ranking import BestRule, Leaderboard, adjusted, difference, verdict_of
 from tradeschool.evaluate.leaderboard.results import AgentResult, BenchmarkSpec, ResultsStore, result_of
 
 EPISODES = 40
@@ -42,7 +36,7 @@ def env() -> TradingEnv:
 @pytest.fixture(scope="module")
 def records(env: TradingEnv) -> dict[str, list[Record]]:
     return {
-        name: play(make_strategy(name), env, EPISODES, 5) for name in ("buy and hold", "momentum", "random", "hold")
+        name: play(make_strategy(name), env, EPISODES, 5) for name in ("buy and hold", "momentum 5d", "random", "hold")
     }
 
 
@@ -60,6 +54,10 @@ def moved(result: AgentResult, **changes: Any) -> AgentResult:
 def shifted(result: AgentResult, gain: Any, agent: str) -> AgentResult:
     """The result with grades higher by ``gain``."""
     return dataclasses.replace(result, agent=agent, grades=(np.array(result.grades) + gain).tolist())
+
+
+def ranked(results: Iterable[AgentResult]) -> list[Row]:
+    return Leaderboard.of("board", [*results]).rows
 
 
 def test_a_result_holds_all_of_its_episodes(results: Results, records: dict[str, list[Record]]) -> None:
@@ -122,7 +120,7 @@ def test_a_new_result_replaces_the_same_agents_on_the_same_benchmark(tmp_path: P
     ]
     assert kept.find("hold", old.benchmark, old.identity) == old
     assert kept.find("hold", other.benchmark, other.identity) == other
-    assert kept.find("momentum", old.benchmark, old.identity) is None
+    assert kept.find("momentum 5d", old.benchmark, old.identity) is None
     assert kept.find("hold", old.benchmark, other.identity) is None
     # Of one name on one benchmark, the newest counts.
     assert [(one.agent, one.seconds) for one in kept.on(hold.benchmark)] == [("random", 1.0), ("hold", 9.0)]
@@ -147,7 +145,6 @@ def test_the_file_is_replaced_at_once(tmp_path: Path, results: Results, monkeypa
     ("change", "words"),
     [
         (lambda text: text[:-40], "is damaged"),
-        (lambda text: text.replace('"format": 2', '"format": 7'), "has format 7"),
         (lambda text: text.replace('"starts"', '"begins"'), "is damaged"),
         (lambda text: "[]", "is damaged"),
     ],
@@ -165,17 +162,19 @@ def test_a_damaged_file_is_named_with_a_cure(tmp_path: Path, results: Results, c
 
 
 def test_intervals_are_those_of_the_records(results: Results, records: dict[str, list[Record]]) -> None:
-    ranked = rank(list(results.values()))
-    by_name = {one.agent: one for one in ranked}
+    rows = ranked(results.values())
+    by_name = {row.policy: row for row in rows}
     for name, found in records.items():
         expected = grade_interval(found)
-        assert by_name[name].grade.model_dump() == pytest.approx(expected.model_dump(), abs=2e-6)
-        if gap := by_name[name].difference:
+        assert by_name[name].metrics["grade"].model_dump() == pytest.approx(expected.model_dump(), abs=2e-6)
+        for gap in by_name[name].differences:
             expected = paired_interval(found, records["buy and hold"])
             assert gap.interval.model_dump() == pytest.approx(expected.model_dump(), abs=2e-6)
-    assert by_name["buy and hold"].row.verdict == "reference"
-    assert by_name["buy and hold"].difference is None
-    assert [one.grade.value for one in ranked] == sorted((one.grade.value for one in ranked), reverse=True)
+    assert by_name["buy and hold"].verdict == "reference"
+    assert by_name["buy and hold"].differences == []
+    assert len(by_name["hold"].differences) == 1
+    grades = [row.metrics["grade"].value for row in rows]
+    assert grades == sorted(grades, reverse=True)
 
 
 def test_a_difference_is_shown_if_its_interval_excludes_0(results: Results) -> None:
@@ -204,17 +203,16 @@ def test_verdicts_allow_for_the_number_of_agents(results: Results) -> None:
     lucky = [one for one in alone if verdict_of(one) != "not shown"]
     assert len(lucky) > 1
     assert all(one.interval.excludes_zero == (one.p_value < 0.05) for one in alone)
-    found = {one.agent: one for one in rank([base, *noisy, better, same])}
-    assert found["better"].row.verdict == "better"
-    assert (found["same"].row.verdict, found["buy and hold"].row.verdict) == ("same", "reference")
-    assert {found[one.agent].row.verdict for one in noisy} == {"not shown"}
-    judged = found[lucky[0].policy].difference
-    assert judged
+    found = {row.policy: row for row in ranked([base, *noisy, better, same])}
+    assert found["better"].verdict == "better"
+    assert (found["same"].verdict, found["buy and hold"].verdict) == ("same", "reference")
+    assert {found[one.agent].verdict for one in noisy} == {"not shown"}
+    (judged,) = found[lucky[0].policy].differences
     assert judged.interval == lucky[0].interval
 
 
 def test_p_values_are_adjusted_by_holm_over_what_is_compared(results: Results) -> None:
-    one = difference(results["momentum"], results["buy and hold"])
+    one = difference(results["momentum 5d"], results["buy and hold"])
     same = difference(results["hold"], results["hold"])
     values = [0.04, 0.011, 0.03, 0.5, math.nan]
     found = adjusted([*(one.model_copy(update={"p_value": value}) for value in values), same])
@@ -226,20 +224,16 @@ def test_p_values_are_adjusted_by_holm_over_what_is_compared(results: Results) -
 
 
 def test_a_pair_in_two_groups_has_the_larger_p_value(results: Results) -> None:
-    market, momentum, hold = results["buy and hold"], results["momentum"], results["hold"]
-    one = difference(momentum, market).model_copy(update={"p_value": 0.001})
-    other = difference(momentum, hold).model_copy(update={"p_value": 0.3})
-
-    def p_values(found: list[RankedResult]) -> dict[str, float]:
-        return {each.agent: each.difference.p_value for each in found if each.difference}
-
-    ranked = [each.with_p_value(0.2) for each in rank([market, momentum])]
-    ranked, compared = reconciled(ranked, [one, other])
-    assert [each.p_value for each in compared] == [0.2, 0.3]
-    assert p_values(ranked) == {"momentum": 0.2}
-    assert {each.agent: each.row.verdict for each in ranked} == {"buy and hold": "reference", "momentum": "not shown"}
-    ranked, _ = reconciled(ranked, [one.model_copy(update={"p_value": 0.7})])
-    assert p_values(ranked) == {"momentum": 0.7}
+    """The model's difference to buy and hold is one of four among the rows, and alone among those of models."""
+    market = results["buy and hold"]
+    model = dataclasses.replace(shifted(results["random"], 0.12, "grpo"), identity={"agent": "model"})
+    found = Leaderboard.of("board", [*results.values(), model], {"grpo": ""}, best_rule=BestRule(market.agent))
+    (pair,) = (one for one in found.compared if one.policy == "grpo")
+    (row,) = (row for row in found.rows if row.policy == "grpo")
+    together = adjusted([difference(one, market) for one in (*results.values(), model) if one is not market])
+    assert difference(model, market).p_value < together[-1].p_value
+    assert pair.p_value == row.p_value == row.differences[0].p_value == together[-1].p_value
+    assert row.verdict == verdict_of(pair)
 
 
 def test_fewer_episodes_are_compared_on_those_that_both_have(results: Results) -> None:
@@ -268,6 +262,7 @@ def test_episodes_needed_span_the_measured_deviations(results: Results, records:
     others = [found for name, found in records.items() if name != "buy and hold"]
     deviations = [paired(found, records["buy and hold"]).std(ddof=1) for found in others]
     expected = episodes_needed(0.02, min(deviations)), episodes_needed(0.02, max(deviations))
-    assert range_needed(rank(list(results.values())), 0.02) == expected
-    assert range_needed(rank([market]), 0.02) is None
-    assert range_needed(rank([market, dataclasses.replace(market, agent="same")]), 0.02) is None
+    same = [market, dataclasses.replace(market, agent="same")]
+    assert Leaderboard.of("board", [*results.values()]).range_needed(0.02) == expected
+    assert Leaderboard.of("board", [market]).range_needed(0.02) is None
+    assert Leaderboard.of("board", same).range_needed(0.02) is None

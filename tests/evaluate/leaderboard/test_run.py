@@ -40,8 +40,8 @@ def test_every_agent_plays_the_same_test_dates_once(recipe: Any, tmp_path: Path,
 @pytest.mark.parametrize(
     ("sets", "names"),
     [
-        (("agents=[hold, {momentum: {band: 2}}, random]",), ["momentum"]),
-        (("agents=[hold, momentum, random, rsi]",), ["rsi"]),
+        (("agents=[hold, {momentum 5d: {band: 2}}, random]",), ["momentum 5d"]),
+        (("agents=[hold, momentum 5d, random, rsi]",), ["rsi"]),
         (("episodes=13",), list(NAMES)),
         (("episodes=5",), []),
         (("seed=1",), list(NAMES)),
@@ -72,7 +72,7 @@ def test_an_interrupted_leaderboard_continues(
     real = results.result_of
 
     def cut(records: Any, *args: Any) -> Any:
-        if records[0].agent == "momentum":
+        if records[0].agent == "momentum 5d":
             raise KeyboardInterrupt
         return real(records, *args)
 
@@ -83,7 +83,7 @@ def test_an_interrupted_leaderboard_continues(
     assert [one["agent"] for one in stored(tmp_path / "out")] == ["buy and hold", "hold"]
     plays.clear()
     played(recipe(), tmp_path / "out")
-    assert plays == ["momentum", "random"]
+    assert plays == ["momentum 5d", "random"]
 
 
 def test_a_level_that_does_not_fit_the_market_is_named_with_the_reason(recipe: Any, tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_results_of_an_older_version_stay_and_are_shown_apart(
         played(recipe(), tmp_path / "out")
     old = stored(tmp_path / "out")
     plays.clear()
-    found = played(recipe("agents=[hold, momentum]"), tmp_path / "out")
-    assert plays == ["buy and hold", "hold", "momentum"]
+    found = played(recipe("agents=[hold, momentum 5d]"), tmp_path / "out")
+    assert plays == ["buy and hold", "hold", "momentum 5d"]
     results = stored(tmp_path / "out")
     assert results[:4] == old
     assert [one["benchmark"]["env_version"] for one in results] == ["0.9.0"] * 4 + [present] * 3
@@ -219,7 +219,7 @@ def test_results_of_another_level_version_data_or_seed_are_shown_apart(
 def test_the_table_holds_the_figures_of_the_results(recipe: Any, tmp_path: Path) -> None:
     found = played(recipe("markets.small.days=1400"), tmp_path / "out")
     text = printed(found)
-    assert "small, Easy: 1 stock, 20 days" in text
+    assert "small, Easy: 1 stock and 20 days" in text
     for word in ("grade", "risk", "P&L", "drawdown", "activity", "return", "difference", "refused", "episodes"):
         assert word in text
     lines = {name: line for line in text.splitlines() for name in NAMES if line.strip().startswith(name)}
@@ -260,7 +260,7 @@ def test_the_command_plays_prints_and_names_the_files(recipe: Any, tmp_path: Pat
     out = tmp_path / "results"
     result = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "mine.yaml"), "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert "momentum" in result.output
+    assert "momentum 5d" in result.output
     assert str(out / "index.html") in result.output
     assert (out / "small-Easy.json").exists()
     page = (out / "index.html").read_text(encoding="utf-8")

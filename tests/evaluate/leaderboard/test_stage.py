@@ -16,7 +16,7 @@ from rich.console import Console
 from tradeschool.errors import RecipeError
 from tradeschool.evaluate.leaderboard import stage
 from tradeschool.evaluate.leaderboard.agents import AgentSpec
-from tradeschool.evaluate.leaderboard.ranking import adjusted, difference, rank, reconciled, verdict_of
+from tradeschool.evaluate.leaderboard.ranking import adjusted, difference, verdict_of
 from tradeschool.evaluate.leaderboard.results import ResultsStore, traces_path
 from tradeschool.evaluate.leaderboard.stage import Config, run
 from tradeschool.market.splits import Part, Split, split_rows
@@ -62,7 +62,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def config(**settings: Any) -> Config:
     return Config.model_validate(
-        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "seed": 3, "rules": ["hold", "momentum"]}
+        {"stage": "leaderboard", "name": "leaderboard", "episodes": 8, "seed": 3, "rules": ["hold", "momentum 5d"]}
         | settings
     )
 
@@ -83,7 +83,7 @@ def test_rules_and_every_model_of_the_run_play_the_same_episodes(context: Contex
     result = run(config(), with_weights(context, sft="HOLD", grpo="BUY 1"))
     assert models == ["base model (tiny)", "sft", "grpo"]
     found = rows(context)
-    assert set(found) == {"buy and hold", "hold", "momentum", "base model (tiny)", "sft", "grpo"}
+    assert set(found) == {"buy and hold", "hold", "momentum 5d", "base model (tiny)", "sft", "grpo"}
     assert {row["metrics"]["episodes"]["value"] for row in found.values()} == {8}
     grades = {name: row["metrics"]["grade"] for name, row in found.items()}
     # An unreadable answer does nothing; buying all at once is the market.
@@ -102,7 +102,7 @@ def test_every_model_is_compared_with_the_one_before_and_with_the_best_rule(
     content = written(context)
     pairs = [(one["policy"], one["against"]) for one in content["differences"]]
     best = content["best_rule"]["agent"]
-    assert best in ("buy and hold", "hold", "momentum")
+    assert best in ("buy and hold", "hold", "momentum 5d")
     assert pairs == [("sft", "base model (tiny)"), ("grpo", "sft")] + [
         (name, best) for name in ("base model (tiny)", "sft", "grpo")
     ]
@@ -166,9 +166,10 @@ def test_differences_are_judged_together(context: Context, models: list[str]) ->
     found = written(context)["differences"]
     alone = [difference(results[one["policy"]], results[one["against"]]) for one in found]
     assert len(alone) == 5
-    _, together = reconciled(rank(list(results.values())), adjusted(alone))
-    assert [one["p_value"] for one in found] == [one.p_value for one in together]
-    assert [one["verdict"] for one in found] == [verdict_of(one) for one in together]
+    together = adjusted(alone)
+    only_here = [number for number, one in enumerate(found) if one["against"] != "buy and hold"]
+    assert [found[at]["p_value"] for at in only_here] == [together[at].p_value for at in only_here]
+    assert [found[at]["verdict"] for at in only_here] == [verdict_of(together[at]) for at in only_here]
     assert [one.p_value for one in together] != [one.p_value for one in alone]
     # A pair that is also in the table has the same verdict there.
     both = [one for one in found if one["against"] == "buy and hold"]
@@ -238,19 +239,17 @@ def test_a_model_that_is_interrupted_in_its_episodes_plays_them_again(
 def test_models_are_chosen_by_name(context: Context, models: list[str]) -> None:
     run(config(models=["grpo"], base=False), with_weights(context, sft="HOLD", grpo="BUY 1"))
     assert models == ["grpo"]
-    with pytest.raises(RecipeError, match="Did you mean 'grpo'"):
-        run(config(models=["gpro"]), with_weights(context, grpo="HOLD"))
 
 
 def test_without_models_the_rules_play_alone(context: Context, models: list[str]) -> None:
     run(config(base=False), context)
-    assert set(rows(context)) == {"buy and hold", "hold", "momentum"}
+    assert set(rows(context)) == {"buy and hold", "hold", "momentum 5d"}
     assert written(context)["differences"] == []
     assert not list(context.folder.glob("traces-*"))
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValidationError, match="Did you mean 'momentum'"):
+    with pytest.raises(ValidationError, match="Did you mean 'momentum 5d'"):
         config(rules=["momentun"])
     assert config(rules=[]).rules == ["buy and hold"]
     panel = market(tickers=3, days=300)

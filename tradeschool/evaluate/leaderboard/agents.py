@@ -1,26 +1,27 @@
-"""Agents that a leaderboard plays: what identifies each one, and how it is built for a market and a level."""
+"""Agents that a leaderboard plays: their entries in a recipe, what identifies each one, and how it is built."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
 
 import tradeschool
-from tradeschool.env.render import FACTS, Form
-from tradeschool.env.strategies import Agent, make_strategy
-from tradeschool.env.trading_env import TradingEnv
-from tradeschool.errors import RecipeError, RunError
-from tradeschool.models.fingerprint import fingerprint, fingerprint_now
+from tradeschool.config.check import load_class
+from tradeschool.env.render import FACTS, Facts, Form
+from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
+from tradeschool.errors import RecipeError
+from tradeschool.models.chat_renderer import TemplateVariables
+from tradeschool.models.fingerprint import fingerprint
 from tradeschool.models.load import ModelConfig
 from tradeschool.policies.base import Kind, Policy, make_policy
 from tradeschool.policies.rules import Rule
-from tradeschool.tasks.base import SplitName
 from tradeschool.tasks.trade import TradeTask
-
-if TYPE_CHECKING:
-    from tradeschool.policies.remote_config import ServerConfig
+from tradeschool.train.ppo import ENVS, unusable
 
 NUMERIC_BATCH = 512
 
@@ -29,26 +30,16 @@ OnProgress = Callable[[int], None]
 """Called with the number of answers that a language model gave, or of training steps, since the last call."""
 
 
-class EnvFactory(Protocol):
-    """Makes environments for one market and level, on each part of the dates."""
-
-    def env(self, split: SplitName, observation: Observation) -> TradingEnv:
-        """The environment on the dates of a split."""
-
-    def task(self, form: Form, facts: Sequence[str]) -> TradeTask:
-        """The task that asks for an answer every day, with days written so."""
-
-
 @dataclass(frozen=True)
 class AgentSpec:
     """An agent to be played: an ``Agent`` on numeric observations, or a ``Policy`` that reads text.
 
     Attributes:
         name: as tables show it.
-        settings: what the recipe sets. An agent with other settings is another agent.
+        settings: what the recipe sets. An agent with other settings is another agent. ``form`` and ``facts`` say how
+            a day is described in text, and which of the market's facts are.
         build: makes it for a market and level.
         observation: what it reads.
-        form, facts: how a day is described in text, and which of the market's facts are.
         episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
         batch: episodes played side by side.
         learns: whether ``build`` trains it, on the training dates.
@@ -57,16 +48,14 @@ class AgentSpec:
 
     name: str
     settings: dict[str, Any]
-    build: Callable[[EnvFactory, OnProgress], Agent | Policy]
+    build: Callable[[TradeTask, OnProgress], Agent | Policy]
     observation: Observation = "numeric"
-    form: Form = "text"
-    facts: Sequence[str] = FACTS
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
     weights: Callable[[], dict[str, Any]] = dict
 
-    def identity(self, envs: EnvFactory) -> dict[str, Any]:
+    def identity(self, task: TradeTask) -> dict[str, Any]:
         """All that identifies the agent: settings, weights, training rows, and the versions of the code that runs it.
 
         Raises:
@@ -75,7 +64,7 @@ class AgentSpec:
         versions = {"tradeschool": tradeschool.__version__}
         if self.observation == "text":
             versions["task"] = TradeTask.version
-        trained_on = {"trained_on": list(envs.env("train", "numeric").rows or ())} if self.learns else {}
+        trained_on = {"trained_on": list(task.env("train", "numeric").rows or ())} if self.learns else {}
         return {**self.settings, **self.weights(), **trained_on, "versions": versions}
 
 
@@ -87,50 +76,7 @@ def rule_agent(rule_name: str, /, **settings: Any) -> AgentSpec:
     """
     agent = make_strategy(rule_name, **settings)
     known = {key: value for key, value in dataclasses.asdict(agent).items() if key != "name"}  # type: ignore[call-overload]
-    return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda envs, on_progress: agent)
-
-
-def ppo_agent(name: str, settings: dict[str, Any]) -> AgentSpec:
-    """A PPO agent of Stable-Baselines3, trained per market and level; ``settings`` go to ``train_ppo``."""
-
-    def build(envs: EnvFactory, on_progress: OnProgress) -> Agent:
-        from tradeschool.train.ppo import train_ppo
-
-        done = 0
-
-        def count(figures: dict[str, Any]) -> None:
-            nonlocal done
-            on_progress(figures["step"] - done)
-            done = figures["step"]
-
-        agent: Any = train_ppo(envs.env("train", "numeric"), progress=count, **settings)
-        named: Agent = dataclasses.replace(agent, name=name)
-        return named
-
-    return AgentSpec(name, {"agent": "ppo", **settings}, build, learns=True)
-
-
-def zip_agent(name: str, path: Path, *, trust: bool = False) -> AgentSpec:
-    """An agent saved by Stable-Baselines3, or the folder of a ``ppo`` stage."""
-
-    def build(envs: EnvFactory, on_progress: OnProgress) -> Agent:
-        from tradeschool.policies.numeric import load_agent
-
-        return load_agent(path, trust=trust, name=name)
-
-    def weights() -> dict[str, Any]:
-        from tradeschool.policies.numeric import agent_hash
-
-        return {"sha256": agent_hash(zip_path(path))}
-
-    return AgentSpec(name, {"agent": "zip"}, build, weights=weights)
-
-
-def zip_path(path: Path) -> Path:
-    """The zip file itself, given it or the folder of a ``ppo`` stage."""
-    from tradeschool.policies.numeric import AGENT_FILE
-
-    return path / AGENT_FILE if path.is_dir() else path
+    return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda task, on_progress: agent)
 
 
 def model_agent(
@@ -152,7 +98,7 @@ def model_agent(
     """
     sampling: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
 
-    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
+    def build(task: TradeTask, on_progress: OnProgress) -> Policy:
         from tradeschool.policies.language import LanguagePolicy
 
         model, tokenizer = _load_once(source, json.dumps(fingerprint(source)), config.model_dump_json())
@@ -160,69 +106,182 @@ def model_agent(
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
     settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], **sampling}
-    return AgentSpec(
-        name, settings, build, "text", form, facts, batch=batch, weights=lambda: {"weights": fingerprint(source)}
-    )
+    return AgentSpec(name, settings, build, "text", batch=batch, weights=lambda: {"weights": fingerprint(source)})
 
 
-_kept: dict[tuple[str, str, str], tuple[Any, Any]] = {}
-"""The model that was loaded last."""
-
-
+@functools.lru_cache(maxsize=1)
 def _load_once(source: str, weights: str, config: str) -> tuple[Any, Any]:
     """Load a model and keep it, since the levels of a market play the same one in turn."""
     from tradeschool.models.load import load
 
-    key = (source, weights, config)
-    if key not in _kept:
-        unload()  # first, as two models may not fit on a GPU
-        loaded = load(source, ModelConfig.model_validate_json(config))
-        if (now := json.dumps(fingerprint_now(source))) != weights:
-            raise RunError(f"{source} changed while it was loaded, from {weights} to {now}. Run again.")
-        _kept[key] = loaded
-    return _kept[key]
+    unload()  # the one that is kept, as two models may not fit on a GPU
+    return load(source, ModelConfig.model_validate_json(config))
 
 
 def unload() -> None:
     """Release the model that is kept loaded."""
-    _kept.clear()
+    _load_once.cache_clear()
 
 
-def remote_agent(name: str, config: "ServerConfig", form: Form, facts: Sequence[str]) -> AgentSpec:
-    """A model behind a chat server.
+# entries of a recipe ------------------------------------------------------------------------------
 
-    Raises:
-        RemoteError: no server or model is named, or the key is malformed.
+
+class Entry(BaseModel):
+    """An agent of a recipe. This class serves the rules, which check their own settings."""
+
+    agent: str
+    name: str
+    episodes: int | None = Field(default=None, ge=1, le=100_000)
+
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        """The agent; ``settings`` are the other keys of its entry, of a rule or a server."""
+        return rule_agent(self.agent, **settings, name=self.name)
+
+
+class PPOEntry(Entry):
+    """PPO of Stable-Baselines3, trained on the training dates of every market and level.
+
+    ``sb3`` holds arguments of its PPO class. ``facts`` are the market facts that its network reads, by default all.
     """
-    from tradeschool.policies.remote_config import endpoint
 
-    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
-        from tradeschool.policies.remote import ChatClient, RemotePolicy
+    steps: int = Field(default=20_000, ge=1, le=1_000_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    envs: int = Field(default=ENVS, ge=1, le=100_000)
+    facts: Facts | None = None
+    sb3: dict[str, Any] = {}
 
-        return RemotePolicy(ChatClient(config), name=name)
+    @field_validator("sb3")
+    @classmethod
+    def _check_sb3(cls, sb3: dict[str, Any]) -> dict[str, Any]:
+        if wrong := [f"{key} {problem}" for key, problem in unusable(sb3)]:
+            raise ValueError("; ".join(wrong))
+        return sb3
 
-    server = endpoint(config)
-    settings = {"agent": "remote", "url": server.url, "model": server.model, "request": config.body}
-    return AgentSpec(name, {**settings, "form": form, "facts": [*facts]}, build, "text", form, facts)
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        chosen = self.model_dump(include={"steps", "seed", "envs", "facts", "sb3"})
+
+        def build(task: TradeTask, on_progress: OnProgress) -> Agent:
+            from tradeschool.train.ppo import train_ppo
+
+            done = 0
+
+            def count(figures: dict[str, Any]) -> None:
+                nonlocal done
+                on_progress(figures["step"] - done)
+                done = figures["step"]
+
+            agent: Any = train_ppo(task.env("train", "numeric"), progress=count, **chosen)
+            named: Agent = dataclasses.replace(agent, name=self.name)
+            return named
+
+        return AgentSpec(self.name, {"agent": "ppo", **chosen}, build, learns=True)
 
 
-def policy_agent(name: str, path: str, form: Form, facts: Sequence[str]) -> AgentSpec:
-    """A policy of the user's own, ``package.module:Class``, constructed with the trade task or with nothing.
+class ZipEntry(Entry):
+    """A zip of Stable-Baselines3, or the folder of a ``ppo`` stage. See ``policies/numeric.py`` for ``trust``."""
 
-    Raises:
-        RecipeError: there is no such class, it is not a policy, or it is a rule, which answers single questions.
+    path: Path
+    trust: bool = False
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: Path) -> Path:
+        from tradeschool.policies.numeric import AGENT_FILE
+
+        path = path.expanduser().absolute()
+        file = path / AGENT_FILE if path.is_dir() else path
+        if not file.is_file():
+            raise ValueError(f"is '{path}', and there is no such file. Give a .zip of Stable-Baselines3")
+        return file
+
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        def build(task: TradeTask, on_progress: OnProgress) -> Agent:
+            from tradeschool.policies.numeric import load_agent
+
+            return load_agent(self.path, trust=self.trust, name=self.name)
+
+        def weights() -> dict[str, Any]:
+            from tradeschool.policies.numeric import agent_hash
+
+            return {"sha256": agent_hash(self.path)}
+
+        return AgentSpec(self.name, {"agent": "zip"}, build, weights=weights)
+
+
+class TextEntry(Entry):
+    """An agent that reads text."""
+
+    form: Form = "text"
+    facts: Facts = list(FACTS)
+
+
+class ModelEntry(TextEntry):
+    """A language model: a folder or a Hub name. It reads text, ``batch_size`` episodes at a time.
+
+    ``template`` holds variables of its chat template. A model that thinks first needs ``{enable_thinking: false}``, or
+    thousands of ``max_new_tokens``: an answer that is cut off while thinking is unreadable.
     """
-    from tradeschool.config.check import load_class
 
-    policy_class = load_class(path, Policy, "path")  # type: ignore[type-abstract]
-    if issubclass(policy_class, Rule):
-        raise RecipeError(
-            f"path: {path} is a Rule, which answers single questions, but a leaderboard plays episodes. Derive it from "
-            "Policy, or use a rule of env/strategies.py."
-        )
-    settings = {"agent": "policy", "class": path, "form": form, "facts": [*facts]}
+    source: str
+    max_new_tokens: int = Field(default=64, ge=1, le=65_536)
+    temperature: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+    dtype: str = "auto"
+    attention: str = "auto"
+    load_in_4bit: bool = False
+    template: TemplateVariables = {}
 
-    def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
-        return make_policy(policy_class, envs.task(form, facts))
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
+        options = self.model_dump(include={"form", "facts", "max_new_tokens", "temperature"})
+        config = ModelConfig(base=self.source, **loading)
+        return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
 
-    return AgentSpec(name, settings, build, "text", form, facts)
+
+class RemoteEntry(TextEntry):
+    """A model behind an OpenAI-compatible server; the other keys are those of ``ServerConfig``."""
+
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        from tradeschool.policies.remote_config import endpoint, server_config
+
+        config = server_config(**settings)
+        server = endpoint(config)
+
+        def build(task: TradeTask, on_progress: OnProgress) -> Policy:
+            from tradeschool.policies.remote import ChatClient, RemotePolicy
+
+            return RemotePolicy(ChatClient(config), name=self.name)
+
+        known = {"agent": "remote", "url": server.url, "model": server.model, "request": config.body}
+        return AgentSpec(self.name, {**known, "form": self.form, "facts": self.facts}, build, "text")
+
+
+class PolicyEntry(TextEntry):
+    """A policy class of the user's own, ``package.module:Class``."""
+
+    path: str
+
+    def spec(self, settings: dict[str, Any]) -> AgentSpec:
+        policy_class = load_class(self.path, Policy, "path")  # type: ignore[type-abstract]
+        if issubclass(policy_class, Rule):
+            raise RecipeError(
+                f"path: {self.path} is a Rule, which answers single questions, but a leaderboard plays episodes. "
+                "Derive it from Policy, or use a rule of env/strategies.py."
+            )
+        days = {"form": self.form, "facts": self.facts}
+
+        def build(task: TradeTask, on_progress: OnProgress) -> Policy:
+            return make_policy(policy_class, dataclasses.replace(task, config=task.config.model_copy(update=days)))
+
+        return AgentSpec(self.name, {"agent": "policy", "class": self.path, **days}, build, "text")
+
+
+ENTRIES: dict[str, type[Entry]] = {
+    **dict.fromkeys(STRATEGIES, Entry),
+    "ppo": PPOEntry,
+    "zip": ZipEntry,
+    "model": ModelEntry,
+    "remote": RemoteEntry,
+    "policy": PolicyEntry,
+}
+"""By kind of agent."""

@@ -1,6 +1,6 @@
-"""A leaderboard: results ranked by mean grade, paired differences with verdicts, and the order of training."""
+"""A leaderboard: results by mean grade, paired differences with verdicts, and the order of training."""
 
-import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from tradeschool.errors import RunError
-from tradeschool.evaluate.comparison import Difference, Interval, Row, Verdict
+from tradeschool.evaluate.comparison import BUY_AND_HOLD, Difference, Interval, Row, Verdict
 from tradeschool.evaluate.inference import holm
 from tradeschool.evaluate.inference_cosine import LEVEL, CosineEstimate, episodes_needed
 from tradeschool.evaluate.leaderboard.results import AgentResult, blocks
+from tradeschool.evaluate.tables import Table, shown_metrics
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
 from tradeschool.train.stage import BASE, base_row
 
-REFERENCE = "buy and hold"
+REFERENCE = BUY_AND_HOLD
+"""The row to which all others have a difference."""
 CLAIMS = (0.02, 0.05)
 """Differences of mean grades for which reports say how many episodes they need."""
 UNUSED_ANSWERS = ("unread", "out_of_room")
@@ -48,37 +50,6 @@ METRICS = (
 """By importance. The grade's parts have the names of ``env.grading.WEIGHTS``."""
 
 
-@dataclass(frozen=True)
-class RankedResult:
-    """A result, and its row of figures, with the difference to the reference judged among those of all rows."""
-
-    result: AgentResult
-    row: Row
-
-    @property
-    def agent(self) -> str:
-        """The agent's name."""
-        return self.result.agent
-
-    @property
-    def grade(self) -> Interval:
-        """The mean grade."""
-        return self.row.metrics["grade"]
-
-    @property
-    def difference(self) -> Difference | None:
-        """To the reference; None for the reference itself."""
-        return self.row.difference("grade", REFERENCE)
-
-    def with_p_value(self, p_value: float) -> "RankedResult":
-        """With another p-value of the difference to the reference, and the verdict that follows."""
-        if self.difference is None:
-            return self
-        changed = self.difference.model_copy(update={"p_value": p_value})
-        update = {"differences": [changed], "p_value": p_value, "verdict": verdict_of(changed)}
-        return dataclasses.replace(self, row=self.row.model_copy(update=update))
-
-
 def interval_of(estimate: CosineEstimate, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """The interval inside the bounds of what it is about; only the value where the dates are too few."""
     found, (low, high) = estimate.interval(), bounds
@@ -99,7 +70,7 @@ def difference(first: AgentResult, second: AgentResult) -> Difference:
             f"{first.agent} and {second.agent} did not play the same episodes of the same version, so they cannot be "
             "compared. Play both again with --again."
         )
-    gain = first.estimate(first.grades) - second.estimate(second.grades)
+    gain = first.gain(second)
     interval = interval_of(gain, DIFFERENCE)
     p_value = math.nan if math.isnan(interval.low) else gain.p_value
     if np.abs(gain.values_B).max() < NO_DIFFERENCE:  # equal in every episode, which needs no inference
@@ -129,25 +100,8 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
     The chance that any agent is reported to differ although none does is then at most 5 %. Pairs that are equal in
     every episode, or cover too few dates, do not count.
     """
-    tests = {
-        str(at): one.p_value for at, one in enumerate(differences) if not is_same(one) and not math.isnan(one.p_value)
-    }
-    found = holm(tests)
-    return [one.model_copy(update={"p_value": found.get(str(at), one.p_value)}) for at, one in enumerate(differences)]
-
-
-def rank(results: Sequence[AgentResult]) -> list[RankedResult]:
-    """The results of one benchmark, highest mean grade first; all differences to the reference are judged together."""
-    base = next((one for one in results if one.agent == REFERENCE), None)
-    others = [one for one in results if one is not base] if base else []
-    gaps = {one.policy: one for one in adjusted([difference(one, base) for one in others if base])}
-    found = [RankedResult(one, _row(one, base, gaps.get(one.agent))) for one in results]
-    return sorted(found, key=lambda one: -one.grade.value)
-
-
-def shown_metrics(ranked: Sequence[RankedResult]) -> list[Metric]:
-    """The metrics that any of the rows has."""
-    return [metric for metric in METRICS if any(metric.key in one.row.metrics for one in ranked)]
+    found = holm({place: one.p_value for place, one in enumerate(differences) if not is_same(one)})
+    return [one.model_copy(update={"p_value": found.get(place, one.p_value)}) for place, one in enumerate(differences)]
 
 
 def _row(result: AgentResult, base: AgentResult | None, gap: Difference | None) -> Row:
@@ -183,56 +137,21 @@ def _kind(result: AgentResult) -> Kind:
     return kind
 
 
-def reconciled(
-    ranked: Sequence[RankedResult], compared: Sequence[Difference]
-) -> tuple[list[RankedResult], list[Difference]]:
-    """Both, with the larger p-value for pairs that are in both, so that no pair has two verdicts."""
-    largest: dict[tuple[str, str], float] = {}
-    for one in [*compared, *(one.difference for one in ranked if one.difference)]:
-        pair = one.policy, one.against
-        largest[pair] = max(one.p_value, largest.get(pair, one.p_value))
-    return (
-        [one.with_p_value(largest.get((one.agent, REFERENCE), math.nan)) for one in ranked],
-        [one.model_copy(update={"p_value": largest[one.policy, one.against]}) for one in compared],
-    )
-
-
-def range_needed(ranked: Sequence[RankedResult], claim: float) -> tuple[int, int] | None:
-    """The fewest and the most episodes, over agents, that a paired difference of ``claim`` to the reference needs.
-
-    Standard deviations are those of the results; episodes are assumed not to overlap. None if no agent differs.
-    """
-    base = next((one.result for one in ranked if one.agent == REFERENCE), None)
-    if base is None:
-        return None
-    counts = []
-    for one in ranked:
-        gain_B = (one.result.estimate(one.result.grades) - base.estimate(base.grades)).values_B
-        deviation = float(gain_B.std(ddof=1)) if len(gain_B) > 1 else math.nan
-        if deviation > NO_DIFFERENCE:
-            counts.append(episodes_needed(claim, deviation))
-    return (min(counts), max(counts)) if counts else None
-
-
 # the leaderboard ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ModelStep:
-    """A language model of a run, and the one that it was trained from; empty for the base model."""
+def lineage(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The language models of a resolved recipe in the order of training, each with the one that it starts from.
 
-    name: str
-    start: str = ""
-
-
-def lineage(recipe: Mapping[str, Any]) -> list[ModelStep]:
-    """The language models of a resolved recipe in the order of training, the base model first."""
-    base = base_row(recipe["model"]["base"])
-    steps = [ModelStep(base)]
+    The base model is the first, and starts from none.
+    """
+    base = last = base_row(recipe["model"]["base"])
+    steps = {base: ""}
     for stage in recipe.get("stages", []):
         if stage["stage"] in ("sft", "grpo"):
-            start = stage.get("model") or steps[-1].name
-            steps.append(ModelStep(stage["name"], base if start == BASE else start))
+            start = stage.get("model") or last
+            last = stage["name"]
+            steps[last] = base if start == BASE else start
     return steps
 
 
@@ -261,18 +180,20 @@ class Leaderboard:
 
     Attributes:
         name: the stage's, or market and level.
-        ranked: highest mean grade first; each with its difference to buy and hold, judged together.
+        results: by agent, highest mean grade first.
+        rows: of figures, in the same order; each with its difference to the reference, judged together.
         compared: every model against the one it was trained from, and every trained agent against the best rule,
             judged together. Empty where nothing was trained.
-        steps: the models in the order of training; all models where the order is not known.
+        steps: the models that played in the order of training, each with the one that it was trained from.
         split: the dates that were played.
         best_rule: None where no rule played.
     """
 
     name: str
-    ranked: list[RankedResult]
+    results: dict[str, AgentResult]
+    rows: list[Row]
     compared: list[Difference]
-    steps: list[ModelStep]
+    steps: dict[str, str]
     split: str
     best_rule: BestRule | None
 
@@ -281,7 +202,7 @@ class Leaderboard:
         cls,
         name: str,
         results: Sequence[AgentResult],
-        steps: Sequence[ModelStep] = (),
+        steps: Mapping[str, str] | None = None,
         split: str = "test",
         best_rule: BestRule | None = None,
     ) -> "Leaderboard":
@@ -290,47 +211,78 @@ class Leaderboard:
         ``steps`` are a run's models, empty where nothing was trained. Without ``best_rule``, which is chosen on earlier
         dates, it is the rule with the highest grade here.
         """
-        played = {one.agent for one in results if one.kind == "language"}
-        known = [step for step in steps if step.name in played]
-        known += [ModelStep(one.agent) for one in results if one.agent in played - {step.name for step in known}]
-        ranked = rank(results)
-        rules = [one.agent for one in ranked if one.result.kind == "rule"]
+        ranked = {one.agent: one for one in sorted(results, key=lambda one: -float(np.mean(one.grades)))}
+        steps = steps or {}
+        models = [one.agent for one in results if one.kind == "language"]
+        known = {model: start for model, start in steps.items() if model in models}
+        known |= {model: "" for model in models if model not in known}
+        rules = [agent for agent, one in ranked.items() if one.kind == "rule"]
         if rules and (best_rule is None or best_rule.agent not in rules):
             best_rule = BestRule(rules[0])
-        by_name = {one.agent: one for one in results}
-        pairs = [(step.name, step.start) for step in known if step.start in by_name]
+        pairs = [(model, start) for model, start in known.items() if start in ranked]
         if best_rule and steps:
-            trained = [one.agent for one in results if one.kind == "numeric"] + [step.name for step in known]
+            trained = [*(one.agent for one in results if one.kind == "numeric"), *known]
             pairs += [(agent, best_rule.agent) for agent in trained]
-        compared = adjusted([difference(by_name[first], by_name[second]) for first, second in pairs])
-        return cls(name, *reconciled(ranked, compared), known, split, best_rule)
-
-    def result(self, agent: str) -> AgentResult | None:
-        """An agent's result."""
-        return next((one.result for one in self.ranked if one.agent == agent), None)
+        others = [one.agent for one in results if one.agent != REFERENCE and REFERENCE in ranked]
+        groups = [[(agent, REFERENCE) for agent in others], pairs]
+        gaps, compared = _judged([[difference(ranked[one], ranked[other]) for one, other in group] for group in groups])
+        by_agent = {one.policy: one for one in gaps}
+        rows = [_row(one, ranked.get(REFERENCE), by_agent.get(agent)) for agent, one in ranked.items()]
+        return cls(name, ranked, rows, compared, known, split, best_rule)
 
     @property
-    def reference(self) -> AgentResult | None:
-        """Buy and hold's result."""
-        return self.result(REFERENCE)
+    def metrics(self) -> list[Metric]:
+        """The metrics that any of the rows has."""
+        return shown_metrics(METRICS, self.rows, "grade")
 
-    def against(self, agent: str, other: str) -> Difference | None:
-        """An agent against buy and hold, the best rule, or the model it was trained from; None where one is missing."""
-        return next((one for one in self.differences() if (one.policy, one.against) == (agent, other)), None)
+    @property
+    def longest(self) -> AgentResult:
+        """A result with the most episodes."""
+        return max(self.results.values(), key=lambda one: one.episodes)
 
     def differences(self) -> list[Difference]:
-        """All differences: those compared, and every agent's to buy and hold."""
+        """All differences: those compared, and every agent's to the reference."""
         own = {(one.policy, one.against) for one in self.compared}
-        others = [one.difference for one in self.ranked if one.difference]
+        others = [one for row in self.rows for one in row.differences]
         return self.compared + [one for one in others if (one.policy, one.against) not in own]
+
+    def against(self, agent: str, other: str) -> Difference | None:
+        """An agent against the reference, the best rule, or the model it started from; None where one is missing."""
+        return next((one for one in self.differences() if (one.policy, one.against) == (agent, other)), None)
 
     def episodes(self, one: Difference) -> int:
         """The number of episodes that a difference is over."""
-        return min(each.result.episodes for each in self.ranked if each.agent in (one.policy, one.against))
+        return min(self.results[agent].episodes for agent in (one.policy, one.against))
+
+    def range_needed(self, claim: float) -> tuple[int, int] | None:
+        """The fewest and the most episodes, over agents, that a paired difference of ``claim`` to the reference needs.
+
+        Standard deviations are those of the results; episodes are assumed not to overlap. None if no agent differs.
+        """
+        base = self.results.get(REFERENCE)
+        gains = [one.gain(base).values_B for one in self.results.values()] if base else []
+        deviations = [float(gain_B.std(ddof=1)) for gain_B in gains if len(gain_B) > 1]
+        counts = [episodes_needed(claim, one) for one in deviations if one > NO_DIFFERENCE]
+        return (min(counts), max(counts)) if counts else None
 
 
-def overview(boards: Sequence[Leaderboard]) -> dict[str, list[tuple[str, str]]]:
+def _judged(groups: Sequence[Sequence[Difference]]) -> list[list[Difference]]:
+    """Each group adjusted for its number; a pair in both gets the larger p-value, so that none has two verdicts."""
+    found = [adjusted(group) for group in groups]
+    largest: dict[tuple[str, str], float] = {}
+    for one in itertools.chain(*found):
+        pair = one.policy, one.against
+        largest[pair] = max(one.p_value, largest.get(pair, one.p_value))
+    return [[one.model_copy(update={"p_value": largest[one.policy, one.against]}) for one in group] for group in found]
+
+
+def overview(boards: Sequence[Leaderboard]) -> Table:
     """By agent, its mean grade and verdict on every leaderboard; a dash where it did not play."""
-    cells = [{one.agent: (f"{one.grade.value:.3f}", one.row.verdict) for one in board.ranked} for board in boards]
+    shown = {"better": "better", "worse": "worse"}
+    cells = [
+        {row.policy: (f"{row.metrics['grade'].value:.3f}", shown.get(row.verdict, "")) for row in board.rows}
+        for board in boards
+    ]
     agents = dict.fromkeys(agent for column in cells for agent in column)
-    return {agent: [column.get(agent, ("-", "")) for column in cells] for agent in agents}
+    rows = [[agent, *(column.get(agent, "-") for column in cells)] for agent in agents]
+    return Table(("policy", *(board.name for board in boards)), rows)

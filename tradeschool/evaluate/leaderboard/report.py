@@ -1,4 +1,4 @@
-"""Pages of leaderboards: of a run, or of all markets and levels of a recipe."""
+"""HTML reports of leaderboards: of a run's stages, and of all markets and levels of a recipe."""
 
 import dataclasses
 import json
@@ -25,36 +25,21 @@ from tradeschool.evaluate.leaderboard.ranking import (
     REFERENCE,
     BestRule,
     Leaderboard,
-    RankedResult,
     lineage,
     overview,
-    range_needed,
-    rank,
-    shown_metrics,
     verdict_of,
 )
 from tradeschool.evaluate.leaderboard.results import (
     LEADERBOARD,
     RESULTS,
     AgentResult,
-    LevelResults,
     ResultsStore,
     identity_hash,
     traces_path,
 )
-from tradeschool.evaluate.page import (
-    Card,
-    Cell,
-    Part,
-    Section,
-    Table,
-    Training,
-    figure_tables,
-    tag,
-    training_section,
-    turns_of,
-    write_page,
-)
+from tradeschool.evaluate.leaderboard.run import LevelResults
+from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, turns_of, write_page
+from tradeschool.evaluate.tables import Table, figure_tables, tag
 from tradeschool.manifest import Manifest
 from tradeschool.run_folder import stage_folders
 from tradeschool.trace import Trace, read_traces
@@ -92,22 +77,18 @@ def write_run_report(
     if not folders:
         raise RunError(f"{run_folder}: no stage has written {LEADERBOARD}. Resume the run, or start it again.")
     record = dataclasses.asdict(manifest)
-    boards = [_stage_board(folder, manifest) for folder in folders]
-    found = []
-    for folder, board in zip(folders, boards, strict=True):
-        warnings: list[str] = []
-        if board is boards[0]:
-            weights = manifest.recipe.get("task", {}).get("weights", {})
-            days = board.ranked[0].result.benchmark.days
-            warnings = episode_training_warnings(training, weights, days)
-        last = board.steps[-1:]
+    found: list[tuple[Leaderboard, Section]] = []
+    for folder in folders:
+        board = _stage_board(folder, manifest)
+        days, weights = board.longest.benchmark.days, manifest.recipe.get("task", {}).get("weights", {})
+        warnings = episode_training_warnings(training, weights, days) if not found else []
+        models = [*board.steps]
         # The first model, the one that the last was trained from, and the last.
-        compared = dict.fromkeys(name for step in last for name in (board.steps[0].name, step.start, step.name))
-        found.append((board, _section(board, folder, run_headline(board), warnings, compared=compared)))
-    sections = [section for _, section in found]
-    title = f"tradeschool: {manifest.recipe['name']}"
+        shown = [name for name in models if name in (models[0], board.steps[models[-1]], models[-1])]
+        found.append((board, _section(board, folder, run_headline(board), warnings, shown)))
+    sections = [*_overview([board for board, _ in found]), *(section for _, section in found)]
     sections.append(training_section(training, record, ("SELL", "HOLD", "BUY")))
-    write_page(path, title, [*_overview(boards), *sections], record, **METHOD)
+    write_page(path, f"tradeschool: {manifest.recipe['name']}", sections, record, **METHOD)
     return found
 
 
@@ -117,9 +98,8 @@ def write_index(folder: Path, title: str, levels: Sequence[LevelResults]) -> Pat
     Raises:
         RunError: the page cannot be written.
     """
-    boards = [Leaderboard.of(level.name, level.results) for level in levels if level.results]
-    by_name = {board.name: board for board in boards}
-    sections = [_level_section(folder, level, by_name.get(level.name)) for level in levels]
+    sections = [_level_section(folder, level) for level in levels]
+    boards = [level.board for level in levels if level.board]
     write_page(folder / INDEX, title, [*_overview(boards), *sections], **METHOD)
     return folder / INDEX
 
@@ -141,20 +121,22 @@ def _stage_board(folder: Path, manifest: Manifest) -> Leaderboard:
     return Leaderboard.of(name, results, lineage(recipe), stage.get("split", "test"), best_rule)
 
 
-def _level_section(folder: Path, level: LevelResults, board: Leaderboard | None) -> Section:
-    missing = [f"{name}: not played now. {reason}" for name, reason in level.missing.items()]
+def _level_section(folder: Path, level: LevelResults) -> Section:
+    board = level.board
+    missing = [f"{name}: not played. {reason}" for name, reason in level.missing.items()]
     if board is None or level.store is None or level.benchmark is None:
         return Section(level.name, f"Not played. {level.reason or 'No agent could play.'}", warnings=missing)
     older = [
         Part(
             f"another benchmark, not comparable with the one above: differs in: {one.differs_in(level.benchmark)}",
-            tables=_tables(rank(level.store.on(one))),
+            tables=_figure_tables(Leaderboard.of(level.name, level.store.on(one))),
             folded=True,
         )
         for one in level.older
     ]
-    own = folder / f"{level.market}-{level.level}"
-    return _section(board, own, board_headline(board), [*missing, *unknown_training_dates(level.results)], older)
+    warnings = [*missing, *unknown_training_dates(board)]
+    folder /= f"{level.market}-{level.level}"
+    return _section(board, folder, board_headline(board), warnings, [*board.steps], older)
 
 
 # what a section holds ----------------------------------------------------------------------------
@@ -165,26 +147,39 @@ def _section(
     folder: Path,
     headline: Sequence[str],
     warnings: Sequence[str],
+    shown: Sequence[str],
     older: Sequence[Part] = (),
-    compared: Mapping[str, None] | None = None,
 ) -> Section:
-    """All about one leaderboard; ``compared`` are the models whose episodes are shown, by default all."""
+    """All about one leaderboard; ``shown`` are the models whose episodes are shown."""
     traces, unreadable = _readable_traces(folder, board)
-    shown = {name: own for name, own in traces.items() if compared is None or name in compared}
-    longest = max((one.result for one in board.ranked), key=lambda result: result.episodes)
+    longest, spec = board.longest, board.longest.benchmark
+    blocks = f"{longest.blocks} block{'s' * (longest.blocks != 1)} of {BLOCK_EPISODES * spec.days} days"
+    needed = [
+        f"{claim:.2f}: {counts[0]:,}" + (f" to {counts[1]:,}" if counts[1] > counts[0] else "")
+        for claim in CLAIMS
+        if (counts := board.range_needed(claim))
+    ]
+    power = f" Episodes needed to show a difference to {REFERENCE} (power 80 %): {'; '.join(needed)}." if needed else ""
     return Section(
         board.name,
-        f"{_description(longest, board.split)} {_needed(board.ranked)}",
+        f"{spec.data}: {longest.episodes:,} episodes of {spec.episode}, the same for all agents, from {spec.first} to "
+        f"{spec.last} (the {board.split} dates, not used for training here). They begin in {blocks}.{power}",
         headline,
         [*board_warnings(board), *warnings, *unreadable],
-        [*_results(board), *_conversations(shown), _identity(board, longest), *older],
+        [
+            *_results(board),
+            *_conversations({name: own for name, own in traces.items() if name in shown}),
+            _identity(board),
+            *older,
+        ],
     )
 
 
 def _results(board: Leaderboard) -> Iterator[Part]:
-    yield Part("Grades", charts=board_charts(board))
-    own = [f"{one.agent}: {text}." for one in board.ranked if (text := _figures(one.result))]
-    yield Part("All figures", [FIGURES_NOTE, *own], tables=_tables(board.ranked))
+    drawn = [metric for metric in board.metrics if metric.terminal == "interval"]
+    yield Part("Grades", charts=charts.result_charts(board.rows, drawn, of=f": {board.name}"))
+    own = [f"{agent}: {text}." for agent, one in board.results.items() if (text := _figures(one))]
+    yield Part("All figures", [FIGURES_NOTE, *own], tables=_figure_tables(board))
     if board.compared:
         note = "Episode by episode on the same seeds, which removes the noise that all agents share. Judged together."
         rows = [
@@ -195,19 +190,39 @@ def _results(board: Leaderboard) -> Iterator[Part]:
         yield Part("Paired differences of grades", [note], tables=[Table(columns, rows)])
 
 
-def _tables(ranked: Sequence[RankedResult]) -> list[Table]:
-    kinds = {one.agent: KINDS[one.result.kind] for one in ranked}
-    return figure_tables([one.row for one in ranked], shown_metrics(ranked), kinds)
+def _figure_tables(board: Leaderboard) -> list[Table]:
+    return figure_tables(board.rows, board.metrics, {agent: KINDS[one.kind] for agent, one in board.results.items()})
+
+
+def _figures(result: AgentResult) -> str:
+    """The agent's own figures, such as a remote model's cost, except those that are 0 or unknown."""
+    found = {name: value for name, value in result.figures.items() if isinstance(value, int | float) and value}
+    return ", ".join(f"{name.replace('_', ' ')} {value:,.4g}" for name, value in found.items())
 
 
 def _overview(boards: Sequence[Leaderboard]) -> list[Section]:
     """Mean grades of every agent on every leaderboard, where there are several."""
-    if len(boards) < 2:
-        return []
-    rows: list[Sequence[Cell]] = [(agent, *cells) for agent, cells in overview(boards).items()]
     note = f"From 0 to 1. Green: shown to be better than {REFERENCE}; red: worse."
-    columns = ("policy", *(board.name for board in boards))
-    return [Section(parts=[Part("Mean grades", [note], tables=[Table(columns, rows)])])]
+    return [Section(parts=[Part("Mean grades", [note], tables=[overview(boards)])])] if len(boards) > 1 else []
+
+
+def _identity(board: Leaderboard) -> Part:
+    """What must be the same for another result to be comparable, and when this was played."""
+    spec = board.longest.benchmark
+    dates = sorted({one.date[:10] for one in board.results.values()})
+    versions = {one.identity.get("versions", {}).get("tradeschool", "?") for one in board.results.values()}
+    lines = [
+        f"environment: version {spec.env_version}",
+        f"level: {spec.level}, version {spec.level_version}, settings {spec.settings_hash}",
+        f"data: {spec.data}, hash {spec.data_hash}",
+        f"dates: {spec.first} to {spec.last}",
+        f"seeds of the episodes: {spec.seed} to {spec.seed + board.longest.episodes - 1}",
+        f"played: {' to '.join(dates[:1] + dates[1:][-1:])}, with tradeschool {', '.join(sorted(versions))}",
+    ]
+    return Part("What identifies this result", lines)
+
+
+# conversations -----------------------------------------------------------------------------------
 
 
 def _conversations(transcripts: Mapping[str, Sequence[Trace]]) -> Iterator[Part]:
@@ -230,20 +245,18 @@ def _card(trace: Trace) -> Card:
 def _readable_traces(folder: Path, board: Leaderboard) -> tuple[dict[str, list[Trace]], list[str]]:
     """The models' episodes by name, and why others cannot be shown."""
     found, unreadable = {}, []
-    for step in board.steps:
-        if (result := board.result(step.name)) is None:
-            continue
-        path, own = traces_path(folder, step.name), identity_hash(result.identity)
+    for name in board.steps:
+        path, own = traces_path(folder, name), identity_hash(board.results[name].identity)
         try:
             traces = list(read_traces(path))
             for one in traces:
                 float(one.metrics["grade"]), turns_of(one)  # fails where the page would
             if any(one.versions.get("agent_hash", own) != own for one in traces):
-                raise RunError(f"{path} is of another agent named {result.agent}.")
-            found[step.name] = traces
+                raise RunError(f"{path} is of another agent named {name}.")
+            found[name] = traces
         except (RunError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             why = error if isinstance(error, RunError) else f"{path} cannot be read ({type(error).__name__}: {error})."
-            unreadable.append(f"No transcript of {step.name} is shown: {why}")
+            unreadable.append(f"No transcript of {name} is shown: {why}")
     return found, unreadable
 
 
@@ -253,74 +266,20 @@ def compare_episodes(traces: Mapping[str, Sequence[Trace]]) -> list[tuple[str, l
     With several agents: where the last gained most on the first, a median one, and where it gained least. With one
     agent: its best, a median one, and its worst.
     """
-    by_key = [{one.key: one for one in own} for own in traces.values() if own]
-    if not by_key:
+    by_agent = {name: {one.key: one for one in own} for name, own in traces.items() if own}
+    shared = set.intersection(*(set(own) for own in by_agent.values())) if by_agent else set()
+    if not shared:
         return []
-    names = [name for name, own in traces.items() if own]
-    pair = f" of {names[-1]} over {names[0]}" if len(names) > 1 else ""
-    gains = {
-        key: one.metrics["grade"] - (by_key[0][key].metrics["grade"] if pair else 0.0)
-        for key, one in by_key[-1].items()
-        if all(key in own for own in by_key)
-    }
+    names = [*by_agent]
+    first, last = names[0], names[-1]
+    gains = {key: by_agent[last][key].metrics["grade"] for key in by_agent[last] if key in shared}
+    words, pair = ("Best grade", "Median grade", "Worst grade"), ""
+    if len(names) > 1:
+        gains = {key: grade - by_agent[first][key].metrics["grade"] for key, grade in gains.items()}
+        words, pair = ("Largest gain", "Median gain", "Smallest gain"), f" of {last} over {first}"
     ranked = sorted(gains, key=lambda key: -gains[key])
-    words = ("Largest gain", "Median gain", "Smallest gain") if pair else ("Best grade", "Median grade", "Worst grade")
-    chosen = dict(zip((0, (len(ranked) - 1) // 2, len(ranked) - 1), words, strict=True)) if ranked else {}
+    chosen = dict(zip((0, (len(ranked) - 1) // 2, len(ranked) - 1), words, strict=True))
     return [
-        (f"{word}{pair}: {gains[ranked[at]]:+.2f}", [own[ranked[at]] for own in by_key]) for at, word in chosen.items()
+        (f"{word}{pair}: {gains[ranked[at]]:+.2f}", [own[ranked[at]] for own in by_agent.values()])
+        for at, word in chosen.items()
     ]
-
-
-def _description(result: AgentResult, split: str) -> str:
-    benchmark = result.benchmark
-    stocks = "1 stock" if benchmark.tickers == 1 else f"{benchmark.tickers} stocks"
-    blocks = f"{result.blocks} block{'s' if result.blocks != 1 else ''} of {BLOCK_EPISODES * benchmark.days} days"
-    return (
-        f"{benchmark.data}: {result.episodes:,} episodes of {stocks} and {benchmark.days} days, the same for all "
-        f"agents, from {benchmark.first} to {benchmark.last} (the {split} dates, not used for training here). They "
-        f"begin in {blocks}."
-    )
-
-
-def _needed(ranked: Sequence[RankedResult]) -> str:
-    """How many episodes the differences of CLAIMS would need; empty where no agent differs from the reference."""
-    needed = []
-    for claim in CLAIMS:
-        if counts := range_needed(ranked, claim):
-            fewest, most = counts
-            needed.append(f"{claim:.2f}: {fewest:,}" + (f" to {most:,}" if most > fewest else ""))
-    return f"Episodes needed to show a difference to {REFERENCE} (power 80 %): {'; '.join(needed)}." if needed else ""
-
-
-def _figures(result: AgentResult) -> str:
-    """The agent's own figures, such as a remote model's cost, except those that are 0 or unknown."""
-    found = {name: value for name, value in result.figures.items() if isinstance(value, int | float) and value}
-    return ", ".join(f"{name.replace('_', ' ')} {value:,.4g}" for name, value in found.items())
-
-
-def _identity(board: Leaderboard, longest: AgentResult) -> Part:
-    """What must be the same for another result to be comparable, and when this was played."""
-    spec = longest.benchmark
-    dates = [one.result.date[:10] for one in board.ranked]
-    versions = {one.result.identity.get("versions", {}).get("tradeschool", "?") for one in board.ranked}
-    rows = [
-        ("environment", f"version {spec.env_version}"),
-        ("level", f"{spec.level}, version {spec.level_version}, settings {spec.settings_hash}"),
-        ("data", f"{spec.data}, hash {spec.data_hash}"),
-        ("dates", f"{spec.first} to {spec.last}"),
-        ("seeds of the episodes", f"{spec.seed} to {spec.seed + longest.episodes - 1}"),
-        ("played", f"{' to '.join(sorted({min(dates), max(dates)}))}, with tradeschool {', '.join(sorted(versions))}"),
-    ]
-    return Part("What identifies this result", [f"{label}: {text}" for label, text in rows])
-
-
-def board_charts(board: Leaderboard) -> charts.Drawn:
-    """Mean grades, differences to buy and hold, and mean equity."""
-    rows = [one.row for one in board.ranked]
-    # Labels are unique on a page.
-    metrics = [
-        dataclasses.replace(metric, unit=f"{metric.meaning}: {board.name}") for metric in shown_metrics(board.ranked)
-    ]
-    drawn = [(m.label.capitalize(), charts.interval_chart(rows, m)) for m in metrics if m.terminal == "interval"]
-    equity = charts.equity_chart(rows, label=f"Mean equity, {board.name}")
-    return [*drawn, ("Mean equity through an episode, after costs", equity)]

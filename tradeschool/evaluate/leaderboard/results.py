@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ RESULTS_OF_SPLIT = "results-{split}.json"
 PARTS = tuple(WEIGHTS)
 DIGITS = 6
 """Decimals that are kept. Smaller differences count as none."""
-FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,21 @@ class BenchmarkSpec:
             seed=seed,
         )
 
+    @property
+    def episode(self) -> str:
+        """How many stocks and days an episode has, in words."""
+        return f"{self.tickers} stock{'s' * (self.tickers != 1)} and {self.days} days"
+
     def differs_in(self, other: "BenchmarkSpec") -> str:
         """In what the two differ, in words."""
-        words = {
-            "environment": self.env_version != other.env_version,
-            "level": (self.level, self.level_version, self.settings_hash)
-            != (other.level, other.level_version, other.settings_hash),
-            "data": self.data_hash != other.data_hash,
-            "dates": (self.first, self.last) != (other.first, other.last),
-            "seed": self.seed != other.seed,
+        keys = {
+            "environment": ("env_version",),
+            "level": ("level", "level_version", "settings_hash"),
+            "data": ("data_hash",),
+            "dates": ("first", "last"),
+            "seed": ("seed",),
         }
-        return ", ".join(word for word, differs in words.items() if differs)
+        return ", ".join(word for word, of in keys.items() if any(getattr(self, k) != getattr(other, k) for k in of))
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,9 @@ class AgentResult:
         """The mean of one value per episode, with its standard error."""
         return CosineEstimate.of(values, self.starts, self.benchmark.days)
 
-    @property
-    def key(self) -> tuple[str, BenchmarkSpec, dict[str, Any]]:
-        """Agent, benchmark and identity. A later result with the same key replaces it."""
-        return self.agent, self.benchmark, self.identity
+    def gain(self, other: "AgentResult") -> CosineEstimate:
+        """The mean paired difference of grades from another agent's, on the episodes that both have."""
+        return self.estimate(self.grades) - other.estimate(other.grades)
 
 
 def blocks(starts: Iterable[int], days: int) -> int:
@@ -175,23 +177,36 @@ class ResultsStore:
     It is written on every change. A result of the same name with another identity is another agent's, and stays.
 
     Raises:
-        RunError: the file cannot be read, or has another format.
+        RunError: the file cannot be read, or does not hold results of this version.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: list[AgentResult] = _read(path) if path.exists() else []
+        self.results: list[AgentResult] = []
+        if path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))["results"]
+                specs = [BenchmarkSpec(**one["benchmark"]) for one in found]
+                self.results = [
+                    AgentResult(**{**one, "benchmark": spec}) for one, spec in zip(found, specs, strict=True)
+                ]
+            except OSError as error:
+                raise RunError(f"{path} cannot be read: {error.strerror}.") from error
+            except (ValueError, KeyError, TypeError) as error:
+                cure = "Move it away, and all agents are played again"
+                raise RunError(f"{path} is damaged, or of another version ({error}). {cure}.") from error
 
     def find(self, agent: str, benchmark: BenchmarkSpec, identity: dict[str, Any]) -> AgentResult | None:
         """The result of exactly this agent on a benchmark."""
-        return next((one for one in self.results if one.key == (agent, benchmark, identity)), None)
+        wanted = agent, benchmark, identity
+        return next((one for one in self.results if (one.agent, one.benchmark, one.identity) == wanted), None)
 
     def put(self, result: AgentResult) -> None:
         """Add a result, replacing the same agent's on the same benchmark."""
-        self.results = [*(one for one in self.results if one.key != result.key), result]
+        earlier = self.find(result.agent, result.benchmark, result.identity)
+        self.results = [*(one for one in self.results if one is not earlier), result]
         lines = [json.dumps(dataclasses.asdict(one), ensure_ascii=False, allow_nan=False) for one in self.results]
-        body = ",\n".join(lines)
-        replace_text(self.path, f'{{"format": {FORMAT}, "results": [\n{body}\n]}}\n')
+        replace_text(self.path, '{"results": [\n' + ",\n".join(lines) + "\n]}\n")
 
     def benchmarks(self) -> list[BenchmarkSpec]:
         """All benchmarks, the most recently played first."""
@@ -201,20 +216,6 @@ class ResultsStore:
         """The results on a benchmark, the newest of each name."""
         by_name = {one.agent: one for one in self.results if one.benchmark == benchmark}
         return [one for one in self.results if one is by_name.get(one.agent)]
-
-
-def _read(path: Path) -> list[AgentResult]:
-    cure = "Move it away, and all agents are played again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise RunError(f"{path} has format {content['format']}; this version reads format {FORMAT}. {cure}.")
-        results = [AgentResult(**{**one, "benchmark": BenchmarkSpec(**one["benchmark"])}) for one in content["results"]]
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}). {cure}.") from error
-    return results
 
 
 # conversations -----------------------------------------------------------------------------------
@@ -233,10 +234,10 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 
 
 def episodes_to_traces(
-    episodes: Sequence[Episode], records: Sequence[Record], identity: Mapping[str, Any]
+    episodes: Sequence[Episode], records: Sequence[Record], identity: Mapping[str, Any], versions: Mapping[str, str]
 ) -> list[Trace]:
     """A trace per episode of one agent, with the grade's parts as rewards and a hash of the identity."""
-    versions = {"tradeschool": tradeschool.__version__, "agent_hash": identity_hash(identity)}
+    versions = {**versions, "tradeschool": tradeschool.__version__, "agent_hash": identity_hash(identity)}
     return [
         Trace(
             key=f"{record.versions['level']}#{record.seed}",
@@ -257,29 +258,3 @@ def episodes_to_traces(
         )
         for episode, record, graded in zip(episodes, records, grades(records), strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class LevelResults:
-    """The results of one market and level, or the ``reason`` why it was not played.
-
-    ``missing`` says why agents were not played now, by name. They may have an earlier result with fewer episodes.
-    """
-
-    market: str
-    level: str
-    store: ResultsStore | None = None
-    benchmark: BenchmarkSpec | None = None
-    results: tuple[AgentResult, ...] = ()
-    missing: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """Market and level."""
-        return f"{self.market}, {self.level}"
-
-    @property
-    def older(self) -> list[BenchmarkSpec]:
-        """Benchmarks other than the present one that the store has results on."""
-        return [one for one in self.store.benchmarks() if one != self.benchmark] if self.store else []

@@ -1,9 +1,8 @@
 """Plays agents through their episodes. An agent with a result on the same benchmark is not played again."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,25 +12,23 @@ from rich.progress import Progress
 from rich.text import Text
 
 from tradeschool.chat import Episode
-from tradeschool.env.config import LEVELS, EnvError
+from tradeschool.env.config import EnvError
 from tradeschool.env.grading import Record
-from tradeschool.env.market_data import MarketData
 from tradeschool.env.play import play, record_conversation
-from tradeschool.env.render import Form
+from tradeschool.env.render import FACTS
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RunError, TradeschoolError, disk_error
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, Observation, OnProgress
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, OnProgress
+from tradeschool.evaluate.leaderboard.ranking import Leaderboard
 from tradeschool.evaluate.leaderboard.recipe import LeaderboardRecipe
 from tradeschool.evaluate.leaderboard.results import (
     AgentResult,
     BenchmarkSpec,
-    LevelResults,
     ResultsStore,
     episodes_to_traces,
     result_of,
     traces_path,
 )
-from tradeschool.market.splits import Split
 from tradeschool.policies.base import Policy
 from tradeschool.progress import progress
 from tradeschool.rollout import run_episodes
@@ -39,7 +36,7 @@ from tradeschool.run_folder import locked
 from tradeschool.tasks.base import Example, SplitName
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
-from tradeschool.trace import Trace, write_traces
+from tradeschool.trace import write_traces
 
 FOLDER = Path("leaderboards")
 SPLIT: SplitName = "test"
@@ -47,18 +44,19 @@ SPLIT: SplitName = "test"
 
 @dataclass(frozen=True)
 class EvalRun:
-    """The episodes that every agent plays: ``episodes`` of ``benchmark``, on the dates of ``split``.
+    """The episodes that every agent plays: ``episodes`` of the ``benchmark``, on the dates of ``split``.
 
-    Results go into ``store``. ``save`` gets the name and the traces of an agent that reads text.
+    Results go into ``store``, the traces of agents that read text into ``folder``, with ``versions`` added.
     """
 
-    envs: EnvFactory
+    task: TradeTask
     split: SplitName
     benchmark: BenchmarkSpec
     episodes: int
     store: ResultsStore
     bar: Progress
-    save: Callable[[str, list[Trace]], None]
+    folder: Path
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def play(self, spec: AgentSpec, again: bool = False) -> AgentResult:
         """The agent's result: the stored one, unless it is missing, has too few episodes, or ``again`` is set.
@@ -67,46 +65,37 @@ class EvalRun:
             TradeschoolError: the agent cannot be built, or cannot play.
         """
         episodes = min(spec.episodes or self.episodes, self.episodes)
-        identity = spec.identity(self.envs)
+        identity = spec.identity(self.task)
         stored = self.store.find(spec.name, self.benchmark, identity)
         if stored and stored.episodes >= episodes and not again:
             return stored
-        with self._progress(spec, episodes) as on_progress:
-            result = self._play(spec, identity, episodes, on_progress)
+        # A bar for the answers of an agent that reads text, or the steps of one that learns.
+        is_text = spec.observation == "text"
+        total = self.benchmark.days * episodes if is_text else spec.settings.get("steps", 0)
+        unit = "answers" if is_text else "steps"
+        shown = self.bar.add_task(spec.name, total=total, unit=unit, figures="", visible=bool(total))
+        try:
+            result = self._play(spec, identity, episodes, lambda count: self.bar.advance(shown, count))
+        finally:
+            self.bar.remove_task(shown)
         self.store.put(result)
         return result
 
-    def stored(self, spec: AgentSpec) -> AgentResult | None:
-        """The stored result of exactly this agent, whatever its number of episodes; None if it cannot be identified."""
-        try:
-            return self.store.find(spec.name, self.benchmark, spec.identity(self.envs))
-        except Exception:  # the error was reported when the agent should have played
-            return None
-
     def _play(self, spec: AgentSpec, identity: dict[str, Any], episodes: int, on_progress: OnProgress) -> AgentResult:
         began, seed = monotonic(), self.benchmark.seed
-        agent = spec.build(self.envs, on_progress)
-        env = self.envs.env(self.split, spec.observation)
+        agent = spec.build(self.task, on_progress)
+        env = self.task.env(self.split, spec.observation)
         figures: dict[str, Any] = {}
         if isinstance(agent, Policy):
             played = play_conversations(agent, env, spec, range(seed, seed + episodes), on_progress)
             records = [_record(spec.name, episode) for episode in played]
-            self.save(spec.name, episodes_to_traces(played, records, identity))
+            self.folder.mkdir(exist_ok=True)
+            traces = episodes_to_traces(played, records, identity, self.versions)
+            write_traces(traces_path(self.folder, spec.name), traces)
             figures = _figures(agent, played)
         else:
             records = play(agent, env, episodes, seed, batch=spec.batch)
         return result_of(records, identity, self.benchmark, monotonic() - began, figures)
-
-    @contextmanager
-    def _progress(self, spec: AgentSpec, episodes: int) -> Iterator[OnProgress]:
-        """A bar for the answers of an agent that reads text, or the steps of one that learns."""
-        total = self.benchmark.days * episodes if spec.observation == "text" else spec.settings.get("steps", 0)
-        unit = "answers" if spec.observation == "text" else "steps"
-        shown = self.bar.add_task(spec.name, total=total, unit=unit, figures="", visible=bool(total))
-        try:
-            yield lambda count: self.bar.advance(shown, count)
-        finally:
-            self.bar.remove_task(shown)
 
 
 def play_conversations(
@@ -114,9 +103,10 @@ def play_conversations(
 ) -> list[Episode]:
     """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side."""
     episodes: list[Episode] = []
+    form, facts = spec.settings.get("form", "text"), spec.settings.get("facts", FACTS)
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
-        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts) for _ in batch]
+        envs = [TradingChatEnv(copy.copy(env), form, facts) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes
@@ -128,33 +118,38 @@ def _record(agent: str, episode: Episode) -> Record:
 
 
 def _figures(policy: Policy, episodes: Sequence[Episode]) -> dict[str, Any]:
-    """The shares of unusable answers, and what a remote model cost."""
+    """The shares of unreadable answers and of episodes that exceeded the context, and what a remote model cost."""
     unread = sum(one.unread for one in episodes) / max(sum(one.answers for one in episodes), 1)
     out_of_room = sum(one.out_of_room for one in episodes) / len(episodes)
     usage = getattr(getattr(policy, "client", None), "usage", None)
-    return {
-        "unread": round(unread, 4),
-        "out_of_room": round(out_of_room, 4),
-        **(usage.summary() if usage else {}),
-    }
+    cost = usage.summary() if usage else {}
+    return {"unread": round(unread, 4), "out_of_room": round(out_of_room, 4), **cost}
 
 
 @dataclass(frozen=True)
-class LevelEnvs:
-    """An :class:`EnvFactory` of one market and level."""
+class LevelResults:
+    """The leaderboard of one market and level, or the ``reason`` why it was not played.
 
-    data: MarketData
-    split: Split
+    ``missing`` says why agents were not played, by name. ``board`` is None where none could.
+    """
+
+    market: str
     level: str
+    store: ResultsStore | None = None
+    benchmark: BenchmarkSpec | None = None
+    board: Leaderboard | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
 
-    def env(self, split: SplitName, observation: Observation) -> TradingEnv:
-        """The environment on the dates of a split; EnvError where no episode of the level fits."""
-        return TradingEnv(self.data, rows=self.split.ends(split), observation=observation, **LEVELS[self.level])
+    @property
+    def name(self) -> str:
+        """Market and level."""
+        return f"{self.market}, {self.level}"
 
-    def task(self, form: Form, facts: Sequence[str]) -> TradeTask:
-        """The task of the level, for policies of the user's own. Nothing is imitated on a leaderboard."""
-        config = TradeConfig(level=self.level, form=form, facts=[*facts], demonstrators=["hold"])
-        return TradeTask(config, self.data.panel, self.split)
+    @property
+    def older(self) -> list[BenchmarkSpec]:
+        """Benchmarks other than the present one that the store has results on."""
+        return [one for one in self.store.benchmarks() if one != self.benchmark] if self.store else []
 
 
 def run_leaderboard(
@@ -182,29 +177,26 @@ def _run_markets(recipe: LeaderboardRecipe, folder: Path, bar: Progress, again: 
     for name, market in recipe.markets.items():
         bar.update(total, figures=f"{name}: reading")
         panel = load_market(market, bar.console)
-        data, split = MarketData(panel), split_panel(recipe.split, panel)
+        split = split_panel(recipe.split, panel)
         for level in recipe.levels:
             bar.update(total, figures=f"{name}, {level}")
-            yield _run_level(recipe, name, LevelEnvs(data, split, level), folder, bar, again)
+            # Nothing is imitated on a leaderboard, so the demonstrators have no effect.
+            task = TradeTask(TradeConfig(level=level, demonstrators=["hold"]), panel, split)
+            yield _run_level(recipe, name, task, folder, bar, again)
             bar.advance(total, len(recipe.agents))
 
 
 def _run_level(
-    recipe: LeaderboardRecipe, market: str, envs: LevelEnvs, folder: Path, bar: Progress, again: bool
+    recipe: LeaderboardRecipe, market: str, task: TradeTask, folder: Path, bar: Progress, again: bool
 ) -> LevelResults:
+    level = task.config.level
     try:
-        benchmark = BenchmarkSpec.of(envs.env(SPLIT, "numeric"), recipe.seed)
+        benchmark = BenchmarkSpec.of(task.env(SPLIT, "numeric"), recipe.seed)
     except EnvError as error:
-        return LevelResults(market, envs.level, reason=str(error))
-    name = f"{market}-{envs.level}"
-
-    def save(agent: str, traces: list[Trace]) -> None:
-        (folder / name).mkdir(exist_ok=True)
-        write_traces(traces_path(folder / name, agent), traces)
-
-    store = ResultsStore(folder / f"{name}.json")
-    eval_run = EvalRun(envs, SPLIT, benchmark, recipe.episodes, store, bar, save)
-    results: list[AgentResult | None] = []
+        return LevelResults(market, level, reason=str(error))
+    store, own = ResultsStore(folder / f"{market}-{level}.json"), folder / f"{market}-{level}"
+    eval_run = EvalRun(task, SPLIT, benchmark, recipe.episodes, store, bar, own)
+    results: list[AgentResult] = []
     missing: dict[str, str] = {}
     for spec in recipe.agents:
         try:
@@ -214,5 +206,5 @@ def _run_level(
                 raise full from error
             known = isinstance(error, TradeschoolError)
             missing[spec.name] = str(error) if known else f"{type(error).__name__}: {error}".rstrip(": ")
-            results.append(eval_run.stored(spec))
-    return LevelResults(market, envs.level, store, benchmark, tuple(filter(None, results)), missing)
+    board = Leaderboard.of(f"{market}, {level}", results) if results else None
+    return LevelResults(market, level, store, benchmark, board, missing)

@@ -3,22 +3,23 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
 from tradeschool.env.config import EnvError
 from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import RecipeError, did_you_mean
-from tradeschool.evaluate.leaderboard.agents import AgentSpec, EnvFactory, model_agent, rule_agent, unload, zip_agent
+from tradeschool.evaluate.leaderboard.agents import AgentSpec, ZipEntry, model_agent, rule_agent, unload
 from tradeschool.evaluate.leaderboard.ranking import (
+    GRADE,
     REFERENCE,
     UNUSED_ANSWERS,
     BestRule,
     Leaderboard,
-    ModelStep,
-    rank,
+    interval_of,
     verdict_of,
 )
 from tradeschool.evaluate.leaderboard.results import (
@@ -27,7 +28,6 @@ from tradeschool.evaluate.leaderboard.results import (
     RESULTS_OF_SPLIT,
     BenchmarkSpec,
     ResultsStore,
-    traces_path,
 )
 from tradeschool.evaluate.leaderboard.run import EvalRun
 from tradeschool.manifest import replace_text
@@ -36,7 +36,6 @@ from tradeschool.policies.base import Kind
 from tradeschool.progress import progress
 from tradeschool.tasks.base import SplitName, Task
 from tradeschool.tasks.trade import TradeTask
-from tradeschool.trace import Trace, write_traces
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
 
 READS = ("language", "numeric")
@@ -107,26 +106,20 @@ def run(config: Config, context: Context) -> Result:
     """Play, and write ``leaderboard.json``, the results and the traces into the stage's folder.
 
     Raises:
-        RecipeError: the task is not the trading task, or no stage trained a model of ``models``.
+        RecipeError: the task is not the trading task.
         EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
     """
-    from tradeschool.evaluate.leaderboard.console import print_ranked
+    from tradeschool.evaluate.leaderboard.console import print_board
 
     task = _trade_task(config, context.task)
     rules = [rule_agent(name) for name in config.rules]
     numeric, models = _trained(config, context, task)
     benchmark = BenchmarkSpec.of(task.env(config.split, "numeric"), config.seed)
 
-    def save(name: str, traces: list[Trace]) -> None:
-        path = traces_path(context.folder, name)
-        unfinished = path.with_suffix(".part")
-        versions = context.versions
-        write_traces(unfinished, (dataclasses.replace(one, versions={**versions, **one.versions}) for one in traces))
-        unfinished.replace(path)
-
     with progress(context.console) as bar:
         store = ResultsStore(context.folder / RESULTS)
-        eval_run = EvalRun(task, config.split, benchmark, config.episodes, store, bar, save)
+        episodes, versions = config.episodes, context.versions
+        eval_run = EvalRun(task, config.split, benchmark, episodes, store, bar, context.folder, versions)
         best_rule = choose_best_rule(eval_run, rules, context.folder) if numeric or models else None
         total = bar.add_task("agents", total=len(rules) + len(numeric) + len(models), figures="")
         results = []
@@ -134,55 +127,30 @@ def run(config: Config, context: Context) -> Result:
             results.append(eval_run.play(spec))
             bar.advance(total)
     unload()
-    before = ["", *(spec.name for spec in models)]
-    steps = [ModelStep(spec.name, start) for spec, start in zip(models, before, strict=False)]
-    name = config.name or config.stage
-    board = Leaderboard.of(name, results, steps or [ModelStep(base_row(context.model.base))], config.split, best_rule)
+    names = [spec.name for spec in models] or [base_row(context.model.base)]
+    steps = dict(zip(names, ["", *names], strict=False))
+    board = Leaderboard.of(config.name or config.stage, results, steps, config.split, best_rule)
     write_outcome(context.folder / LEADERBOARD, board, benchmark, best_rule)
-    print_ranked(context.console, board.name, board.ranked)
-    return Result(summary=_summary(board))
-
-
-def _summary(board: Leaderboard) -> dict[str, float]:
-    """Mean grades, and the shares of unusable answers."""
-    found = {f"grade/{one.agent}": one.grade.value for one in board.ranked}
-    return found | {
-        f"{name}/{one.agent}": one.row.metrics[name].value
-        for name in UNUSED_ANSWERS
-        for one in board.ranked
-        if name in one.row.metrics
-    }
+    print_board(context.console, board)
+    kept = ("grade", *UNUSED_ANSWERS)
+    figures = {(key, row.policy): row.metrics[key].value for key in kept for row in board.rows if key in row.metrics}
+    return Result(summary={f"{key}/{agent}": value for (key, agent), value in figures.items()})
 
 
 def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[AgentSpec], list[AgentSpec]]:
     """The numeric agents and the language models of the run, in the order of the stages."""
-    trained = {**context.models, **context.agents}
-    for name in config.models or ():
-        if name not in trained:
-            raise RecipeError(
-                f"stages.{config.name}.models: no stage trained a model '{name}'.{did_you_mean(name, trained)} "
-                f"Choose from: {', '.join(trained) or 'none were trained'}."
-            )
-    chosen = set(trained if config.models is None else config.models)
-    numeric = [zip_agent(name, weights) for name, weights in context.agents.items() if name in chosen]
-    sources: dict[str, tuple[str, Kind]] = {
-        name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen
-    }
+    chosen = {**context.models, **context.agents}.keys() if config.models is None else config.models
+    agents = {name: weights for name, weights in context.agents.items() if name in chosen}
+    numeric = [ZipEntry(agent="zip", name=name, path=weights).spec({}) for name, weights in agents.items()]
+    sources: dict[str, tuple[str, Kind]] = {}
     if config.base:
         base = base_source(context.model, context.task, context.run_folder, context.seed)
-        sources = {base_row(context.model.base): (base, "base"), **sources}
+        sources[base_row(context.model.base)] = base, "base"
+    sources |= {name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen}
+    options: dict[str, Any] = {"batch": config.batch_size, "max_new_tokens": config.max_new_tokens}
+    options |= {"form": task.config.form, "facts": task.config.facts}
     models = [
-        model_agent(
-            name,
-            source,
-            context.model,
-            batch=config.batch_size,
-            form=task.config.form,
-            facts=task.config.facts,
-            max_new_tokens=config.max_new_tokens,
-            kind=kind,
-        )
-        for name, (source, kind) in sources.items()
+        model_agent(name, source, context.model, kind=kind, **options) for name, (source, kind) in sources.items()
     ]
     return numeric, models
 
@@ -195,21 +163,21 @@ def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path
     Raises:
         EnvError: no episode fits into earlier dates.
     """
-    split, benchmark = _earlier_benchmark(eval_run.envs, eval_run.split, eval_run.benchmark.seed)
+    split, benchmark = _earlier_benchmark(eval_run.task, eval_run.split, eval_run.benchmark.seed)
     store = ResultsStore(folder / RESULTS_OF_SPLIT.format(split=split))
     earlier = dataclasses.replace(eval_run, split=split, benchmark=benchmark, store=store)
-    best = rank([earlier.play(rule) for rule in rules])[0]
-    return BestRule(best.agent, split, best.result.episodes, best.grade, len(rules))
+    best = max((earlier.play(rule) for rule in rules), key=lambda one: float(np.mean(one.grades)))
+    return BestRule(best.agent, split, best.episodes, interval_of(best.estimate(best.grades), GRADE), len(rules))
 
 
-def _earlier_benchmark(envs: EnvFactory, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
-    *splits, last = EARLIER[played]
-    for split in splits:
+def _earlier_benchmark(task: TradeTask, played: SplitName, seed: int) -> tuple[SplitName, BenchmarkSpec]:
+    for split in EARLIER[played]:
         try:
-            return split, BenchmarkSpec.of(envs.env(split, "numeric"), seed)
+            return split, BenchmarkSpec.of(task.env(split, "numeric"), seed)
         except EnvError:
-            continue
-    return last, BenchmarkSpec.of(envs.env(last, "numeric"), seed)
+            if split == "train":  # the earliest
+                raise
+    raise AssertionError("no split is earlier")
 
 
 def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best_rule: BestRule | None) -> None:
@@ -217,7 +185,7 @@ def write_outcome(path: Path, board: Leaderboard, benchmark: BenchmarkSpec, best
     content = {
         "benchmark": benchmark,
         "best_rule": best_rule,
-        "rows": [one.row for one in board.ranked],
+        "rows": board.rows,
         "differences": [
             {**one.model_dump(), "verdict": verdict_of(one), "episodes": board.episodes(one)} for one in board.compared
         ],
