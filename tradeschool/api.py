@@ -243,18 +243,8 @@ class Run:
         return folder
 
     def _context(self, stage: Path, folder: Path) -> Context:
-        return Context(
-            folder=stage,
-            run_folder=folder,
-            panel=self.panel,
-            task=self.task,
-            model=self.recipe.model,
-            models=self.models,
-            seed=self.recipe.seed,
-            console=self._console,
-            versions=pipeline.versions(self.manifest),
-            agents=self._made("numeric"),
-        )
+        shared = pipeline.make_context(folder, self.recipe, self.manifest, self.panel, self.task, self._console)
+        return dataclasses.replace(shared, folder=stage, models=self.models, agents=self._made("numeric"))
 
 
 def run(

@@ -1,11 +1,12 @@
 """Runs a recipe's stages in a run folder, and resumes runs that were interrupted."""
 
 import contextlib
+import dataclasses
 import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -29,17 +30,19 @@ from tradeschool.train.stage import Context, Result
 
 @dataclass
 class _Run:
-    """A run whose folder is locked. ``models``, ``agents`` and ``datasets`` grow as stages finish."""
+    """A run whose folder is locked. The models and data sets of its ``context`` grow as stages finish."""
 
-    folder: Path
     recipe: Recipe
-    panel: Panel
-    task: Task
     manifest: Manifest
-    console: Console
-    models: dict[str, Path] = field(default_factory=dict)
-    agents: dict[str, Path] = field(default_factory=dict)
-    datasets: dict[str, Path] = field(default_factory=dict)
+    context: Context
+
+    @property
+    def folder(self) -> Path:
+        return self.context.run_folder
+
+    @property
+    def console(self) -> Console:
+        return self.context.console
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
@@ -61,7 +64,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
         if "seed" in recipe.resolved["market"]:
             seeds["market"] = recipe.resolved["market"]["seed"]
         manifest = Manifest(recipe.resolved, recipe.digest(), panel.name, panel.data_hash(), task.version, seeds)
-        this = _Run(folder, recipe, panel, task, manifest, console)
+        this = _Run(recipe, manifest, make_context(folder, recipe, manifest, panel, task, console))
         with _accounted(this):
             (folder / run_folder.RECIPE).write_text(to_yaml(recipe.resolved), encoding="utf-8")
             manifest.write(folder)
@@ -94,7 +97,7 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
                 f"{folder} was started on data {manifest.data_hash} ({manifest.data_name}), but the market now "
                 f"holds data {panel.data_hash()} ({panel.name}). Put the old files back, or start a new run."
             )
-        this = _Run(folder, recipe, panel, task, manifest, console)
+        this = _Run(recipe, manifest, make_context(folder, recipe, manifest, panel, task, console))
         with _accounted(this):
             manifest.resumed.append(manifests.now())
             if changed:
@@ -105,19 +108,22 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     return folder
 
 
-def versions(manifest: Manifest) -> dict[str, str]:
-    """The versions that every trace of a run carries.
+def make_context(
+    folder: Path, recipe: Recipe, manifest: Manifest, panel: Panel, task: Task, console: Console
+) -> Context:
+    """What the stages of a run share. Its ``folder`` is that of the run: every stage gets its own instead.
 
-    ``commit`` is that of the code that runs now, where it runs from a git checkout, and says whether it was changed.
+    The commit in ``versions`` is that of the code that runs now, where it runs from a git checkout, and says whether it
+    was changed.
     """
     source = manifests.source_state()
-    commit = {"commit": source["commit"] + ("-dirty" if source["dirty"] else "")} if source else {}
-    return {
+    versions = {
         "tradeschool": manifest.versions["tradeschool"],
         "task": manifest.task_version,
         "data": manifest.data_hash,
-        **commit,
+        **({"commit": source["commit"] + ("-dirty" if source["dirty"] else "")} if source else {}),
     }
+    return Context(folder, folder, panel, task, recipe.model, {}, recipe.seed, console, versions)
 
 
 def _checked(recipe: Recipe, console: Console) -> tuple[Panel, Task]:
@@ -154,20 +160,16 @@ def _run_stages(this: _Run) -> None:
         else:
             this.console.print(f"{title} has already finished, in {_took(done.seconds)}: kept")
         if done.weights is not None:
-            (this.agents if done.kind == "numeric" else this.models)[config.name] = done.weights
-        this.datasets.update(done.datasets)
-    _report(this)
-    this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
-    report = this.folder / run_folder.REPORT
-    _print_path(this.console, "Report" if report.exists() else "Run folder", report if report.exists() else this.folder)
-
-
-def _report(this: _Run) -> None:
-    """Write a leaderboard's report, which covers the whole run; an evaluate stage has written its own."""
-    if any(stage.stage == "leaderboard" for stage in this.recipe.stages):
+            (this.context.agents if done.kind == "numeric" else this.context.models)[config.name] = done.weights
+        this.context.datasets.update(done.datasets)
+    if any(stage.stage == "leaderboard" for stage in this.recipe.stages):  # an evaluate stage has written its own
         from tradeschool.evaluate.report import report_leaderboard
 
         report_leaderboard(this.folder, this.console)
+    this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
+    report = this.folder / run_folder.REPORT
+    made = f"Report: {report}" if report.exists() else f"Run folder: {this.folder}"
+    this.console.print(made, soft_wrap=True, highlight=False, markup=False)
 
 
 def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run_folder.Done:
@@ -175,20 +177,7 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     set_seed(this.recipe.seed)
     _reset_peak_memory()
     started = time.monotonic()
-    context = Context(
-        folder=folder,
-        run_folder=this.folder,
-        panel=this.panel,
-        task=this.task,
-        model=this.recipe.model,
-        models=dict(this.models),
-        agents=dict(this.agents),
-        datasets=dict(this.datasets),
-        seed=this.recipe.seed,
-        console=this.console,
-        versions=versions(this.manifest),
-    )
-    result: Result = module.run(config, context)
+    result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
     seconds, memory = time.monotonic() - started, _peak_memory()
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
@@ -207,15 +196,12 @@ def _stage_folder(this: _Run, number: int) -> Path:
 def _refuse_gaps(this: _Run) -> None:
     """Refuse to run an earlier stage again while a later one is marked as finished: its result would be stale."""
     folders = [_stage_folder(this, number) for number in range(1, len(this.recipe.stages) + 1)]
-    done = [(folder / run_folder.DONE).exists() for folder in folders]
-    if done != sorted(done, reverse=True):
-        first = done.index(False)
-        stale = ", ".join(
-            folder.name for folder, finished in zip(folders[first:], done[first:], strict=True) if finished
-        )
+    missing = [folder for folder in folders if not (folder / run_folder.DONE).exists()]
+    stale = [folder.name for folder in folders[folders.index(missing[0]) :] if folder not in missing] if missing else []
+    if stale:
         raise RunError(
-            f"{this.folder}: {folders[first].name} has to run again, so what came after it is out of date: {stale}. "
-            "Remove those folders, or start a new run."
+            f"{this.folder}: {missing[0].name} has to run again, so what came after it is out of date: "
+            f"{', '.join(stale)}. Remove those folders, or start a new run."
         )
 
 
@@ -319,7 +305,3 @@ def _peak_memory() -> int:
 
 def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
-
-
-def _print_path(console: Console, what: str, path: Path) -> None:
-    console.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -182,7 +182,6 @@ def test_values_that_would_fail_or_have_no_effect_are_refused(
     ("package", "trl", "words"),
     [
         ("wandb", {"report_to": "wandb"}, "report_to: wandb cannot be used: .*pip install wandb"),
-        ("bitsandbytes", {"optim": "adamw_bnb_8bit"}, "optim: adamw_bnb_8bit cannot be used: .*bitsandbytes"),
     ],
 )
 def test_what_needs_a_package_that_is_missing_is_refused(

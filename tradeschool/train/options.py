@@ -127,13 +127,15 @@ def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
     """
     refuse_owned(given, where)
     hints = typing.get_type_hints(cls)
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    fields = {field.name: field for field in dataclasses.fields(cls)}
     for key, value in given.items():
         begin = next((why for begin, why in UNUSED_BEGIN.items() if key.startswith(begin)), "")
         unused = UNUSED.get(key, begin)
-        if unused and value not in (None, {}, defaults.get(key)):
+        if unused and value not in (None, {}, fields[key].default):
             raise RecipeError(f"{where}.{key}: {unused}.")
         hint = CHOICES.get((cls.__name__, key), hints.get(key, Any))
+        if choices := fields[key].metadata.get("choices"):
+            hint = Literal[tuple(choices)]
         if fault := _fault(value, hint, LIMITS.get(key)):
             raise RecipeError(f"{where}.{key} {fault.rstrip('.')}{'' if fault.endswith('?') else '.'}")
     _check_generation(given.get("generation_kwargs"), f"{where}.generation_kwargs")

@@ -68,13 +68,8 @@ def check(config: Config, context: CheckContext) -> None:
         EnvError: no episode fits into the training rows.
     """
     env = _training_env(config, context.task)
-    if not config.sb3:  # our defaults are known to work
-        return
-    from tradeschool.train.ppo_learner import dry_run
-
     try:
-        _check_keys(config.sb3)
-        dry_run(env, envs=config.envs, sb3=config.sb3, facts=_facts(config, context.task))
+        _check_sb3(env, config.envs, config.sb3, _facts(config, context.task))
     except RecipeError as error:
         raise RecipeError(f"stages.{config.name}.{error}") from error
 
@@ -94,9 +89,14 @@ def unusable(sb3: Mapping[str, Any], target: Any = SB3) -> Iterator[tuple[str, s
             yield key, f"is {value}, but must be between {low:g} and {high:g}"
 
 
-def _check_keys(sb3: Mapping[str, Any]) -> None:
+def _check_sb3(env: "TradingEnv", envs: int, sb3: dict[str, Any], facts: Sequence[str] | None) -> None:
+    if not sb3:  # our defaults are known to work
+        return
+    from tradeschool.train.ppo_learner import dry_run
+
     for key, fault in unusable(sb3):
         raise RecipeError(f"sb3.{key}: {fault}")
+    dry_run(env, envs=envs, sb3=sb3, facts=facts)
 
 
 def train_ppo(
@@ -127,11 +127,9 @@ def train_ppo(
         RecipeError: PPO fails with an argument, a fact is unknown, or the training has diverged.
     """
     from tradeschool.policies.numeric import NumericAgent
-    from tradeschool.train.ppo_learner import dry_run, learn
+    from tradeschool.train.ppo_learner import learn
 
-    if sb3:
-        _check_keys(sb3)
-        dry_run(env, envs=envs, sb3=sb3, facts=facts)
+    _check_sb3(env, envs, sb3 or {}, facts)
     return NumericAgent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, facts=facts, on_rollout=progress).policy)
 
 

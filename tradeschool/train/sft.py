@@ -46,7 +46,7 @@ def check(config: Config, context: CheckContext) -> None:
     Raises:
         RecipeError: one of these is the case.
     """
-    from tradeschool.train.trl_config import check_memory, refuse_no_steps
+    from tradeschool.train.trl_config import refuse_no_steps
 
     task = context.task
     _check_source(config, task, [stage.name for stage in context.stages])
@@ -58,7 +58,6 @@ def check(config: Config, context: CheckContext) -> None:
     if trl.get("packing") and not trl.get("max_length"):
         raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
     args = trl_arguments(config, task, Path("unused"), context.seed)
-    check_memory(context.model, task, args)
     refuse_no_steps(config.name, config.examples, args)
     if config.data is None:
         conversations = _some_to_imitate(config, context)
