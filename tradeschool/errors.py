@@ -105,8 +105,9 @@ def one_line(error: BaseException, most: int = 10_000) -> str:
 def _not_installed(error: ImportError) -> RunError:
     if error.name is None or not isinstance(error, ModuleNotFoundError):
         return RunError(f"{one_line(error)}. Install what is missing, then try again.")
-    package = f"'tradeschool[{EXTRAS[error.name]}]'" if error.name in EXTRAS else error.name.partition(".")[0]
-    return RunError(f"{error.name} is not installed. Install it: pip install {package}")
+    name = error.name.partition(".")[0]
+    package = f"'tradeschool[{EXTRAS[name]}]'" if name in EXTRAS else name
+    return RunError(f"{name} is not installed. Install it: pip install {package}")
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
