@@ -161,9 +161,9 @@ def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -
         if seen[key] <= most:
             _print_finding(console, finding)
     cut = {key: count for key, count in seen.items() if count > most}
-    for key, count in cut.items():
-        where = len(files[key])
-        console.print(Text(f"{key[1]}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
+    for (severity, kind), count in cut.items():
+        where = len(files[severity, kind])
+        console.print(Text(f"{kind}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
     if cut:
         console.print("See every finding: --all prints them, --csv FILE writes them.")
     console.print(", ".join(f"{totals[name]:,} {name}{'s' * (totals[name] != 1)}" for name in _STYLES))

@@ -13,8 +13,7 @@ from tradeschool.evaluate.comparison import NAIVE
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
 from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
 from tradeschool.manifest import replace_text
-from tradeschool.policies.base import Kind, Policy, make_policy
-from tradeschool.policies.rules import Rule
+from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
 from tradeschool.progress import progress, status
 from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
@@ -78,9 +77,9 @@ def check(config: Config, context: CheckContext) -> None:
         raise RecipeError(
             f"{where}: a baseline and another policy are both called '{twice}'. Rename the stage or yours."
         )
-    if rule := next((policy.name for policy in baselines if task.episodic and isinstance(policy, Rule)), None):
+    if task.episodic and (rule := next((one.name for one in baselines if not isinstance(one, Policy)), None)):
         raise RecipeError(
-            f"{where}: the baseline '{rule}' is a Rule, which answers single questions, but the task '{task.name}' "
+            f"{where}: the baseline '{rule}' answers single questions only, but the task '{task.name}' "
             "plays episodes. Derive it from Policy."
         )
     questions = _questions(config, task)
@@ -135,13 +134,13 @@ def _questions(config: Config, task: Task) -> list[Example]:
 # answers -------------------------------------------------------------------------------------
 
 
-def _extra_baselines(config: Config, task: Task) -> list[Policy]:
+def _extra_baselines(config: Config, task: Task) -> list[Answerer]:
     from tradeschool.config.check import load_class
 
     key = f"stages.{config.name}.baselines"
     found = []
     for name in config.baselines:
-        policy_class = load_class(name, Policy, key)  # type: ignore[type-abstract]
+        policy_class = load_class(name, Answerer, key)  # type: ignore[type-abstract]
         try:
             found.append(make_policy(policy_class, task))
         except Exception as error:
@@ -239,7 +238,7 @@ def _ask_model(
 
 
 def _answers(
-    policy: Policy,
+    policy: Answerer,
     config: Config,
     context: Context,
     examples: list[Example],
@@ -248,6 +247,7 @@ def _answers(
     """One trace for each example: of the answer, or of the episode that begins with it."""
     task, versions = context.task, context.versions
     if task.episodic:
+        assert isinstance(policy, Policy)  # as `check` has made sure
         split, batch = config.split, config.batch_size
         return rollout_episodes(policy, task, examples, versions, split=split, batch=batch, on_batch=on_batch)
     return rollout(policy, task, examples, versions)

@@ -11,11 +11,10 @@ import tradeschool
 from tradeschool.env.render import FACTS, Form
 from tradeschool.env.strategies import Agent, make_strategy
 from tradeschool.env.trading_env import TradingEnv
-from tradeschool.errors import RecipeError, RunError
+from tradeschool.errors import RunError
 from tradeschool.models.fingerprint import fingerprint, fingerprint_now
 from tradeschool.models.load import ModelConfig
 from tradeschool.policies.base import Kind, Policy, make_policy
-from tradeschool.policies.rules import Rule
 from tradeschool.tasks.base import SplitName
 from tradeschool.tasks.trade import TradeTask
 
@@ -210,16 +209,11 @@ def policy_agent(name: str, path: str, form: Form, facts: Sequence[str]) -> Agen
     """A policy of the user's own, ``package.module:Class``, constructed with the trade task or with nothing.
 
     Raises:
-        RecipeError: there is no such class, it is not a policy, or it is a rule, which answers single questions.
+        RecipeError: there is no such class, or it is not a policy.
     """
     from tradeschool.config.check import load_class
 
     policy_class = load_class(path, Policy, "path")  # type: ignore[type-abstract]
-    if issubclass(policy_class, Rule):
-        raise RecipeError(
-            f"path: {path} is a Rule, which answers single questions, but a leaderboard plays episodes. Derive it from "
-            "Policy, or use a rule of env/strategies.py."
-        )
     settings = {"agent": "policy", "class": path, "form": form, "facts": [*facts]}
 
     def build(envs: EnvFactory, on_progress: OnProgress) -> Policy:
