@@ -132,11 +132,7 @@ def set_aside(folder: Path) -> Path:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse to go on where a stage that has not finished would write or remove files outside of the run.
-
-    Raises:
-        RunError: such a stage's folder, or something directly in it, is a link that leads out of the run's folder.
-    """
+    """Refuse to go on where a stage that has not finished would write or remove files outside of the run."""
     for stage in [one for one in folder.iterdir() if one.is_dir() and not (one / DONE).exists()]:
         for path in (stage, *stage.iterdir()):
             if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):

@@ -115,11 +115,7 @@ class ChatRenderer:
     # later turns
 
     def check_multi_turn(self) -> None:
-        """Refuse a template that cannot write a conversation of several turns.
-
-        Raises:
-            RecipeError: it omits messages, or repeats them.
-        """
+        """Refuse a template that cannot write a conversation of several turns."""
         self._texts_around(("user",))
 
     def next_turn(self, messages: Sequence[Message], answer_ids: Sequence[int]) -> list[int]:

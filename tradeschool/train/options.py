@@ -104,11 +104,7 @@ CHOICES: dict[tuple[str, str], Any] = {
 
 
 def refuse_owned(given: Mapping[str, Any], where: str) -> None:
-    """Refuse fields that the run sets.
-
-    Raises:
-        RecipeError: ``given``, the options at ``where`` in the recipe, has one.
-    """
+    """Refuse fields that the run sets."""
     for key in given:
         if key in OWNED:
             raise RecipeError(f"{where}.{key}: {OWNED[key]}.")

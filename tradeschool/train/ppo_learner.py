@@ -70,9 +70,6 @@ def dry_run(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[
     """Check in a moment whether PPO can train with ``sb3``: build the model as it will be, and train on four days.
 
     Stable-Baselines3 checks few values, so a wrong one can end in any error.
-
-    Raises:
-        RecipeError: it cannot.
     """
     epochs = sb3.get("n_epochs", 1)
     small = {**sb3, "n_steps": 2, "n_epochs": min(epochs, 1) if isinstance(epochs, int) else epochs}

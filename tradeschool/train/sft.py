@@ -41,11 +41,7 @@ class Config(CurriculumConfig, StageConfig):
 
 
 def check(config: Config, context: CheckContext) -> None:
-    """Refuse a task without answers to imitate, and values that would fail during training or have no effect.
-
-    Raises:
-        RecipeError: one of these is the case.
-    """
+    """Refuse a task without answers to imitate, and values that would fail during training or have no effect."""
     from tradeschool.train.trl_config import refuse_no_steps
 
     task = context.task
@@ -149,11 +145,7 @@ def run(config: Config, context: Context) -> Result:
 
 
 def check_lengths(config: Config, rows: Sequence[Row], max_length: int | None, model: Any) -> None:
-    """Refuse rows that would be cut off: TRL drops the end of a row silently.
-
-    Raises:
-        RecipeError: the longest row exceeds ``max_length`` or the model's context.
-    """
+    """Refuse rows that would be cut off: TRL drops the end of a row silently."""
     longest = max((len(row["input_ids"]) for row in rows), default=0)
     positions = positions_of(model)
     begin = f"stages.{config.name}: the longest answer to imitate has {longest:,} tokens with its prompt, and"

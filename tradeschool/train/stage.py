@@ -68,11 +68,7 @@ def reserved_names(task: Task, rows: Iterable[str] = ()) -> set[str]:
 
 
 def refuse_reserved(context: CheckContext, rows: Iterable[str] = ()) -> None:
-    """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it.
-
-    Raises:
-        RecipeError: there is such a stage.
-    """
+    """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it."""
     names = reserved_names(context.task, rows)
     for name in (*context.models, *context.agents):
         if name in names:

@@ -173,11 +173,7 @@ class StopDiverged(TrainerCallback):
 
 
 def check_weights(model: Any, title: str, step: int, args: Any) -> None:
-    """Refuse weights that are not finite.
-
-    Raises:
-        RunError: a trained weight is NaN or infinite.
-    """
+    """Refuse weights that are not finite."""
     for name, weights in model.named_parameters():
         if weights.requires_grad and not bool(torch.isfinite(weights.detach()).all()):
             raise _diverged(title, step, f"{name} holds values that are not finite", args)

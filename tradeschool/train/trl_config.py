@@ -137,9 +137,6 @@ def refuse_no_steps(name: str, rows: int, args: Any) -> None:
         name: of the stage.
         rows: answers to imitate, or questions.
         args: TRL's configuration.
-
-    Raises:
-        RecipeError: this is the case.
     """
     batch, of = 1, "at least one"
     if hasattr(args, "num_generations"):
