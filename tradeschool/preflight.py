@@ -75,19 +75,16 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
             models=tuple(made["language"]),
             agents=tuple(made["numeric"]),
         )
-        where = f"stages.{stage.name}"
         try:
             if hasattr(module, "check"):
                 module.check(stage, context)
+            if isinstance(stage, CurriculumConfig):
+                select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
         except RecipeError as error:
             if str(error).startswith(("stages.", "task.", "model.", "market.", "split.")):
                 raise
-            raise RecipeError(f"{where}: {error}") from error
-        if isinstance(stage, CurriculumConfig):
-            try:
-                select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
-            except RecipeError as error:
-                raise RecipeError(f"{where}.{error}") from error
+            dot = "." if str(error).partition(":")[0] in CurriculumConfig.model_fields else ": "
+            raise RecipeError(f"stages.{stage.name}{dot}{error}") from error
         if hasattr(module, "trl_arguments"):
             _try_training(recipe, stage, module, task)
         if (kind := makes(module)) in made:
@@ -95,8 +92,7 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
 
 
 def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) -> None:
-    # Imported here: it imports torch and TRL, and the command line must start fast.
-    from tradeschool.train.trl_config import trial_step
+    from tradeschool.train.trl_config import trial_step  # imports torch and TRL
 
     trial_step(stage, lambda small, folder: module.trl_arguments(small, task, folder, recipe.seed))
 
