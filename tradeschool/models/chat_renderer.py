@@ -175,7 +175,6 @@ def transcribe(renderer: ChatRenderer, messages: Sequence[Message]) -> Transcrip
     Raises:
         RecipeError: the template cannot write several turns.
     """
-    renderer.check_multi_turn()
     first = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
     ids = renderer.prompt(messages[:first])
     turns = [-1] * len(ids)
