@@ -133,9 +133,11 @@ def machine() -> dict[str, Any]:
 
     The last digits of a sum depend on the number of threads.
     """
+    information, unnamed = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    cpus = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     about: dict[str, Any] = {
         "os": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), unnamed),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
@@ -145,10 +147,3 @@ def machine() -> dict[str, Any]:
         if torch.cuda.is_available():
             about["gpu"] = torch.cuda.get_device_name()
     return about
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

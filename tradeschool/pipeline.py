@@ -44,6 +44,10 @@ class _Run:
     def console(self) -> Console:
         return self.context.console
 
+    @property
+    def stage_folders(self) -> list[Path]:
+        return [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(self.recipe.stages, 1)]
+
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
     """Run every stage of a recipe in a new run folder.
@@ -90,7 +94,9 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
         recipe = recipe or read(folder / run_folder.RECIPE)
         changed = _changes(manifest, recipe, folder)
         run_folder.refuse_links(folder)
-        _print_changed_versions(manifest, console)
+        for name, now in manifests.versions().items():
+            if (then := manifest.versions.get(name, now)) != now:
+                console.print(f"Note: {name} was {then} when the run began, and is now {now}.", highlight=False)
         panel, task = _checked(recipe, console)
         if panel.data_hash() != manifest.data_hash:
             raise RunError(
@@ -150,7 +156,7 @@ def _run_stages(this: _Run) -> None:
     total, started = len(this.recipe.stages), time.monotonic()
     _refuse_gaps(this)
     for number, (config, module) in enumerate(zip(this.recipe.stages, this.recipe.modules, strict=True), 1):
-        folder = _stage_folder(this, number)
+        folder = this.stage_folders[number - 1]
         title = f"Stage {number} of {total}: {config.name}"
         done = run_folder.read_done(folder)
         if done is None:
@@ -189,13 +195,9 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind, result.datasets)
 
 
-def _stage_folder(this: _Run, number: int) -> Path:
-    return this.folder / f"{number}-{this.recipe.stages[number - 1].name}"
-
-
 def _refuse_gaps(this: _Run) -> None:
     """Refuse to run an earlier stage again while a later one is marked as finished: its result would be stale."""
-    folders = [_stage_folder(this, number) for number in range(1, len(this.recipe.stages) + 1)]
+    folders = this.stage_folders
     missing = [folder for folder in folders if not (folder / run_folder.DONE).exists()]
     stale = [folder.name for folder in folders[folders.index(missing[0]) :] if folder not in missing] if missing else []
     if stale:
@@ -215,28 +217,24 @@ def set_seed(seed: int) -> None:
 @contextlib.contextmanager
 def _accounted(this: _Run) -> Iterator[None]:
     """Write how the run ended into its manifest, and add to an error how to resume."""
+
+    def close(status: Status) -> None:
+        this.manifest.status, this.manifest.ended = status, manifests.now()
+        this.manifest.write(this.folder)
+
     hint = f"The run folder is {this.folder}\nResume it with: tradeschool resume {this.folder}"
     try:
         yield
     except BaseException as error:
-        _close(this, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        with contextlib.suppress(OSError):  # a full disk is often what ended the run, and that error explains more
+            close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         plain = machine_error(error, this.folder)
         if plain is None:
             error.add_note(hint)
             raise
         plain.add_note(hint)
         raise plain from error
-    _close(this, "done")
-
-
-def _close(this: _Run, status: Status) -> None:
-    this.manifest.status, this.manifest.ended = status, manifests.now()
-    try:
-        this.manifest.write(this.folder)
-    except OSError:
-        # A full disk is often what ended the run, and that error explains more than this one.
-        if status == "done":
-            raise
+    close("done")
 
 
 def _changes(manifest: Manifest, recipe: Recipe, folder: Path) -> list[str]:
@@ -264,7 +262,7 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
     """Go on with the new recipe, and set aside what stages that had begun with other keys have left."""
     before = dict(enumerate(this.manifest.recipe["stages"], 1))
     for number, stage in enumerate(this.recipe.resolved["stages"], 1):
-        folder = _stage_folder(this, number)
+        folder = this.stage_folders[number - 1]
         if before.get(number) != stage and folder.exists():
             aside = run_folder.set_aside(folder)
             kept = aside.relative_to(folder.parent)
@@ -275,15 +273,6 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
     this.manifest.changed.append({"at": manifests.now(), "keys": changed})
     this.manifest.recipe, this.manifest.recipe_hash = this.recipe.resolved, this.recipe.digest()
     manifests.replace_text(this.folder / run_folder.RECIPE, to_yaml(this.recipe.resolved))
-
-
-def _print_changed_versions(manifest: Manifest, console: Console) -> None:
-    current = manifests.versions()
-    for name, version in manifest.versions.items():
-        if current.get(name) != version:
-            console.print(
-                f"Note: {name} was {version} when the run began, and is now {current.get(name)}.", highlight=False
-            )
 
 
 # time and memory ----------------------------------------------------------------------------

@@ -247,15 +247,12 @@ def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None
         raise AgentError(
             f"There is no file {path}. Give a zip of Stable-Baselines3 or the weights folder of a ppo stage."
         )
-    if path.suffix == ".safetensors":
-        agent = NumericAgent(_read_agent(path), name)
-    elif trust:
-        agent = NumericAgent(_read_zip(path), name)
-    else:
+    if path.suffix != ".safetensors" and not trust:
         raise AgentError(
             f"{path} is a zip of Stable-Baselines3. Such a zip holds pickles, and loading one runs any code in it with "
             "your rights. If you trust its author, pass trust=True (in a leaderboard recipe: trust: true)."
         )
+    agent = NumericAgent(_read_agent(path) if path.suffix == ".safetensors" else _read_zip(path), name)
     if env is not None:
         agent.check_env(env)
     return agent

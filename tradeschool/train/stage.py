@@ -62,20 +62,14 @@ def base_row(base: str) -> str:
     return f"base model ({(path.parent.name if path.name == 'weights' else path.name) or base})"
 
 
-def reserved_names(task: Task, rows: Iterable[str] = ()) -> set[str]:
-    """Names that no stage may have: of the base model, of the task's baselines, and of other ``rows`` of a table."""
-    return {BASE, *(policy.name for policy in task.baselines(0)), *rows}
-
-
 def refuse_reserved(context: CheckContext, rows: Iterable[str] = ()) -> None:
     """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it."""
-    names = reserved_names(context.task, rows)
+    names = {BASE, *(policy.name for policy in context.task.baselines(0)), *rows}
     for name in (*context.models, *context.agents):
         if name in names:
-            listed = ", ".join(sorted(names))
             raise RecipeError(
                 f"stages.{name}.name: '{name}' is the name of a baseline or of the base model. Give the stage a name "
-                f"other than: {listed}."
+                f"other than: {', '.join(sorted(names))}."
             )
 
 
