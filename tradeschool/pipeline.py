@@ -25,7 +25,7 @@ from tradeschool.market.panel import Panel
 from tradeschool.preflight import check_options, check_stages
 from tradeschool.progress import status
 from tradeschool.tasks.base import Task
-from tradeschool.train.stage import Context, Result
+from tradeschool.train.stage import Context, Result, stage_named
 
 
 @dataclass
@@ -80,10 +80,9 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     """Resume a run: finished stages are kept, and the stage that was interrupted continues in its folder.
 
     Args:
-        folder: the run folder.
+        folder, console: the run folder, and where progress is shown.
         recipe: the recipe to go on with, which may differ from the run's in stages that have not finished. A stage that
             had begun with other keys begins again. None takes the run folder's own.
-        console: for progress and results.
 
     Raises:
         RunError: the recipe differs elsewhere, the data have changed, or the folder is in use or is not a run folder.
@@ -183,7 +182,8 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     set_seed(this.recipe.seed)
     _reset_peak_memory()
     started = time.monotonic()
-    result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
+    with stage_named(config):
+        result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
     seconds, memory = time.monotonic() - started, _peak_memory()
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}

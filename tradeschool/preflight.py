@@ -16,7 +16,7 @@ from tradeschool.models.load import ModelConfig, build_tokenizer, loading_option
 from tradeschool.tasks.base import Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.options import refuse_owned
-from tradeschool.train.stage import CheckContext
+from tradeschool.train.stage import CheckContext, stage_named
 
 PASSED_ON = {"trl": "TRL", "sb3": "SB3"}
 """Keys of a stage that are passed on to a library's class, and where its module names that class."""
@@ -75,16 +75,11 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
             models=tuple(made["language"]),
             agents=tuple(made["numeric"]),
         )
-        try:
+        with stage_named(stage):
             if hasattr(module, "check"):
                 module.check(stage, context)
             if isinstance(stage, CurriculumConfig):
                 select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
-        except RecipeError as error:
-            if str(error).startswith(("stages.", "task.", "model.", "market.", "split.")):
-                raise
-            dot = "." if str(error).partition(":")[0] in CurriculumConfig.model_fields else ": "
-            raise RecipeError(f"stages.{stage.name}{dot}{error}") from error
         if hasattr(module, "trl_arguments"):
             _try_training(recipe, stage, module, task)
         if (kind := makes(module)) in made:
@@ -103,14 +98,9 @@ def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) ->
 def check_model(config: ModelConfig, task: Task, optimizers: Sequence[str]) -> None:
     """Refuse a model that cannot be loaded or trained here, before any weights are read.
 
-    Args:
-        config: the model.
-        task: names the tokens of its own that the tiny model's tokenizer has.
-        optimizers: those that will train it.
-
     Raises:
-        RecipeError: there is no such model, it has no such attention or no such layers for adapters, or it needs more
-            memory than there is.
+        RecipeError: there is no such model, it has no such attention or no such layers for adapters, or training it
+            with one of the optimizers needs more memory than there is.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -17,12 +17,6 @@ from tradeschool.trace import Stop, Trace
 def rollout(policy: Answerer, task: Task, examples: Sequence[Example], versions: dict[str, str]) -> list[Trace]:
     """Let a policy answer every example.
 
-    Args:
-        policy: gives the answers.
-        task: writes the questions and scores the answers.
-        examples: of the task.
-        versions: recorded in every trace.
-
     Returns:
         One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
     """

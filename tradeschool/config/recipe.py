@@ -89,16 +89,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
 
 
 def from_mapping(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe") -> Recipe:
-    """Read a recipe from a mapping, with ``key=value`` options laid over it.
-
-    Args:
-        document: the recipe; it is changed in place.
-        sets: options as ``--set`` takes them.
-        where: what error messages call the document.
-
-    Raises:
-        RecipeError: a key or a value is wrong; one line for each problem.
-    """
+    """As :func:`read`, from a mapping, which is changed in place. Error messages call it ``where``."""
     return _assemble(Draft(document, {}, where), sets)
 
 

@@ -134,6 +134,15 @@ def market_section(draft: Draft, section: Any, keys: Keys) -> dict[str, Any] | N
     return None if market is None else {"source": source, **market.model_dump(mode="json")}
 
 
+def resolved_market(section: dict[str, Any]) -> dict[str, Any]:
+    """A market section outside of a recipe, checked, with all defaults; RecipeError where it is wrong."""
+    draft = Draft({"market": section}, {}, "market")
+    market = market_section(draft, section, ("market",))
+    if market is None:
+        raise draft.error()
+    return market
+
+
 def _imply_source(draft: Draft, market: dict[str, Any], keys: Keys) -> None:
     """Where the path comes from ``--set``, keys that the new source does not have are dropped, and a note says so."""
     path, by_option, name = market.get("path"), (*keys, "path") in draft.given, ".".join(map(str, keys))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tradeschool.chat import Message, merge_user_messages
 from tradeschool.policies.base import Kind, Policy
 from tradeschool.policies.remote_config import (
     BASE_URL,
@@ -21,7 +22,6 @@ from tradeschool.policies.remote_config import (
     ServerConfig,
     endpoint,
 )
-from tradeschool.tasks.base import Message
 
 if TYPE_CHECKING:
     import httpx2
@@ -314,10 +314,7 @@ class RemotePolicy(Policy):
     A request that failed after its retries gives an empty answer, which a task cannot read; ``client.usage`` counts
     it with its reason.
 
-    Args:
-        client: the server.
-        name: as tables show it; the model's name by default.
-        kind: how a report treats its row.
+    ``name`` is that of tables, the model's by default.
     """
 
     def __init__(self, client: ChatClient, *, name: str = "", kind: Kind = "base") -> None:
@@ -330,7 +327,12 @@ class RemotePolicy(Policy):
         Raises:
             RemoteError: the server refuses, or the spending limit is reached.
         """
-        sent = [_without_empty_answers(messages) for messages in conversations for _ in range(n)]
+        # Some servers refuse empty answers.
+        whole = [
+            [one for one in messages if one["role"] != "assistant" or one["content"].strip()]
+            for messages in conversations
+        ]
+        sent = [merge_user_messages(messages) for messages in whole for _ in range(n)]
         answers = [_with_opened_thinking(answer or "") for answer in self.client.complete(sent)]
         return [answers[i : i + n] for i in range(0, len(answers), n)]
 
@@ -342,16 +344,3 @@ def _with_opened_thinking(answer: str) -> str:
     conversation has to contain the opening tag: templates remove the thinking of earlier turns by both tags.
     """
     return f"<think>\n{answer}" if "</think>" in answer and "<think>" not in answer else answer
-
-
-def _without_empty_answers(messages: Sequence[Message]) -> list[Message]:
-    """A conversation without empty answers, which some servers refuse; the user turns around one are merged."""
-    found: list[Message] = []
-    for message in messages:
-        if message["role"] == "assistant" and not message["content"].strip():
-            continue
-        if found and found[-1]["role"] == message["role"] == "user":
-            found[-1] = {"role": "user", "content": f"{found[-1]['content']}\n\n{message['content']}"}
-        else:
-            found.append(message)
-    return found

@@ -1,6 +1,8 @@
 """What every stage is given, and what it hands on."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +27,19 @@ class StageConfig(BaseModel):
     stage: str
     name: str = ""
     trl: dict[str, Any] = {}
+
+
+@contextmanager
+def stage_named(stage: StageConfig) -> Iterator[None]:
+    """Put the stage's name in front of what it refuses, unless the text begins with a section of the recipe."""
+    try:
+        yield
+    except RecipeError as error:
+        text = str(error)
+        if text.startswith(("stages.", "task.", "model.", "market.", "split.")):
+            raise
+        is_key = re.split(r"\W", text)[0] in type(stage).model_fields
+        raise RecipeError(f"stages.{stage.name}{'.' if is_key else ': '}{text}") from error
 
 
 Kind = Literal["language", "numeric"]

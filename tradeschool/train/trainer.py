@@ -30,9 +30,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
 
-    Args:
-        model_name: the stage whose weights to take, or "base"; by default the last stage that trained a language model.
-        context: of the stage.
+    ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model.
 
     Raises:
         RecipeError: no earlier stage trained a language model under that name.
@@ -62,11 +60,7 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
 def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, ...]) -> None:
     """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one.
 
-    Args:
-        trainer: a trainer of TRL.
-        context: of the stage.
-        title: the stage's name.
-        shown: figures beside the progress bar.
+    ``title`` is the stage's name, ``shown`` the figures beside the bar.
 
     Raises:
         RecipeError: the data do not fill one batch.

@@ -37,11 +37,8 @@ def trl_config(
     """Construct TRL's configuration.
 
     Args:
-        cls: the class.
-        config: the stage; its ``trl`` overrides the defaults.
-        folder: of the stage.
-        seed: of the run.
-        defaults: the stage's own, besides those of all stages.
+        cls, config, folder, seed: TRL's class, the stage, its folder and the seed of the run.
+        defaults: the stage's own, besides those of all stages. ``config.trl`` overrides them.
         fixed: values that ``trl`` cannot override.
 
     Raises:
@@ -131,13 +128,7 @@ def _all_stages(seed: int) -> dict[str, Any]:
 
 
 def refuse_no_steps(name: str, rows: int, args: Any) -> None:
-    """Refuse data that do not fill one batch: TRL would leave them out, and the weights would stay as they are.
-
-    Args:
-        name: of the stage.
-        rows: answers to imitate, or questions.
-        args: TRL's configuration.
-    """
+    """Refuse answers or questions that do not fill one batch: TRL would leave them out, and no weight would change."""
     batch, of = 1, "at least one"
     if hasattr(args, "num_generations"):
         batch = args.generation_batch_size // args.num_generations
@@ -187,14 +178,9 @@ _LEFT_OUT = (
 
 
 def trial_step(stage: StageConfig, arguments: Callable[[StageConfig, Path], Any]) -> None:
-    """Train a very small model for one step with the stage's options, in a temporary folder.
+    """Train a very small model for one step with the options of an ``sft`` or ``grpo`` stage; RecipeError if it fails.
 
-    Args:
-        stage: an ``sft`` or ``grpo`` stage.
-        arguments: TRL's configuration of a stage, with files in a folder.
-
-    Raises:
-        RecipeError: the step fails.
+    ``arguments`` makes TRL's configuration of a stage, with files in a folder.
     """
     of_layers = {"optim", "optim_args"} if stage.trl.get("optim_target_modules") else set()
     given = {key: value for key, value in stage.trl.items() if key not in _LEFT_OUT and key not in of_layers}
