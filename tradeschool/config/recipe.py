@@ -15,12 +15,7 @@ from rich.console import Console
 
 from tradeschool.config.check import check, is_class_path, load_class
 from tradeschool.config.document import NAME, Draft, read_draft
-from tradeschool.config.sections import (
-    SplitConfig,
-    load_market,
-    market_section,
-    split_panel,
-)
+from tradeschool.config.sections import SplitConfig, load_market, market_section, split_panel
 from tradeschool.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -160,13 +155,6 @@ def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
     _name_stages(draft.document)
     draft.lay(sets)
     _name_stages(draft.document)  # an option may have replaced the list
-    recipe = _checked(draft)
-    if recipe is None:
-        raise draft.error()
-    return recipe
-
-
-def _checked(draft: Draft) -> Recipe | None:
     document, problems = draft.document, draft.problems
     draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
     head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)
@@ -176,7 +164,7 @@ def _checked(draft: Draft) -> Recipe | None:
     model = draft.section("model", importlib.import_module("tradeschool.models.load").ModelConfig)
     modules, stages = _stages(draft)
     if problems or head is None or market is None or split is None or task is None or model is None:
-        return None
+        raise draft.error()
     resolved = {
         "name": head.name,
         "seed": head.seed,

@@ -34,10 +34,8 @@ HEADERS = frozenset(
     | {"x-stainless-raw-response"}
 )
 """All that is sent besides the API key. The openai client would add keys that it finds in the environment."""
-REQUEST_ERRORS = (400, 413, 414, 422)
-"""Statuses that refuse one request, for example because its conversation is too long, and perhaps not the next."""
-TRANSIENT = (408, 409, 429)
-"""Statuses below 500 after which the openai client retries."""
+OF_ONE_REQUEST = (400, 408, 409, 413, 414, 422, 429)
+"""Statuses below 500 that perhaps do not refuse the next request too. The openai client retries 408, 409 and 429."""
 OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 MAX_QUOTE = 300
 KEY_CURE = (
@@ -277,7 +275,7 @@ class ChatClient:
         reason = f"status {status}" + (f": {quote}" if quote else "")
         if status == 429 and any(code in error.response.text for code in OUT_OF_CREDIT):
             return RemoteError(f"{url} has run out of credit ({reason}). Check the account's plan and limits.")
-        if status in (*TRANSIENT, *REQUEST_ERRORS) or status >= 500:
+        if status in OF_ONE_REQUEST or status >= 500:
             return _RequestFailed(reason)
         cure = {401: KEY_CURE, 403: KEY_CURE, 402: "Check the account's balance."}.get(status, "Check base_url.")
         if status == 404:
