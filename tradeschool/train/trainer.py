@@ -13,11 +13,11 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from tradeschool.errors import RecipeError, RunError, did_you_mean
+from tradeschool.errors import RunError
 from tradeschool.models.load import base_source, load, peft_config
 from tradeschool.progress import progress, status
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
-from tradeschool.train.stage import Context, Result
+from tradeschool.train.stage import BASE, Context, Result
 from tradeschool.train.trl_config import CHECKPOINTS, refuse_no_steps, refused
 
 WEIGHTS = "weights"
@@ -30,23 +30,17 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
 
-    ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model.
-
-    Raises:
-        RecipeError: no earlier stage trained a language model under that name.
+    ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model. The
+    recipe's check has made sure that there is one.
     """
     if sys.platform == "linux" and not torch.cuda.is_available() and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         # glibc then reuses freed blocks of many megabytes, which makes a step on a CPU a sixth faster.
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     datasets.disable_progress_bars()
-    known = ["base", *context.models]
-    name = known[-1] if model_name is None else model_name
-    if name not in known:
-        why = "trains an agent on numbers" if name in context.agents else "is not an earlier stage"
-        raise RecipeError(f"model: '{name}' {why}.{did_you_mean(name, known)} Choose from: {', '.join(known)}.")
+    name = model_name or next(reversed(context.models), BASE)
     with status(context.console, f"Loading the model ({name})"):
-        if name == "base":
+        if name == BASE:
             source = base_source(context.model, context.task, context.run_folder, context.seed)
         else:
             source = str(context.models[name])
