@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from tradeschool.policies.numeric import (
     NumericAgent,
     StockFeatures,
     StockPolicy,
+    agent_hash,
     load_agent,
     network_options,
     save_agent,
@@ -244,6 +248,45 @@ def test_a_saved_agent_plays_as_the_model_did(model: PPO, saved: Path) -> None:
 def test_equal_trainings_give_equal_files(saved: Path, tmp_path: Path) -> None:
     save_agent(learn(env(), steps=100, seed=0, envs=10, sb3=QUICK), tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from env_markets import hostile
+from tradeschool.env.trading_env import TradingEnv
+from tradeschool.train.ppo_learner import learn
+env = TradingEnv(hostile(0), observation="numeric", tickers=2, days=5)
+learn(env, steps=100, seed=0, envs=10, sb3={"n_epochs": 5, "learning_rate": 0.05}).save(Path(sys.argv[1]))
+"""
+
+
+def test_equal_trainings_give_equal_hashes_of_their_zips(model: PPO, tmp_path: Path) -> None:
+    """Zips differ by times and memory addresses, also between processes."""
+    first, second, resumed, other = (tmp_path / f"{name}.zip" for name in ("first", "second", "resumed", "other"))
+    model.save(first)
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", TRAIN, second], check=True, env={**os.environ, **paths})
+    PPO.load(first, device="cpu").save(resumed)
+    assert first.read_bytes() != second.read_bytes()
+    assert agent_hash(first) == agent_hash(second) == agent_hash(resumed)
+    learn(env(), steps=100, seed=1, envs=10, sb3=QUICK).save(other)
+    assert agent_hash(first) != agent_hash(other)
+    changed = PPO.load(first, device="cpu")
+    changed.policy_kwargs = {**changed.policy_kwargs, "squash_output": True}
+    changed.save(other)
+    assert agent_hash(first) != agent_hash(other)
+
+
+def test_the_hash_of_a_zip_runs_no_code_in_it(model: PPO, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    path = malicious_zip(model, tmp_path, mark)
+    assert agent_hash(path) == agent_hash(tmp_path / "good.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", "{}")
+        archive.writestr("policy.pth", pickle.dumps(Opens(mark), protocol=2))
+    assert len(agent_hash(path)) == 16
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("as_zip", [False, True])

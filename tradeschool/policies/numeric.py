@@ -1,7 +1,11 @@
 """Agents on numeric observations: the network, one small one for all stocks, and how agents are saved and loaded."""
 
+import contextlib
 import hashlib
+import io
 import json
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +55,10 @@ LAYERS = (32, 32)
 """Hidden units of actor and critic."""
 AGENT_FILE = "ppo.safetensors"
 """The agent in the weights folder of a ``ppo`` stage."""
+PLAYED_BY = ("policy_class", "policy_kwargs", "observation_space", "action_space", "use_sde")
+"""What a zip of Stable-Baselines3 holds about an agent's network, besides its weights. The rest is about training."""
+NOT_PLAYED_BY = (":serialized:", "__doc__", "_abc_impl", "_np_random")
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 TEXT_OBSERVED = "needs numeric observations, but got text. Set observation='numeric'."
 Shape = tuple[int, ...]
 
@@ -226,8 +234,30 @@ def save_agent(model: Any, path: Path) -> None:
 
 
 def agent_hash(path: Path) -> str:
-    """16 hex digits over the bytes of a saved agent. Equal trainings give equal files, except for foreign zips."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """16 hex digits over what a saved agent plays by: its weights, network and spaces.
+
+    Equal trainings give equal digits. Zips of Stable-Baselines3 themselves differ, as they hold times and memory
+    addresses. Reading one here runs no code from it. A file that cannot be read so has the hash of its bytes.
+    """
+    content = path.read_bytes()
+    if path.suffix != ".safetensors":
+        with contextlib.suppress(Exception):  # any file may be given, and loading it says what is wrong with it
+            content = _zip_content(content)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _zip_content(content: bytes) -> bytes:
+    """The weights and readable settings in a zip of Stable-Baselines3, in a fixed order."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        settings = json.loads(archive.read("data"))
+        weights = torch.load(io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True)
+    played_by = {key: settings.get(key) for key in PLAYED_BY}
+    for value in played_by.values():
+        for key in NOT_PLAYED_BY if isinstance(value, dict) else ():
+            value.pop(key, None)
+    readable = ADDRESS.sub("", json.dumps(played_by, sort_keys=True))
+    tensors: bytes = save({name: value.clone() for name, value in weights.items()})
+    return readable.encode() + tensors
 
 
 def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None, name: str = "ppo") -> NumericAgent:
