@@ -443,7 +443,7 @@ def test_a_stage_that_refuses_is_named(fake_recipe: Write, monkeypatch: pytest.M
             raise RecipeError("steps is too small.")
 
     monkeypatch.setattr(fake_stage, "check", check, raising=False)
-    assert refused(fake_recipe()) == "stages.second: steps is too small."
+    assert refused(fake_recipe()) == "stages.second.steps is too small."
 
 
 @pytest.mark.parametrize(

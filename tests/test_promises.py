@@ -34,7 +34,7 @@ from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.snapshot import Snapshot
 from tradeschool.pipeline import make_task
 from tradeschool.policies import rules
-from tradeschool.policies.base import Kind, Policy
+from tradeschool.policies.base import Answerer, Kind
 from tradeschool.rollout import rollout
 from tradeschool.run_folder import REPORT
 from tradeschool.tasks.base import Example, SplitName
@@ -49,7 +49,7 @@ RATINGS = (-2, -1, 0, 1, 2)
 
 
 def evaluate(
-    task: RatingTask, policies: list[Policy], tickers: int | None = None
+    task: RatingTask, policies: list[Answerer], tickers: int | None = None
 ) -> tuple[EvaluationSet, list[Predictions]]:
     """Every policy's answers to the test questions about the first tickers."""
     asked = [example for example in task.examples("test") if tickers is None or example.n < tickers]
@@ -58,7 +58,7 @@ def evaluate(
     return questions, [traces_to_predictions(questions, p.name, p.kind, asked, traces[p]) for p in policies]
 
 
-def baselines(task: RatingTask) -> list[Policy]:
+def baselines(task: RatingTask) -> list[Answerer]:
     return [rules.constant("hold", 0), rules.constant("buy and hold", 2), rules.random(RATINGS, 0)]
 
 
@@ -222,7 +222,7 @@ def test_promise_2_drift_is_no_skill(drift: float) -> None:
     growth_T1 = np.exp(drift * np.arange(panel.shape[0]))[:, None]
     bars = {f"{name}_TN": getattr(panel, f"{name}_TN") * growth_T1 for name in ("open", "high", "low", "close")}
     task = task_of(replace(panel, **bars), eval_score=["profit"])
-    models: list[Policy] = [rules.random(RATINGS, 7, name="untrained", kind="base")]
+    models: list[Answerer] = [rules.random(RATINGS, 7, name="untrained", kind="base")]
     models += [rules.Rule("out", "trained", lambda example, snapshot: (0, ""))]
     models += [rules.Rule("always long", "trained", lambda example, snapshot: (2, ""))]
     questions, answers = evaluate(task, [*baselines(task), rules.rsi_rules(), rules.momentum(), *models])
@@ -291,7 +291,7 @@ def worst_of_words(task: RatingTask) -> float:
 STRENGTH = {"very strong": 1.6, "strong": 0.8, "even": 0.0, "weak": -0.8, "very weak": -1.6, "unknown": 0.0}
 
 
-def reads_the_prompt(edge: float) -> Policy:
+def reads_the_prompt(edge: float) -> Answerer:
     """Forecasts from the words of three facts alone, as a model could that has learned the rule."""
 
     def decide(example: Example, snapshot: Snapshot | None) -> tuple[int, str]:

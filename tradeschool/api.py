@@ -4,9 +4,10 @@ import dataclasses
 import datetime
 import functools
 import importlib
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Task
 from tradeschool.trace import Trace
-from tradeschool.train.stage import BASE, Context, base_row
+from tradeschool.train.stage import BASE, StageConfig, base_row
 
 if TYPE_CHECKING:
     from tradeschool.env.trading_env import TradingEnv
@@ -86,7 +87,7 @@ class Run:
     @property
     def comparison(self) -> "Comparison | None":
         """The result of the last finished evaluate stage; None where there is none."""
-        found = [folder for folder in self._stage_folders() if (folder / "comparison.json").exists()]
+        found = run_folder.stage_folders(self.folder, "comparison.json")
         return _read_comparison(found[-1]) if found else None
 
     @functools.cached_property
@@ -163,22 +164,23 @@ class Run:
         module = importlib.import_module(STAGES["evaluate"])
         own = [stage.model_dump(exclude_unset=True) for stage in self.recipe.stages if stage.stage == "evaluate"]
         given = {**(own[-1] if own else {}), "stage": "evaluate", "name": "evaluate", **options}
+        config = recipes.check_stage(module, given)
         folder = self._new_evaluation()
         stage = folder / "1-evaluate"
         stage.mkdir()
-        module.run(recipes.check_stage(module, given), self._context(stage, folder))
+        shared = pipeline.make_context(folder, self.recipe, self.manifest, self.panel, self.task, self._console)
+        module.run(config, dataclasses.replace(shared, folder=stage, models=self.models, agents=self._made("numeric")))
         return _read_comparison(stage)
 
-    def _stage_folders(self) -> list[Path]:
-        return [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(self.recipe.stages, 1)]
+    def _stages(self) -> Iterator[tuple[StageConfig, run_folder.Done | None]]:
+        """Every stage, and what it left if it has finished."""
+        for number, stage in enumerate(self.recipe.stages, 1):
+            yield stage, run_folder.read_done(self.folder / f"{number}-{stage.name}")
 
     def _made(self, kind: str) -> dict[str, Path]:
-        made = {}
-        for stage, folder in zip(self.recipe.stages, self._stage_folders(), strict=True):
-            done = run_folder.read_done(folder)
-            if done is not None and done.weights is not None and done.kind == kind:
-                made[stage.name] = done.weights
-        return made
+        return {
+            stage.name: done.weights for stage, done in self._stages() if done and done.weights and done.kind == kind
+        }
 
     def _policy(self, name: str | None) -> "Policy":
         models = self.models
@@ -210,9 +212,9 @@ class Run:
 
     def _warn_of_unfinished(self, used: str) -> None:
         """Name on standard error, before a model is used first, the first training stage that has not finished."""
-        for stage, folder in zip(self.recipe.stages, self._stage_folders(), strict=True):
+        for stage, done in self._stages():
             trains = recipes.makes(importlib.import_module(STAGES[stage.stage])) == "language"
-            if used not in self._policies and trains and run_folder.read_done(folder) is None:
+            if used not in self._policies and trains and done is None:
                 text = f"Warning: stage {stage.name} has not finished; using {used}. Continue with: tradeschool resume"
                 Console(stderr=True).print(f"{text} {self.folder}", soft_wrap=True, markup=False)
                 return
@@ -232,29 +234,13 @@ class Run:
         return task
 
     def _new_evaluation(self) -> Path:
-        parent, number = self.folder / "evaluations", 1
-        while (parent / str(number)).exists():
-            number += 1
-        folder = parent / str(number)
+        numbers = itertools.count(1)
+        folder = next(one for n in numbers if not (one := self.folder / "evaluations" / str(n)).exists())
         folder.mkdir(parents=True)
         (folder / manifests.FILE).write_bytes((self.folder / manifests.FILE).read_bytes())
         if (base := self.folder / "base").exists():
             (folder / "base").symlink_to(base.absolute(), target_is_directory=True)
         return folder
-
-    def _context(self, stage: Path, folder: Path) -> Context:
-        return Context(
-            folder=stage,
-            run_folder=folder,
-            panel=self.panel,
-            task=self.task,
-            model=self.recipe.model,
-            models=self.models,
-            seed=self.recipe.seed,
-            console=self._console,
-            versions=pipeline.versions(self.manifest),
-            agents=self._made("numeric"),
-        )
 
 
 def run(

@@ -10,6 +10,17 @@ Message = dict[str, str]
 """``role`` (system, user, assistant or tool) and ``content``."""
 
 
+def merge_user_messages(messages: Sequence[Message]) -> list[Message]:
+    """Neighbouring user messages as one, because many chat templates and servers want roles to alternate."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1]["role"] == message["role"] == "user":
+            merged[-1] = {"role": "user", "content": f"{merged[-1]['content']}\n\n{message['content']}"}
+        else:
+            merged.append(message)
+    return merged
+
+
 @dataclass(frozen=True)
 class StepResult:
     """An environment's reply to an answer.

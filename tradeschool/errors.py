@@ -69,19 +69,17 @@ def machine_error(error: BaseException, place: Path | None = None) -> Tradeschoo
     """
     if isinstance(error, TradeschoolError | BrokenPipeError):  # after `| head` nobody reads our output: not an error
         return None
-    text = _line(error)
+    text = one_line(error)
     if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
         return RunError(
-            f"The memory is not enough: {text[:200].rstrip('.')}. Close other programs, or need less: a smaller model, "
+            f"The memory is not enough: {text[:200]}. Close other programs, or need less: a smaller model, "
             "model.lora, fewer answers at a time (trl.per_device_train_batch_size with more "
             "trl.gradient_accumulation_steps, batch_size of an evaluation), or shorter ones."
         )
     if found := disk_error(error, place):
         return found
     if _NETWORK & {cls.__name__ for cls in type(error).__mro__}:
-        return RunError(
-            f"The network failed: {text[:300].rstrip('.')}. Check the connection, the address and the login."
-        )
+        return RunError(f"The network failed: {text[:300]}. Check the connection, the address and the login.")
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] != "tradeschool":
         return _not_installed(error)
     return None
@@ -89,7 +87,7 @@ def machine_error(error: BaseException, place: Path | None = None) -> Tradeschoo
 
 def disk_error(error: BaseException, place: Path | None = None) -> RunError | None:
     """A file that the system does not let us read or write, as an error with its cure; None for any other error."""
-    text, number = _line(error), getattr(error, "errno", None)
+    text, number = one_line(error), getattr(error, "errno", None)
     if number not in _SYSTEM:
         named = (known for known in _SYSTEM if os.strerror(known) in text)
         number = errno.ENOSPC if any(sign in text for sign in _DISK_FULL) else next(named, None)
@@ -99,15 +97,17 @@ def disk_error(error: BaseException, place: Path | None = None) -> RunError | No
     return RunError(f"{f'{where}: ' if where else ''}{_SYSTEM[number]}, then try again.")
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def one_line(error: BaseException, most: int = 10_000) -> str:
+    """The text of a library's error in one line of at most ``most`` characters, without the full stop at its end."""
+    return " ".join(str(error).split())[:most].rstrip(".")
 
 
 def _not_installed(error: ImportError) -> RunError:
     if error.name is None or not isinstance(error, ModuleNotFoundError):
-        return RunError(f"{_line(error).rstrip('.')}. Install what is missing, then try again.")
-    package = f"'tradeschool[{EXTRAS[error.name]}]'" if error.name in EXTRAS else error.name.partition(".")[0]
-    return RunError(f"{error.name} is not installed. Install it: pip install {package}")
+        return RunError(f"{one_line(error)}. Install what is missing, then try again.")
+    name = error.name.partition(".")[0]
+    package = f"'tradeschool[{EXTRAS[name]}]'" if name in EXTRAS else name
+    return RunError(f"{name} is not installed. Install it: pip install {package}")
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

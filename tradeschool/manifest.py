@@ -7,6 +7,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -78,11 +80,17 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees either the old or the complete new one, even after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, which replaces it in one step at the end of the block."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    yield temporary
     temporary.replace(path)
 
 
@@ -125,9 +133,11 @@ def machine() -> dict[str, Any]:
 
     The last digits of a sum depend on the number of threads.
     """
+    information, unnamed = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    cpus = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     about: dict[str, Any] = {
         "os": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), unnamed),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
@@ -137,10 +147,3 @@ def machine() -> dict[str, Any]:
         if torch.cuda.is_available():
             about["gpu"] = torch.cuda.get_device_name()
     return about
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

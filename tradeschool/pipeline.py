@@ -1,11 +1,12 @@
 """Runs a recipe's stages in a run folder, and resumes runs that were interrupted."""
 
 import contextlib
+import dataclasses
 import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -24,22 +25,28 @@ from tradeschool.market.panel import Panel
 from tradeschool.preflight import check_options, check_stages
 from tradeschool.progress import status
 from tradeschool.tasks.base import Task
-from tradeschool.train.stage import Context, Result
+from tradeschool.train.stage import Context, Result, stage_named
 
 
 @dataclass
 class _Run:
-    """A run whose folder is locked. ``models``, ``agents`` and ``datasets`` grow as stages finish."""
+    """A run whose folder is locked. The models and data sets of its ``context`` grow as stages finish."""
 
-    folder: Path
     recipe: Recipe
-    panel: Panel
-    task: Task
     manifest: Manifest
-    console: Console
-    models: dict[str, Path] = field(default_factory=dict)
-    agents: dict[str, Path] = field(default_factory=dict)
-    datasets: dict[str, Path] = field(default_factory=dict)
+    context: Context
+
+    @property
+    def folder(self) -> Path:
+        return self.context.run_folder
+
+    @property
+    def console(self) -> Console:
+        return self.context.console
+
+    @property
+    def stage_folders(self) -> list[Path]:
+        return [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(self.recipe.stages, 1)]
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
@@ -61,7 +68,7 @@ def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
         if "seed" in recipe.resolved["market"]:
             seeds["market"] = recipe.resolved["market"]["seed"]
         manifest = Manifest(recipe.resolved, recipe.digest(), panel.name, panel.data_hash(), task.version, seeds)
-        this = _Run(folder, recipe, panel, task, manifest, console)
+        this = _Run(recipe, manifest, make_context(folder, recipe, manifest, panel, task, console))
         with _accounted(this):
             (folder / run_folder.RECIPE).write_text(to_yaml(recipe.resolved), encoding="utf-8")
             manifest.write(folder)
@@ -73,10 +80,9 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     """Resume a run: finished stages are kept, and the stage that was interrupted continues in its folder.
 
     Args:
-        folder: the run folder.
+        folder, console: the run folder, and where progress is shown.
         recipe: the recipe to go on with, which may differ from the run's in stages that have not finished. A stage that
             had begun with other keys begins again. None takes the run folder's own.
-        console: for progress and results.
 
     Raises:
         RunError: the recipe differs elsewhere, the data have changed, or the folder is in use or is not a run folder.
@@ -87,14 +93,16 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
         recipe = recipe or read(folder / run_folder.RECIPE)
         changed = _changes(manifest, recipe, folder)
         run_folder.refuse_links(folder)
-        _print_changed_versions(manifest, console)
+        for name, now in manifests.versions().items():
+            if (then := manifest.versions.get(name, now)) != now:
+                console.print(f"Note: {name} was {then} when the run began, and is now {now}.", highlight=False)
         panel, task = _checked(recipe, console)
         if panel.data_hash() != manifest.data_hash:
             raise RunError(
                 f"{folder} was started on data {manifest.data_hash} ({manifest.data_name}), but the market now "
                 f"holds data {panel.data_hash()} ({panel.name}). Put the old files back, or start a new run."
             )
-        this = _Run(folder, recipe, panel, task, manifest, console)
+        this = _Run(recipe, manifest, make_context(folder, recipe, manifest, panel, task, console))
         with _accounted(this):
             manifest.resumed.append(manifests.now())
             if changed:
@@ -105,19 +113,22 @@ def resume(folder: Path, recipe: Recipe | None, console: Console) -> Path:
     return folder
 
 
-def versions(manifest: Manifest) -> dict[str, str]:
-    """The versions that every trace of a run carries.
+def make_context(
+    folder: Path, recipe: Recipe, manifest: Manifest, panel: Panel, task: Task, console: Console
+) -> Context:
+    """What the stages of a run share. Its ``folder`` is that of the run: every stage gets its own instead.
 
-    ``commit`` is that of the code that runs now, where it runs from a git checkout, and says whether it was changed.
+    The commit in ``versions`` is that of the code that runs now, where it runs from a git checkout, and says whether it
+    was changed.
     """
     source = manifests.source_state()
-    commit = {"commit": source["commit"] + ("-dirty" if source["dirty"] else "")} if source else {}
-    return {
+    versions = {
         "tradeschool": manifest.versions["tradeschool"],
         "task": manifest.task_version,
         "data": manifest.data_hash,
-        **commit,
+        **({"commit": source["commit"] + ("-dirty" if source["dirty"] else "")} if source else {}),
     }
+    return Context(folder, folder, panel, task, recipe.model, {}, recipe.seed, console, versions)
 
 
 def _checked(recipe: Recipe, console: Console) -> tuple[Panel, Task]:
@@ -144,7 +155,7 @@ def _run_stages(this: _Run) -> None:
     total, started = len(this.recipe.stages), time.monotonic()
     _refuse_gaps(this)
     for number, (config, module) in enumerate(zip(this.recipe.stages, this.recipe.modules, strict=True), 1):
-        folder = _stage_folder(this, number)
+        folder = this.stage_folders[number - 1]
         title = f"Stage {number} of {total}: {config.name}"
         done = run_folder.read_done(folder)
         if done is None:
@@ -154,20 +165,16 @@ def _run_stages(this: _Run) -> None:
         else:
             this.console.print(f"{title} has already finished, in {_took(done.seconds)}: kept")
         if done.weights is not None:
-            (this.agents if done.kind == "numeric" else this.models)[config.name] = done.weights
-        this.datasets.update(done.datasets)
-    _report(this)
-    this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
-    report = this.folder / run_folder.REPORT
-    _print_path(this.console, "Report" if report.exists() else "Run folder", report if report.exists() else this.folder)
-
-
-def _report(this: _Run) -> None:
-    """Write a leaderboard's report, which covers the whole run; an evaluate stage has written its own."""
-    if any(stage.stage == "leaderboard" for stage in this.recipe.stages):
+            (this.context.agents if done.kind == "numeric" else this.context.models)[config.name] = done.weights
+        this.context.datasets.update(done.datasets)
+    if any(stage.stage == "leaderboard" for stage in this.recipe.stages):  # an evaluate stage has written its own
         from tradeschool.evaluate.report import report_leaderboard
 
         report_leaderboard(this.folder, this.console)
+    this.console.print(f"All {total} stages done. This took {_took(time.monotonic() - started)}.")
+    report = this.folder / run_folder.REPORT
+    made = f"Report: {report}" if report.exists() else f"Run folder: {this.folder}"
+    this.console.print(made, soft_wrap=True, highlight=False, markup=False)
 
 
 def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run_folder.Done:
@@ -175,20 +182,8 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     set_seed(this.recipe.seed)
     _reset_peak_memory()
     started = time.monotonic()
-    context = Context(
-        folder=folder,
-        run_folder=this.folder,
-        panel=this.panel,
-        task=this.task,
-        model=this.recipe.model,
-        models=dict(this.models),
-        agents=dict(this.agents),
-        datasets=dict(this.datasets),
-        seed=this.recipe.seed,
-        console=this.console,
-        versions=versions(this.manifest),
-    )
-    result: Result = module.run(config, context)
+    with stage_named(config):
+        result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
     seconds, memory = time.monotonic() - started, _peak_memory()
     run_folder.write_done(folder, result, seconds, memory)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
@@ -200,22 +195,15 @@ def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run
     return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind, result.datasets)
 
 
-def _stage_folder(this: _Run, number: int) -> Path:
-    return this.folder / f"{number}-{this.recipe.stages[number - 1].name}"
-
-
 def _refuse_gaps(this: _Run) -> None:
     """Refuse to run an earlier stage again while a later one is marked as finished: its result would be stale."""
-    folders = [_stage_folder(this, number) for number in range(1, len(this.recipe.stages) + 1)]
-    done = [(folder / run_folder.DONE).exists() for folder in folders]
-    if done != sorted(done, reverse=True):
-        first = done.index(False)
-        stale = ", ".join(
-            folder.name for folder, finished in zip(folders[first:], done[first:], strict=True) if finished
-        )
+    folders = this.stage_folders
+    missing = [folder for folder in folders if not (folder / run_folder.DONE).exists()]
+    stale = [folder.name for folder in folders[folders.index(missing[0]) :] if folder not in missing] if missing else []
+    if stale:
         raise RunError(
-            f"{this.folder}: {folders[first].name} has to run again, so what came after it is out of date: {stale}. "
-            "Remove those folders, or start a new run."
+            f"{this.folder}: {missing[0].name} has to run again, so what came after it is out of date: "
+            f"{', '.join(stale)}. Remove those folders, or start a new run."
         )
 
 
@@ -229,28 +217,24 @@ def set_seed(seed: int) -> None:
 @contextlib.contextmanager
 def _accounted(this: _Run) -> Iterator[None]:
     """Write how the run ended into its manifest, and add to an error how to resume."""
+
+    def close(status: Status) -> None:
+        this.manifest.status, this.manifest.ended = status, manifests.now()
+        this.manifest.write(this.folder)
+
     hint = f"The run folder is {this.folder}\nResume it with: tradeschool resume {this.folder}"
     try:
         yield
     except BaseException as error:
-        _close(this, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        with contextlib.suppress(OSError):  # a full disk is often what ended the run, and that error explains more
+            close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         plain = machine_error(error, this.folder)
         if plain is None:
             error.add_note(hint)
             raise
         plain.add_note(hint)
         raise plain from error
-    _close(this, "done")
-
-
-def _close(this: _Run, status: Status) -> None:
-    this.manifest.status, this.manifest.ended = status, manifests.now()
-    try:
-        this.manifest.write(this.folder)
-    except OSError:
-        # A full disk is often what ended the run, and that error explains more than this one.
-        if status == "done":
-            raise
+    close("done")
 
 
 def _changes(manifest: Manifest, recipe: Recipe, folder: Path) -> list[str]:
@@ -278,7 +262,7 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
     """Go on with the new recipe, and set aside what stages that had begun with other keys have left."""
     before = dict(enumerate(this.manifest.recipe["stages"], 1))
     for number, stage in enumerate(this.recipe.resolved["stages"], 1):
-        folder = _stage_folder(this, number)
+        folder = this.stage_folders[number - 1]
         if before.get(number) != stage and folder.exists():
             aside = run_folder.set_aside(folder)
             kept = aside.relative_to(folder.parent)
@@ -289,15 +273,6 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
     this.manifest.changed.append({"at": manifests.now(), "keys": changed})
     this.manifest.recipe, this.manifest.recipe_hash = this.recipe.resolved, this.recipe.digest()
     manifests.replace_text(this.folder / run_folder.RECIPE, to_yaml(this.recipe.resolved))
-
-
-def _print_changed_versions(manifest: Manifest, console: Console) -> None:
-    current = manifests.versions()
-    for name, version in manifest.versions.items():
-        if current.get(name) != version:
-            console.print(
-                f"Note: {name} was {version} when the run began, and is now {current.get(name)}.", highlight=False
-            )
 
 
 # time and memory ----------------------------------------------------------------------------
@@ -319,7 +294,3 @@ def _peak_memory() -> int:
 
 def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
-
-
-def _print_path(console: Console, what: str, path: Path) -> None:
-    console.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)

@@ -1,20 +1,22 @@
 """Everything that is refused before the first stage of a run, because it would fail or have no effect later."""
 
 import importlib.util
+import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tradeschool.config.check import faults
 from tradeschool.config.recipe import Recipe, makes, split_for
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.errors import RecipeError, did_you_mean, one_line
 from tradeschool.market.panel import Panel
 from tradeschool.models.load import ModelConfig, build_tokenizer, loading_options, peft_config, tiny_config
 from tradeschool.tasks.base import Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.options import refuse_owned
-from tradeschool.train.stage import CheckContext
+from tradeschool.train.stage import CheckContext, stage_named
 
 PASSED_ON = {"trl": "TRL", "sb3": "SB3"}
 """Keys of a stage that are passed on to a library's class, and where its module names that class."""
@@ -55,9 +57,11 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
     Raises:
         TradeschoolError: a check found a problem.
     """
-    trains = any(hasattr(module, "trl_arguments") for module in recipe.modules)
-    if trains or any(getattr(stage, "base", False) for stage in recipe.stages):
-        check_loading(recipe.model, task)
+    trained = [
+        stage for stage, module in zip(recipe.stages, recipe.modules, strict=True) if hasattr(module, "trl_arguments")
+    ]
+    if trained or any(getattr(stage, "base", False) for stage in recipe.stages):
+        check_model(recipe.model, task, [str(stage.trl.get("optim", "adamw_torch")) for stage in trained])
     split = split_for(recipe, panel)
     made: dict[str, list[str]] = {"language": [], "numeric": []}
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
@@ -71,19 +75,11 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
             models=tuple(made["language"]),
             agents=tuple(made["numeric"]),
         )
-        where = f"stages.{stage.name}"
-        try:
+        with stage_named(stage):
             if hasattr(module, "check"):
                 module.check(stage, context)
-        except RecipeError as error:
-            if str(error).startswith(("stages.", "task.", "model.", "market.", "split.")):
-                raise
-            raise RecipeError(f"{where}: {error}") from error
-        if isinstance(stage, CurriculumConfig):
-            try:
+            if isinstance(stage, CurriculumConfig):
                 select_examples(task, stage, panel, seed=recipe.seed, log=lambda text: None)
-            except RecipeError as error:
-                raise RecipeError(f"{where}.{error}") from error
         if hasattr(module, "trl_arguments"):
             _try_training(recipe, stage, module, task)
         if (kind := makes(module)) in made:
@@ -91,8 +87,7 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
 
 
 def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) -> None:
-    # Imported here: it imports torch and TRL, and the command line must start fast.
-    from tradeschool.train.trial import trial_step
+    from tradeschool.train.trl_config import trial_step  # imports torch and TRL
 
     trial_step(stage, lambda small, folder: module.trl_arguments(small, task, folder, recipe.seed))
 
@@ -100,11 +95,12 @@ def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) ->
 # the model ----------------------------------------------------------------------------------------
 
 
-def check_loading(config: ModelConfig, task: Task) -> None:
-    """Refuse a model that cannot be loaded, or that has no such attention or no such layers for adapters.
+def check_model(config: ModelConfig, task: Task, optimizers: Sequence[str]) -> None:
+    """Refuse a model that cannot be loaded or trained here, before any weights are read.
 
     Raises:
-        RecipeError: this is the case.
+        RecipeError: there is no such model, it has no such attention or no such layers for adapters, or training it
+            with one of the optimizers needs more memory than there is.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -114,14 +110,17 @@ def check_loading(config: ModelConfig, task: Task) -> None:
     shape = _shape(config, task)
     options = {key: value for key, value in loading_options(config).items() if key != "quantization_config"}
     try:
-        with torch.device("meta"):
+        with torch.device("meta"):  # shapes without memory
             model = AutoModelForCausalLM.from_config(shape, **options)
     except (ValueError, ImportError) as error:
         raise RecipeError(
-            f"model.attention is '{config.attention}', which '{config.base}' cannot use here ({_line(error)}). Use "
-            "auto, eager or sdpa."
+            f"model.attention is '{config.attention}', which '{config.base}' cannot use here ({one_line(error, 240)}). "
+            "Use auto, eager or sdpa."
         ) from error
-    _check_adapters(config, model)
+    if config.lora is not None:
+        _check_adapters(config, model)
+    if optimizers and not torch.cuda.is_available():
+        _check_memory(config, model, optimizers)
 
 
 def _shape(config: ModelConfig, task: Task) -> Any:
@@ -130,19 +129,21 @@ def _shape(config: ModelConfig, task: Task) -> Any:
 
     if config.base == "tiny":
         return tiny_config(build_tokenizer(["?"], task.special_tokens, config.tiny), config.tiny)
+    # A misspelt word is not looked for on the Hub, which takes long and answers at length.
+    hint = did_you_mean(config.base, ["tiny"])
+    why = "there is no such folder" if hint and not Path(config.base).is_dir() else ""
     try:
-        return AutoConfig.from_pretrained(config.base)
+        if not why:
+            return AutoConfig.from_pretrained(config.base)
     except (OSError, ValueError, ImportError) as error:
-        why = f"it has no usable config.json: {_line(error)}" if Path(config.base).is_dir() else _line(error)
-        raise RecipeError(
-            f"model.base: '{config.base}' cannot be loaded ({why}).{did_you_mean(config.base, ['tiny'])} Give a local "
-            "folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
-        ) from error
+        why = f"{'it has no usable config.json: ' * Path(config.base).is_dir()}{one_line(error, 240)}"
+    raise RecipeError(
+        f"model.base: '{config.base}' cannot be loaded ({why}).{hint} Give a local folder with config.json, "
+        "tokenizer.json and safetensors, a Hub name, or 'tiny'."
+    )
 
 
 def _check_adapters(config: ModelConfig, model: Any) -> None:
-    if config.lora is None:
-        return
     import torch
     from peft import get_peft_model
 
@@ -154,10 +155,20 @@ def _check_adapters(config: ModelConfig, model: Any) -> None:
             get_peft_model(model, peft_config(config, model))
     except Exception as error:
         raise RecipeError(
-            f"model.lora: peft refuses it ({_line(error)}). Correct its values; the linear layers of '{config.base}' "
-            f"are {', '.join(sorted(layers))}."
+            f"model.lora: peft refuses it ({one_line(error, 240)}). Correct its values; the linear layers of "
+            f"'{config.base}' are {', '.join(sorted(layers))}."
         ) from error
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240].rstrip(".")
+def _check_memory(config: ModelConfig, model: Any, optimizers: Sequence[str]) -> None:
+    """Without a GPU the system kills a process that takes more memory than there is, and nobody learns why."""
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    adam = any(name.startswith("adamw_torch") for name in optimizers)
+    needed = weights * (1 if config.lora else 4 if adam else 2)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise RecipeError(
+            f"model.base: to train {config.base} takes at least {needed / 1e9:,.0f} GB for weights, gradients and the "
+            f"optimizer's state, but this machine has {memory / 1e9:,.0f} GB. Use a smaller model, model.lora, or a "
+            "machine with a GPU."
+        )

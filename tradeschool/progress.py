@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -65,23 +64,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 59.5 else str(timedelta(seconds=round(seconds)))
 
 
-@dataclass
-class _Shown:
-    """What was done of a task when it began and at its last line, and when that was."""
-
-    began: float
-    done_at_start: float
-    done: float
-    when: float
-
-
 class PlainProgress(Progress):
     """Prints ``sft: 12 of 40 steps (30 %), 0:02:10 left, loss 0.412`` every 10 % or 30 s, and when a task is done."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(console=console, disable=True)
         self._clock = clock
-        self._shown: dict[TaskID, _Shown] = {}
+        self._began: dict[TaskID, tuple[float, float]] = {}  # when a task began, and what was done of it then
+        self._shown: dict[TaskID, tuple[float, float]] = {}  # the same for its last line
 
     def start(self) -> None:
         """Nothing: there is no display."""
@@ -92,8 +82,7 @@ class PlainProgress(Progress):
     def add_task(self, *args: Any, **kwargs: Any) -> TaskID:
         """As in rich; what is completed already does not count for the time left."""
         task_id = super().add_task(*args, **kwargs)
-        done, now = self._tasks[task_id].completed, self._clock()
-        self._shown[task_id] = _Shown(now, done, done, now)
+        self._began[task_id] = self._shown[task_id] = self._clock(), self._tasks[task_id].completed
         return task_id
 
     def update(self, task_id: TaskID, **kwargs: Any) -> None:
@@ -103,23 +92,21 @@ class PlainProgress(Progress):
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         """As in rich, and print a line where one is due."""
-        super().advance(task_id, advance)
-        self._print_if_due(task_id)
+        self.update(task_id, advance=advance)
 
     def _print_if_due(self, task_id: TaskID) -> None:
-        task, shown, now = self._tasks[task_id], self._shown[task_id], self._clock()
-        if not task.visible or not task.total or task.completed <= shown.done:
+        task, (when, done), now = self._tasks[task_id], self._shown[task_id], self._clock()
+        if not task.visible or not task.total or task.completed <= done:
             return
-        waited, share = now - shown.when, (task.completed - shown.done) / task.total
+        waited, share = now - when, (task.completed - done) / task.total
         if task.completed < task.total and (waited < SHORTEST or (waited < EVERY and share < SHARE)):
             return
-        shown.done, shown.when = task.completed, now
-        took = now - shown.began
+        self._shown[task_id] = now, task.completed
+        began, done_before = self._began[task_id]
+        took = now - began
+        time = f"took {duration(took)}"
         if task.completed < task.total:
-            left = took * (task.total - task.completed) / (task.completed - shown.done_at_start)
-            time = f"{duration(left)} left"
-        else:
-            time = f"took {duration(took)}"
+            time = f"{duration(took * (task.total - task.completed) / (task.completed - done_before))} left"
         unit, figures = task.fields.get("unit", ""), task.fields.get("figures", "")
         text = f"{task.description}: {task.completed:,.0f} of {task.total:,.0f}{unit and f' {unit}'}"
         text += f" ({task.completed / task.total:.0%}), {time}{figures and f', {figures}'}"

@@ -7,29 +7,15 @@ from typing import Protocol, runtime_checkable
 from tradeschool.chat import Chat, ChatEnv, Episode, Message, StepResult, Turn
 from tradeschool.errors import ParseError
 from tradeschool.market.panel import Floats
-from tradeschool.policies.base import Policy
-from tradeschool.policies.rules import Rule
+from tradeschool.policies.base import Answerer, Policy
 from tradeschool.tasks.base import Example, SplitName, Task
 from tradeschool.trace import Stop, Trace
 
 # single questions ---------------------------------------------------------------------------------
 
 
-def answer(policy: Policy, task: Task, examples: Sequence[Example]) -> list[str]:
-    """One answer to each example: a rule decides from the task, other policies from its messages."""
-    if isinstance(policy, Rule):
-        return policy.answer(task, examples)
-    return [answers[0] for answers in policy.generate([task.messages(example) for example in examples])]
-
-
-def rollout(policy: Policy, task: Task, examples: Sequence[Example], versions: dict[str, str]) -> list[Trace]:
+def rollout(policy: Answerer, task: Task, examples: Sequence[Example], versions: dict[str, str]) -> list[Trace]:
     """Let a policy answer every example.
-
-    Args:
-        policy: gives the answers.
-        task: writes the questions and scores the answers.
-        examples: of the task.
-        versions: recorded in every trace.
 
     Returns:
         One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
@@ -42,7 +28,7 @@ def rollout(policy: Policy, task: Task, examples: Sequence[Example], versions: d
             policy.name,
             versions,
         )
-        for example, completion in zip(examples, answer(policy, task, examples), strict=True)
+        for example, completion in zip(examples, policy.answer(task, examples), strict=True)
     ]
 
 

@@ -1,10 +1,11 @@
 """Run folders: naming, finding and locking them, and what each finished stage left in one."""
 
+import contextlib
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -58,23 +59,20 @@ def create(recipe_name: str, out: Path | None) -> Path:
 
 
 def _stamped(parent: Path) -> Path:
-    stamp, number = datetime.now().strftime("%Y%m%d-%H%M%S"), 1
-    while True:
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
         folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-            if not parent.is_dir() or number > 999:
-                raise
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
+    return folder
 
 
 def _point_latest(folder: Path) -> None:
-    latest, new = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}"
-    new.unlink(missing_ok=True)
-    new.symlink_to(folder.name, target_is_directory=True)
-    new.replace(latest)
+    with manifest.replacing(folder.parent / "latest") as new:
+        new.unlink(missing_ok=True)
+        new.symlink_to(folder.name, target_is_directory=True)
 
 
 def find(text: str) -> Path:
@@ -96,7 +94,7 @@ def find(text: str) -> Path:
     raise RunError(f"No run '{text}'{where}.{did_you_mean(text, names)}{known}{start}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lock the folder for this process; the lock ends with the process, however that ends.
 
@@ -124,19 +122,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 def set_aside(folder: Path) -> Path:
     """Move the folder of a stage that begins again to the first free ``earlier/<name>-<number>`` of the run."""
-    number = 1
-    while (aside := folder.parent / EARLIER / f"{folder.name}-{number}").exists():
-        number += 1
-    aside.parent.mkdir(exist_ok=True)
+    earlier = folder.parent / EARLIER
+    aside = next(one for n in itertools.count(1) if not (one := earlier / f"{folder.name}-{n}").exists())
+    earlier.mkdir(exist_ok=True)
     return folder.rename(aside)
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse to go on where a stage that has not finished would write or remove files outside of the run.
-
-    Raises:
-        RunError: such a stage's folder, or something directly in it, is a link that leads out of the run's folder.
-    """
+    """Refuse to go on where a stage that has not finished would write or remove files outside of the run."""
     for stage in [one for one in folder.iterdir() if one.is_dir() and not (one / DONE).exists()]:
         for path in (stage, *stage.iterdir()):
             if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):

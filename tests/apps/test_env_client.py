@@ -134,7 +134,7 @@ def test_a_stopped_server_is_an_error(config: ServeConfig) -> None:
         session = connect(url)
         session.connect()
         session.reset(seed=1)
-    with pytest.raises(EnvServerError, match=r"No environment server answers|was lost, and its episode"):
+    with pytest.raises(EnvServerError, match=r"No environment server answers|http:"):
         session.step("HOLD")
     session.close()
 

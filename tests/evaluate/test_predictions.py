@@ -11,7 +11,7 @@ from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation
 from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
 from tradeschool.market import labels
 from tradeschool.policies import rules
-from tradeschool.policies.base import Policy
+from tradeschool.policies.base import Answerer
 from tradeschool.rollout import rollout
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RATING_VALUES, RatingTask
@@ -29,7 +29,7 @@ def questions(task: RatingTask) -> EvaluationSet:
     return evaluation_set_of(task, task.panel, task.examples("test"), "test")
 
 
-def answered(task: RatingTask, policy: Policy, kind: Any = "trained") -> Predictions:
+def answered(task: RatingTask, policy: Answerer, kind: Any = "trained") -> Predictions:
     examples = task.examples("test")
     return traces_to_predictions(questions(task), policy.name, kind, examples, rollout(policy, task, examples, {}))
 

@@ -24,7 +24,7 @@ from tradeschool.evaluate.evaluation_set import evaluation_set_of
 from tradeschool.manifest import source_state
 from tradeschool.models.load import ModelConfig
 from tradeschool.policies import rules
-from tradeschool.policies.base import Policy
+from tradeschool.policies.base import Answerer
 from tradeschool.rollout import rollout
 from tradeschool.tasks.base import Example, Metric, Task
 from tradeschool.tasks.rating import RatingTask
@@ -302,7 +302,7 @@ class ParityTask(Task):
     def episode_metrics(self, episode: Any) -> dict[str, float]:
         return {"share": float(np.mean([turn.result.rewards["right"] for turn in episode.turns]))}
 
-    def baselines(self, seed: int = 0) -> list[Policy]:
+    def baselines(self, seed: int = 0) -> list[Answerer]:
         return [Says("even", name="always even", kind="naive"), Says("?", name="silent", kind="rule")]
 
 
@@ -346,7 +346,7 @@ def test_a_task_of_several_turns_is_evaluated_by_its_episodes(parity: Recipe, tm
 
 def test_a_rule_cannot_play_episodes(parity: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ParityTask, "baselines", lambda self, seed: [rules.constant("even", "even")])
-    with pytest.raises(RecipeError, match="'even' is a Rule"):
+    with pytest.raises(RecipeError, match="'even' answers single questions only"):
         pipeline.run(parity, tmp_path / "run", Console(quiet=True))
 
 

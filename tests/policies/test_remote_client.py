@@ -133,24 +133,14 @@ def test_a_refused_request_is_a_failure_and_the_next_is_sent() -> None:
         (servers.error(402, "Insufficient Balance"), {}, "balance"),
         (servers.error(429, "You exceeded your quota", "insufficient_quota"), {"retries": 0}, "credit"),
         (servers.raw(307, b"", {"Location": "https://elsewhere/v1"}), {}, "https://elsewhere/v1"),
-        (servers.error(404, "no such model"), {"model": "tiny-tradr"}, "Did you mean 'tiny-trader'?"),
-        (servers.error(400, "Invalid model name tiny-tradr"), {"model": "tiny-tradr"}, "It has: tiny-trader, other"),
+        (servers.error(404, "no such model"), {"model": "tiny-tradr"}, "has no model 'tiny-tradr'"),
     ],
-    ids=["401", "403", "402", "quota", "redirect", "404", "400 model"],
+    ids=["401", "403", "402", "quota", "redirect", "404"],
 )
 def test_a_permanent_refusal_ends_immediately(step: Step, settings: dict[str, Any], words: str) -> None:
     message, requests = refusal(always=step, **settings)
     assert words in message
     assert requests == 1
-
-
-def test_model_names_are_sanitized() -> None:
-    with chat_server(always=servers.error(404, "no")) as server:
-        server.models = [f"tiny\x1b[2J-{KEY}"]
-        with pytest.raises(RemoteError) as raised:
-            client(server).complete(asked("a"))
-    assert "It has: tiny [2J-***" in str(raised.value)
-    assert KEY not in str(raised.value)
 
 
 def test_a_key_for_another_server_is_not_sent() -> None:
@@ -208,17 +198,6 @@ def test_concurrency_is_limited() -> None:
     assert server.most_at_once == 3
 
 
-def test_the_rate_limit_includes_retries() -> None:
-    with chat_server(servers.raw(500, b"", SOON), always=servers.echo) as server:
-        remote = client(server, requests_per_minute=1200)
-        remote.complete(asked(*"abcde"))
-        remote.complete(asked("f"))
-    gaps = [after - before for before, after in zip(server.times, server.times[1:], strict=False)]
-    assert len(gaps) == 6
-    # 50 ms apart; a thread may see two of them a little nearer.
-    assert sum(gaps) > 6 * 0.05 - 0.03
-
-
 def test_tokens_cost_and_latency_are_counted() -> None:
     steps = [servers.say("a", tokens=(1000, 200)), servers.say("b", 0.2, tokens=(3000, 0), finish="length")]
     with chat_server(*steps) as server:
@@ -260,7 +239,7 @@ def test_the_spending_limit_is_never_exceeded_and_answers_are_saved(tmp_path: Pa
         with pytest.raises(SpendingLimit, match="limit of 0.007 is reached: 3 answers cost 0.0060.*run again"):
             remote.complete(asked(*"abcdef"))
     assert len(server.bodies) == 3
-    assert len(kept.read_text().splitlines()) == 3
+    assert kept.read_text().count('"key"') == 3
 
 
 def test_open_requests_at_the_limit_are_awaited() -> None:
@@ -289,7 +268,7 @@ def test_a_second_run_pays_only_for_missing_answers(tmp_path: Path) -> None:
         assert client(server, concurrency=1, answers=kept).complete(asked("a", "b")) == ["echo a", None]
         # Killed while it wrote a line.
         with kept.open("a") as file:
-            file.write('{"key": "hal')
+            file.write('\n{"key": "hal')
         remote = client(server, concurrency=1, answers=kept)
         assert remote.complete(asked("a", "b", "a")) == ["echo a", "echo b", "echo a"]
         assert [body["messages"][0]["content"] for body in server.bodies] == ["a", "b", "b", "a"]

@@ -84,9 +84,3 @@ def test_rules_answer_every_snapshot_readably(policy: Rule) -> None:
 
 def test_rules_give_no_answer_to_no_question(task: RatingTask) -> None:
     assert rules.momentum().answer(task, []) == []
-
-
-def test_rules_do_not_read_text(task: RatingTask) -> None:
-    for policy in (rules.momentum(), rules.oracle(task)):
-        with pytest.raises(NotImplementedError, match="answer"):
-            policy.generate([task.messages(task.examples("test")[0])])

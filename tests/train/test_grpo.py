@@ -24,6 +24,7 @@ from tradeschool.tasks.rating import RatingTask
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.train import grpo, sft
+from tradeschool.train.curriculum import select_examples
 from tradeschool.train.grpo import Config, draw
 from tradeschool.train.stage import CheckContext, Context
 
@@ -78,7 +79,8 @@ def examples_of(task: RatingTask, console: Console | None = None, **options: Any
 def imitated(task: RatingTask, **options: Any) -> list[tuple[Example, str]]:
     """The questions and answers that SFT trains on."""
     config = sft.Config.model_validate({"stage": "sft", "examples": 300, **options})
-    return list(sft.answers_to_imitate(config, context_of(task)))
+    pool = select_examples(task, config, task.panel, seed=0, log=print)
+    return list(task.sft_examples("train", 300, 0, pool))
 
 
 @pytest.mark.parametrize("options", [{}, {"curriculum": "natural"}, {"by_date": False}, {"questions": 70}])

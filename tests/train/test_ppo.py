@@ -1,6 +1,5 @@
 """The ppo stage: the same seed gives the same agent, interrupted or not; what cannot train is refused first."""
 
-import dataclasses
 import json
 import math
 import os
@@ -375,14 +374,10 @@ def test_a_later_stage_does_not_mistake_the_agent_for_a_language_model(
     assert again["models"] == ["fake"]
 
 
-def test_the_agent_cannot_be_a_starting_model(tmp_path: Path, console: Console) -> None:
-    from tradeschool.train.stage import Context
-    from tradeschool.train.trainer import start
-
-    fields = {field.name: None for field in dataclasses.fields(Context)}
-    context = Context(**{**fields, "models": {"sft": tmp_path}, "agents": {"ppo": tmp_path}})  # type: ignore[arg-type]
-    with pytest.raises(RecipeError, match=r"'ppo' trains an agent on numbers.*base, sft"):
-        start("ppo", context)
+def test_the_agent_cannot_be_a_starting_model() -> None:
+    stages = [{"stage": "ppo"}, {"stage": "sft", "model": "ppo"}]
+    with pytest.raises(RecipeError, match="is 'ppo', but no stage of that name before this one makes a model"):
+        from_mapping({**document(), "stages": stages})
 
 
 KILLED = """

@@ -46,7 +46,7 @@ def learned_ids(row: dict[str, Any]) -> list[int]:
 def test_a_row_is_what_the_template_writes(task: RatingTask) -> None:
     tokenizer = tiny_models.tokenizer()
     made = rows(task, tokenizer)
-    answers = sft.answers_to_imitate(CONFIG, context_of(task))
+    answers = task.sft_examples("train", 20, 0)
     assert len(made) == len(answers) == 20
     for row, (example, answer) in zip(made, answers, strict=True):
         asked = task.messages(example)
@@ -61,7 +61,7 @@ def test_a_row_is_what_the_template_writes(task: RatingTask) -> None:
 @pytest.mark.parametrize("family", [*FAMILIES, *THINKING])
 def test_answers_are_imitated_with_their_reasoning_whatever_the_template(task: RatingTask, family: str) -> None:
     tokenizer = tokenizer_like(family)
-    answers = [answer for _, answer in sft.answers_to_imitate(CONFIG, context_of(task))]
+    answers = [answer for _, answer in task.sft_examples("train", 20, 0)]
     assert all(answer.startswith("<think>") for answer in answers)
     for row, answer in zip(rows(task, tokenizer), answers, strict=True):
         begun = answer.removeprefix("<think>") if family in THINKING else answer
@@ -182,7 +182,6 @@ def test_values_that_would_fail_or_have_no_effect_are_refused(
     ("package", "trl", "words"),
     [
         ("wandb", {"report_to": "wandb"}, "report_to: wandb cannot be used: .*pip install wandb"),
-        ("bitsandbytes", {"optim": "adamw_bnb_8bit"}, "optim: adamw_bnb_8bit cannot be used: .*bitsandbytes"),
     ],
 )
 def test_what_needs_a_package_that_is_missing_is_refused(
@@ -236,7 +235,7 @@ def from_data(task: RatingTask, folder: Path, data: list[dict[str, Any]], **opti
 
 
 def test_a_stage_can_imitate_the_data_set_of_an_earlier_one(task: RatingTask, tmp_path: Path) -> None:
-    answers = list(sft.answers_to_imitate(CONFIG, context_of(task)))
+    answers = list(task.sft_examples("train", 20, 0))
     data = [{"messages": task.messages(example), "completion": text} for example, text in answers]
     assert from_data(task, tmp_path, data) == rows(task, tiny_models.tokenizer())
     assert len(from_data(task, tmp_path, data, examples=7)) == 7

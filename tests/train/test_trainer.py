@@ -9,7 +9,6 @@ import pytest
 import tiny_models
 from rich.console import Console
 
-from tradeschool.errors import RecipeError
 from tradeschool.models.load import ModelConfig
 from tradeschool.train import trainer
 from tradeschool.train.logging import write_rows
@@ -46,11 +45,6 @@ def test_a_stage_starts_from_the_stage_named_or_the_latest(
     assert model.config._name_or_path == str(folders[expected])
     assert tokenizer.padding_side == "left"
     assert peft is None
-
-
-def test_a_misspelt_stage_is_named_with_the_right_ones(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'stf' is not an earlier stage\. Did you mean 'sft'\?.*: base, sft\."):
-        trainer.start("stf", context(tmp_path, sft=tmp_path))
 
 
 def test_new_adapters_do_not_depend_on_earlier_draws(tmp_path: Path) -> None:

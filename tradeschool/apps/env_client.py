@@ -73,16 +73,8 @@ class TradingClient(EnvClient[Orders, TradeObservation, TradeState]):
 
         try:
             answer: dict[str, Any] = await super()._send_and_receive(message)
-        except RuntimeError as error:
-            raise EnvServerError(str(error)) from error
-        except ConnectionClosed as error:
-            raise EnvServerError(
-                f"The connection to {self.base_url} was lost, and its episode with it ({error}). Start another."
-            ) from error
-        except TimeoutError as error:
-            raise EnvServerError(
-                f"{self.base_url} did not answer in {self._message_timeout:g} seconds. Raise message_timeout_s."
-            ) from error
+        except (RuntimeError, ConnectionClosed, TimeoutError) as error:
+            raise EnvServerError(f"{self.base_url}: {str(error) or 'no answer in time'}") from error
         return answer
 
     def _step_payload(self, action: Orders) -> dict[str, Any]:

@@ -1,30 +1,15 @@
-"""The messages of an environment server: OpenEnv's types, filled in, and checks of what a client sends."""
+"""The messages of an environment server: OpenEnv's types, filled in."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from openenv.core.env_server.types import Action, Observation, State
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tradeschool.env.config import EnvConfig, EnvError
 from tradeschool.env.features import LONGEST_ACTION
-from tradeschool.errors import TradeschoolError, did_you_mean
-
-try:
-    from openenv.core.env_server.types import Action, Observation, State, WSErrorCode
-except ImportError as error:
-    raise TradeschoolError(
-        "Environment servers and clients need the package openenv, which is not installed. "
-        "Install it: pip install 'tradeschool[openenv]'"
-    ) from error
 
 MAX_SEED = 2**63 - 1
 MAX_STOCKS = 500
 """The most that an environment may have."""
-MAX_SHOWN = 60
-"""Characters of a field's name that an error repeats."""
-MAX_ERROR = 400
-FIELDS = ("type", "data", "orders", "seed", "episode_id", "start", "tickers")
-TYPES = ("reset", "step", "state", "close")
 
 
 class TradeAction(Action):
@@ -96,92 +81,12 @@ class TradeState(State):
     data_hash: str
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ResetFields(_Strict):
+class ResetFields(BaseModel):
     """What ``reset`` takes. ``start`` (a row of the market) and ``tickers`` only where names and dates are shown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     episode_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     start: int | None = None
     tickers: list[str] | None = None
-
-
-class _Reset(_Strict):
-    type: Literal["reset"]
-    data: ResetFields = Field(default_factory=ResetFields)
-
-
-class _TextStep(_Strict):
-    type: Literal["step"]
-    data: TradeAction
-
-
-class _NumericStep(_Strict):
-    type: Literal["step"]
-    data: NumericTradeAction
-
-
-class _Other(_Strict):
-    type: Literal["state", "close"]
-
-
-_TEXT: TypeAdapter[_Reset | _TextStep | _Other] = TypeAdapter(
-    Annotated[_Reset | _TextStep | _Other, Field(discriminator="type")]
-)
-_NUMERIC: TypeAdapter[_Reset | _NumericStep | _Other] = TypeAdapter(
-    Annotated[_Reset | _NumericStep | _Other, Field(discriminator="type")]
-)
-
-
-class BadRequest(EnvError):
-    """A request that cannot be carried out. ``code`` is one of OpenEnv's."""
-
-    def __init__(self, text: str, code: WSErrorCode = WSErrorCode.VALIDATION_ERROR) -> None:
-        super().__init__(text)
-        self.code = code
-
-    @classmethod
-    def of(cls, error: ValidationError) -> "BadRequest":
-        """The request that pydantic refuses with ``error``."""
-        kind = error.errors()[0]["type"]
-        if kind == "json_invalid":
-            return cls(problems(error.errors()), WSErrorCode.INVALID_JSON)
-        if kind.startswith("union_tag"):
-            tag = str(error.errors()[0].get("ctx", {}).get("tag", ""))[:MAX_SHOWN]
-            text = f"There is no message type {tag!r}.{did_you_mean(tag, TYPES)} Types are: {', '.join(TYPES)}."
-            return cls(text, WSErrorCode.UNKNOWN_TYPE)
-        return cls(problems(error.errors()))
-
-
-def check_message(text: str | None, config: EnvConfig) -> str:
-    """The type of a WebSocket message.
-
-    Args:
-        text: the message; None for a binary one.
-        config: of the environment that it is sent to.
-
-    Raises:
-        BadRequest: it is malformed.
-    """
-    if text is None:
-        raise BadRequest("A message must be JSON in a text frame, not a binary one.", WSErrorCode.INVALID_JSON)
-    try:
-        message = (_TEXT if config.observation == "text" else _NUMERIC).validate_json(text)
-    except ValidationError as error:
-        raise BadRequest.of(error) from error
-    if isinstance(message, _NumericStep) and len(message.data.orders) != config.tickers:
-        raise BadRequest(f"orders has {len(message.data.orders)} numbers, but needs {config.tickers}.")
-    return message.type
-
-
-def problems(errors: Sequence[Any]) -> str:
-    """Pydantic's error entries in one line: the first three."""
-    found = []
-    for error in errors[:3]:
-        where = ".".join(map(str, error["loc"]))[:MAX_SHOWN]
-        hint = did_you_mean(str(error["loc"][-1]), FIELDS) if error["type"] == "extra_forbidden" else ""
-        found.append(f"{where}: {error['msg']}.{hint}" if where else f"{error['msg']}.")
-    return " ".join(found)[:MAX_ERROR].replace("\n", " ")

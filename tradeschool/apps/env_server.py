@@ -1,32 +1,24 @@
-"""The environment server: OpenEnv's application, one trading environment per session, limits of size and time."""
+"""The environment server: OpenEnv's application, with one trading environment for each session."""
 
-import asyncio
 import functools
-import http
-import json
-import logging
 import os
 import secrets
 import socket
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from openenv.core.env_server.http_server import create_fastapi_app
+from openenv.core.env_server.interfaces import Environment
+from openenv.core.env_server.types import ConcurrencyConfig, EnvironmentMetadata, ServerMode
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from tradeschool.apps.env_messages import (
-    BadRequest,
-    NumericTradeAction,
-    ResetFields,
-    TradeAction,
-    TradeObservation,
-    TradeState,
-    check_message,
-    problems,
-)
+from tradeschool.apps.env_messages import NumericTradeAction, ResetFields, TradeAction, TradeObservation, TradeState
+from tradeschool.config.check import Problem, check
 from tradeschool.env.config import EnvConfig, EnvError, versions
 from tradeschool.env.grading import grade
 from tradeschool.env.market_data import MarketData
@@ -34,41 +26,17 @@ from tradeschool.env.render import system_message
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import TradeschoolError
 
-# isort: split
-import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from openenv.core.env_server.http_server import create_fastapi_app
-from openenv.core.env_server.interfaces import Environment
-from openenv.core.env_server.types import ConcurrencyConfig, EnvironmentMetadata, ServerMode, WSErrorCode
-from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 SESSIONS = 64
 TIMEOUT = 600.0
 """Seconds. A language model on a CPU needs minutes for a batch of answers."""
 SHUTDOWN_SECONDS = 5
 MAX_BYTES = 2**20
 """Of a request. The longest action needs a quarter of it."""
-SESSION_PATH = "/ws"
-CLOSED_IDLE = 1001
 SEED_BITS = 31
 
 DESCRIPTION = """The trading environment, by OpenEnv's protocol. Play episodes over the WebSocket `/ws`: a connection is
 a session with one episode at a time. Over plain HTTP every request is a session of its own, so `/reset` shows how an
 episode begins, and `/step` has no episode to play."""
-
-logger = logging.getLogger(__name__)
-
-
-class NoEpisode(EnvError):
-    """A step without a running episode."""
-
-
-class ServerFault(TradeschoolError):
-    """An internal error. Its details stay in the log, as they may reveal what is hidden from the client."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +86,7 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
 
     def __init__(self, config: ServeConfig) -> None:
         super().__init__()
-        self._config = config
+        self._config, self._ended = config, False
         self._env = config.make_env()
         self._state = TradeState(config=config.config.model_dump(), **config.versions)
 
@@ -126,18 +94,16 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
         """Start an episode; see :class:`~tradeschool.apps.env_messages.ResetFields`.
 
         Raises:
-            EnvError: a field is unknown or impossible.
-            ServerFault: an internal error.
+            EnvError: a field is unknown or impossible, or the session has ended.
         """
+        self._refuse_ended()
+        wrong: list[Problem] = []
+        if check(ResetFields, {"seed": seed, "episode_id": episode_id, **options}, (), wrong) is None:
+            raise EnvError("; ".join(f"{'.'.join(map(str, problem.keys))}: {problem.text}" for problem in wrong))
         if options and self._config.config.mask:
-            raise BadRequest(f"{', '.join(options)} cannot be set here: names and dates are hidden. Give a seed.")
-        try:
-            ResetFields(seed=seed, episode_id=episode_id, **options)
-        except ValidationError as error:
-            raise BadRequest.of(error) from error
+            raise EnvError(f"{', '.join(options)} cannot be set here: names and dates are hidden. Give a seed.")
         seed = secrets.randbits(SEED_BITS) if seed is None else seed
-        with self._faults_hidden():
-            seen, info = self._env.reset(seed=seed, options=options)
+        seen, info = self._env.reset(seed=seed, options=options)
         state = self._state
         state.episode_id, state.seed = episode_id or str(uuid.uuid4()), seed
         state.step_count, state.done, state.names = 0, False, list(self._env.names)
@@ -149,24 +115,29 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
         """Play one day.
 
         Raises:
-            NoEpisode: there is no running episode.
-            EnvError: the environment does not take this kind of action.
-            ServerFault: an internal error.
+            EnvError: there is no running episode, or the environment does not take this kind of action.
         """
+        self._refuse_ended()
         state = self._state
         if state.episode_id is None:
-            raise NoEpisode(
+            raise EnvError(
                 "There is no episode here: send reset first. An episode lives in one WebSocket session (/ws). "
                 "A new connection, or a request over plain HTTP, is a new session."
             )
         if state.done:
-            raise NoEpisode("The episode is over: send reset to start another.")
-        with self._faults_hidden():
-            seen, reward, terminated, truncated, info = self._env.step(action.orders)
-            observation = self._observation(seen, info, reward, terminated, truncated)
+            raise EnvError("The episode is over: send reset to start another.")
+        seen, reward, terminated, truncated, info = self._env.step(action.orders)
         state.step_count += 1
-        state.done = observation.done
-        return observation
+        state.done = terminated or truncated
+        return self._observation(seen, info, reward, terminated, truncated)
+
+    def close(self) -> None:
+        """End the session. OpenEnv does this to idle sessions, whose connection may still be open."""
+        self._ended = True
+
+    def _refuse_ended(self) -> None:
+        if self._ended:
+            raise EnvError("The session was closed, as it was idle for too long. Connect again.")
 
     @property
     def state(self) -> TradeState:
@@ -205,19 +176,6 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
             metadata=dict(self._config.versions),
         )
 
-    @contextmanager
-    def _faults_hidden(self) -> Iterator[None]:
-        try:
-            yield
-        except TradeschoolError:
-            raise
-        except Exception as error:
-            logger.exception("A session failed.")
-            self._state.done = True
-            raise ServerFault(
-                "The server failed; see its log. The episode is lost: send reset to start another."
-            ) from error
-
 
 def create_app(config: ServeConfig, sessions: int = SESSIONS, timeout: float = TIMEOUT) -> FastAPI:
     """OpenEnv's application for the environment in ``config``.
@@ -225,7 +183,7 @@ def create_app(config: ServeConfig, sessions: int = SESSIONS, timeout: float = T
     Args:
         config: market, rules and versions.
         sessions: the most at the same time. Further clients get an error and are disconnected.
-        timeout: seconds without ``reset`` or ``step`` after which a session is closed.
+        timeout: seconds without ``reset`` or ``step`` after which OpenEnv closes a session.
 
     Raises:
         EnvError: no episode of these rules fits into the market.
@@ -252,96 +210,13 @@ def create_app(config: ServeConfig, sessions: int = SESSIONS, timeout: float = T
         response.headers.update(headers)
         return response
 
-    app.add_middleware(SessionMiddleware, config=config.config, timeout=timeout)
+    def refuse(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BYTES)
     app.middleware("http")(add_versions)
-    _add_error_handlers(app, headers)
+    app.add_exception_handler(EnvError, refuse)
     return app
-
-
-class SessionMiddleware:
-    """Checks WebSocket messages before OpenEnv reads them, and closes idle sessions.
-
-    Args:
-        app: the application.
-        config: of the environment.
-        timeout: seconds without ``reset`` or ``step`` after which a session is closed.
-    """
-
-    def __init__(self, app: ASGIApp, config: EnvConfig, timeout: float) -> None:
-        self.app, self.config, self.timeout = app, config, timeout
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] != "websocket":
-            await self.app(scope, receive, send)
-        elif scope["path"] != SESSION_PATH:
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            await self.app(scope, self._checked(receive, send), send)
-
-    def _checked(self, receive: Receive, send: Send) -> Receive:
-        loop = asyncio.get_running_loop()
-        last_activity = loop.time()
-
-        async def next_message() -> Message:
-            nonlocal last_activity
-            while True:
-                # Asking for the state does not keep a session open, or it would never end while someone watches it.
-                wait = last_activity + self.timeout - loop.time()
-                try:
-                    message = await asyncio.wait_for(receive(), max(wait, 0.0))
-                except TimeoutError:
-                    text = (
-                        f"The session was closed after {self.timeout:g} seconds without reset or step. Connect again."
-                    )
-                    await _send_error(send, WSErrorCode.SESSION_ERROR, text)
-                    await send({"type": "websocket.close", "code": CLOSED_IDLE, "reason": "idle"})
-                    return {"type": "websocket.disconnect", "code": CLOSED_IDLE}
-                if message["type"] != "websocket.receive":
-                    return message
-                try:
-                    kind = check_message(message.get("text"), self.config)
-                except BadRequest as error:
-                    await _send_error(send, error.code, str(error))
-                    continue
-                if kind in ("reset", "step"):
-                    last_activity = loop.time()
-                return message
-
-        return next_message
-
-
-async def _send_error(send: Send, code: WSErrorCode, text: str) -> None:
-    error = {"type": "error", "data": {"message": text, "code": code.value}}
-    await send({"type": "websocket.send", "text": json.dumps(error)})
-
-
-def _add_error_handlers(app: FastAPI, headers: dict[str, str]) -> None:
-    """Give every error over HTTP as ``{"detail", "code"}``."""
-
-    def answer(status: int, code: str) -> Callable[[Request, Any], JSONResponse]:
-        return lambda request, error: JSONResponse({"detail": str(error), "code": code}, status)
-
-    def invalid(request: Request, error: Any) -> JSONResponse:
-        return JSONResponse({"detail": problems(error.errors()), "code": "VALIDATION_ERROR"}, 422)
-
-    def http_error(request: Request, error: Any) -> JSONResponse:
-        detail = problems(error.detail) if isinstance(error.detail, list) else error.detail
-        text = f"{request.method} {request.url.path}: {detail or http.HTTPStatus(error.status_code).phrase}. See /docs."
-        return JSONResponse({"detail": text, "code": "REQUEST_ERROR"}, error.status_code, error.headers)
-
-    def bug(request: Request, error: Any) -> JSONResponse:
-        # Bugs are handled outside of all middleware, so the versions have to be added here.
-        return JSONResponse({"detail": "The server failed; see its log.", "code": "FAULT"}, 500, headers)
-
-    app.add_exception_handler(NoEpisode, answer(409, "EXECUTION_ERROR"))
-    app.add_exception_handler(EnvError, answer(422, "EXECUTION_ERROR"))
-    app.add_exception_handler(ServerFault, answer(500, "EXECUTION_ERROR"))
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, bug)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
 from tradeschool.errors import TradeschoolError, did_you_mean
 
@@ -33,44 +32,24 @@ def find_level(name: str) -> str:
 def load_market(name: str, console: Console, level: str | None = None) -> "MarketData":
     """The market of a keyword or a path of prices. Prints what was found in reading it.
 
-    Args:
-        name: the keyword or path.
-        console: for repairs and warnings.
-        level: it must have enough stocks for this level.
-
     Raises:
-        TradeschoolError: the path does not exist, its files are invalid, or it has too few stocks.
+        TradeschoolError: the path does not exist, its files are invalid, or it has too few stocks for the level.
     """
-    from tradeschool.env.market_data import MarketData, synthetic_data
-    from tradeschool.market.findings import note
-    from tradeschool.market.load import load_sample, read_prices
-    from tradeschool.market.prices.validate import Options
+    from tradeschool.config import sections
+    from tradeschool.env.config import LEVELS
+    from tradeschool.env.market_data import MarketData
 
-    if name == "synthetic":
-        return synthetic_data()
-    if name == "sample":
-        panel = load_sample()
-        _check_stocks(name, len(panel.tickers), level)
-        return MarketData(panel)
-    path = Path(name).expanduser()
-    if not path.exists():
+    if name not in KEYWORDS and not Path(name).expanduser().exists():
         raise TradeschoolError(
             f"--market {name}: there is no such file or folder.{did_you_mean(name, KEYWORDS)} "
             f"Give a path of prices, or one of: {', '.join(KEYWORDS)}."
         )
-    panel, findings = read_prices(path, Options())
-    _check_stocks(name, len(panel.tickers), level)
-    for message in note(findings, name):
-        console.print(Text(f"Note: {message}"), soft_wrap=True)
-    return MarketData(panel)
-
-
-def _check_stocks(name: str, stocks: int, level: str | None) -> None:
-    from tradeschool.env.config import LEVELS
-
-    needed = LEVELS[level]["tickers"] if level else 0
+    section = {"source": name} if name in KEYWORDS else {"path": name}
+    panel = sections.load_market(sections.resolved_market(section), console)
+    stocks, needed = len(panel.tickers), LEVELS[level]["tickers"] if level else 0
     if stocks < needed:
         smaller = next(one for one in reversed(LEVELS) if LEVELS[one]["tickers"] <= stocks)
         raise TradeschoolError(
             f"Level {level} needs {needed} stocks; {name} has {stocks}. Use --level {smaller.lower()} or add tickers."
         )
+    return MarketData(panel)

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tradeschool.cli.options import Exchange, NewFolder, Sets, Source, say
+
 if TYPE_CHECKING:
     from tradeschool.market.findings import Finding
 
@@ -25,7 +27,7 @@ def fetch(
     tickers: Annotated[list[str], typer.Argument(help="Yahoo's tickers, separated by spaces: AAPL BRK-B RELIANCE.NS")],
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, YYYY-MM-DD.")],
     end: Annotated[str, typer.Option("--to", metavar="DAY", help="The day after the last, YYYY-MM-DD.")],
-    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    out: NewFolder,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Keep what was found, even if tickers or days are missing.")
     ] = False,
@@ -43,15 +45,13 @@ def fetch(
     _print_panel(console, got.panel)
     if not got.manifest["complete"]:
         console.print("Some of the request is missing; manifest.json lists it.", style="yellow")
-    console.print(Text(f"Wrote {got.path}. Check it: tradeschool data check {got.path}"), soft_wrap=True)
+    say(console, f"Wrote {got.path}. Check it: tradeschool data check {got.path}")
 
 
 @data.command()
 def check(
     path: Annotated[Path, typer.Argument(help="Prices: a CSV or parquet file or a folder of them. Events: one file.")],
-    exchange: Annotated[
-        str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
-    ] = None,
+    exchange: Exchange = None,
     accept_splits: Annotated[
         bool, typer.Option("--accept-splits", help="Take all that looks like an unadjusted split for a real move.")
     ] = False,
@@ -93,7 +93,7 @@ def check(
     print_findings(console, findings, len(findings) if everything else SHOWN_PER_KIND)
     if out is not None:
         _write_findings(out, findings)
-        console.print(Text(f"Wrote {out}: every finding, one a row."), soft_wrap=True)
+        say(console, f"Wrote {out}: every finding, one a row.")
     if has_errors(findings):
         raise typer.Exit(2)
     if events is None:
@@ -108,17 +108,10 @@ def check(
 
 @data.command()
 def describe(
-    source: Annotated[
-        str, typer.Argument(help="A recipe (.yaml), a file or folder of prices, or a word: sample or synthetic.")
-    ],
+    source: Source,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("overview.html"),
-    exchange: Annotated[
-        str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
-    ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
-    ] = None,
+    exchange: Exchange = None,
+    sets: Sets = None,
 ) -> None:
     """Show what is in a market: bars, events, the labels of each split, and how each feature relates to the outcome.
 
@@ -153,16 +146,18 @@ def describe(
         seen = make_overview(panel, task, horizons=horizons, exchange=exchange, problem=problem)
         write_overview(out, seen)
     print_overview(console, seen)
-    console.print(Text(f"Page: {out}"), soft_wrap=True)
+    say(console, f"Page: {out}")
 
 
 def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -> None:
     """Print at most ``most`` findings of each kind, how many there are, and a line with the totals."""
     seen: Counter[tuple[str, str]] = Counter()
+    totals: Counter[str] = Counter()
     files: dict[tuple[str, str], set[str]] = {}
     for finding in findings:
         key = (finding.severity, finding.kind)
         seen[key] += finding.count
+        totals[finding.severity] += finding.count
         files.setdefault(key, set()).add(finding.file)
         if seen[key] <= most:
             _print_finding(console, finding)
@@ -172,11 +167,7 @@ def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -
         console.print(Text(f"{kind}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
     if cut:
         console.print("See every finding: --all prints them, --csv FILE writes them.")
-    counts = Counter[str]()
-    for (severity, _), count in seen.items():
-        counts[severity] += count
-    totals = [(counts[severity], severity) for severity in _STYLES]
-    console.print(", ".join(f"{count:,} {severity}{'s' * (count != 1)}" for count, severity in totals))
+    console.print(", ".join(f"{totals[name]:,} {name}{'s' * (totals[name] != 1)}" for name in _STYLES))
 
 
 def _print_finding(console: Console, finding: "Finding") -> None:
@@ -226,6 +217,5 @@ def _print_panel(console: Console, panel: Any) -> None:
         table.add_row(Text(found.ticker), found.first, found.last, str(found.bars), str(found.missing), f"{close:g}")
     console.print(table)
     dates, tickers = panel.shape
-    bars = f"{panel.bars_per_year} bars a year"
-    totals = f"{tickers} tickers, {dates} dates, {bars}, {len(panel.events)} events. Data hash {panel.data_hash()}."
-    console.print(Text(totals), soft_wrap=True)
+    size = f"{tickers} tickers, {dates} dates, {panel.bars_per_year} bars a year, {len(panel.events)} events"
+    say(console, f"{size}. Data hash {panel.data_hash()}.")

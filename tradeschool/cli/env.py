@@ -7,29 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from tradeschool.cli.options import Level, Market, say
 from tradeschool.errors import TradeschoolError
 
 RESULTS = Path("leaderboards/human-results.jsonl")
-Part = Annotated[
-    Literal["train", "validation", "test"] | None,
-    typer.Option(help="Serve only these rows, split as in --recipe.", show_default="all rows"),
-]
-SplitRecipe = Annotated[
-    Path | None, typer.Option(help="The recipe whose split: is used.", show_default="60, 10 and 30 % of the rows")
-]
-Sessions = Annotated[int, typer.Option(min=1, max=10_000, help="The most at the same time.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds without reset or step after which a session is closed.")]
-Host = Annotated[str, typer.Option(help="The address to serve at; 0.0.0.0 serves to the whole network.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")]
 
 
 def play(
-    level: Annotated[
-        str, typer.Option(help="easy (a stock, 20 days), medium (10 stocks, 30 days) or hard (25 stocks, 40 days).")
-    ] = "easy",
-    market: Annotated[str, typer.Option(help="synthetic, sample, or a file or folder of prices.")] = "synthetic",
+    level: Level = "easy",
+    market: Market = "synthetic",
     seed: Annotated[
         int | None, typer.Option(min=0, help="Which episode; drawn by default. The same seed gives the same episode.")
     ] = None,
@@ -65,19 +52,26 @@ def serve(
     env: Annotated[
         bool, typer.Option("--env", help="Serve the trading environment; the default.", show_default=False)
     ] = True,
-    level: Annotated[str, typer.Option(help="easy, medium or hard; see tradeschool play --help.")] = "easy",
-    market: Annotated[
-        str, typer.Option(help="synthetic, sample, or a file or folder of prices; one market for all sessions.")
-    ] = "synthetic",
+    level: Level = "easy",
+    market: Market = "synthetic",
     observation: Annotated[
         Literal["text", "numeric"], typer.Option(help="The form of observations and orders.")
     ] = "text",
-    split: Part = None,
-    recipe: SplitRecipe = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    sessions: Sessions = 64,
-    timeout: Timeout = 600.0,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Serve only these rows, split as in --recipe.", show_default="all rows"),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="The recipe whose split: is used.", show_default="60, 10 and 30 % of the rows")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to serve at; 0.0.0.0 serves to the whole network.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 8000,
+    sessions: Annotated[int, typer.Option(min=1, max=10_000, help="The most at the same time.")] = 64,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds without reset or step after which a session is closed.")
+    ] = 600.0,
 ) -> None:
     """Serve the trading environment to OpenEnv clients over a WebSocket. Formats: docs/serving.md.
 
@@ -112,9 +106,8 @@ def serve(
     rows = f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
     where = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     limits = f"at most {sessions} sessions, each closed after {timeout:g} s without a step"
-    console.print(Text(f"{what}, {rows}, at {where}: {limits}. Stop with Ctrl-C."), soft_wrap=True)
+    say(console, f"{what}, {rows}, at {where}: {limits}. Stop with Ctrl-C.")
     if not ipaddress.ip_address(address).is_loopback:
-        warning = "Note: anyone who can reach this address can play; there is no password and no encryption."
-        console.print(Text(warning), soft_wrap=True)
+        say(console, "Note: anyone who can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         make_server(app).run(sockets=[listening])

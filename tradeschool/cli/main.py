@@ -13,13 +13,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 import tradeschool
 from tradeschool.cli.data import data
 from tradeschool.cli.env import play, serve
-from tradeschool.cli.judge import judge
-from tradeschool.cli.leaderboard import leaderboard
+from tradeschool.cli.evaluate import judge, leaderboard
+from tradeschool.cli.options import say
 from tradeschool.cli.prepare import prepare
 from tradeschool.cli.run import compare, report, resume, run
 from tradeschool.cli.run import signal as signal_command
@@ -120,6 +119,6 @@ def commands(
 
 
 def _print_error(console: Console, text: str, style: str, error: BaseException) -> None:
-    console.print(Text(text, style=style), soft_wrap=True)
+    say(console, text, style)
     for note in getattr(error, "__notes__", []):
-        console.print(Text(note), soft_wrap=True)
+        say(console, note)

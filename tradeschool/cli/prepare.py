@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from tradeschool.cli.options import NewFolder, Sets, Source, say
 from tradeschool.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -19,18 +19,13 @@ ANSWERS = 7_000
 
 
 def prepare(
-    source: Annotated[
-        str, typer.Argument(help="A recipe (.yaml), a file or folder of prices, or a word: sample or synthetic.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to write: new, or empty.")],
+    source: Source,
+    out: NewFolder,
     form: Annotated[
         Literal["prompts", "csv"],
         typer.Option("--format", help="prompts: a Hugging Face dataset. csv: windows for forecasting, per stock."),
     ] = "prompts",
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
-    ] = None,
+    sets: Sets = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each CPU.")] = None,
     answers: Annotated[
         int | None,
@@ -100,7 +95,7 @@ def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None,
     else:
         prompts = write_prompts(task, identity("prompts", parts, panel, task.version), out, console, workers)
         written = ", ".join(f"{count:,} {split}" for split, count in prompts.items()) + " prompts"
-    _print(console, f"Wrote {written} to {out}. Load them with: datasets.load_dataset('{out}')")
+    say(console, f"Wrote {written} to {out}. Load them with: datasets.load_dataset('{out}')")
 
 
 def _windows(console: Console, recipe: "Recipe", out: Path) -> None:
@@ -112,17 +107,13 @@ def _windows(console: Console, recipe: "Recipe", out: Path) -> None:
     parts = {"market": recipe.resolved["market"], "series": config.model_dump(mode="json")}
     written = write_windows(panel, config, identity("csv", parts, panel), out, console)
     for ticker, reason in written.left_out.items():
-        _print(console, f"Skipped {ticker}: {reason}")
+        say(console, f"Skipped {ticker}: {reason}")
     if written.overlap:
-        _print(
+        say(
             console,
             "Note: the splits are shares of each ticker's own bars, so one ticker's train file may overlap "
             "in time with another's test file. To train on several together, give dates: "
             "--set 'split={validation_from: 2015-01-01, test_from: 2016-01-01}'.",
         )
     count = sum(written.windows.values())
-    _print(console, f"Wrote {count:,} windows of {len(written.windows)} tickers to {out}.")
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+    say(console, f"Wrote {count:,} windows of {len(written.windows)} tickers to {out}.")

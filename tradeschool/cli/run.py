@@ -14,26 +14,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tradeschool.cli import options
 from tradeschool.errors import TradeschoolError
 
 if TYPE_CHECKING:
     from tradeschool.api import Decision, Run
-    from tradeschool.seeds import Seeds
 
 SIGNAL_COLUMNS = ("model", "reasoning", "error")
-RunArgument = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="A run folder (runs/demo/latest), or a recipe's name for its latest run."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
-]
 
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe (YAML file).")],
-    sets: SetOption = None,
+    sets: options.Sets = None,
     out: Annotated[Path | None, typer.Option(help="The run folder, instead of runs/<recipe name>/<time>.")] = None,
     open_report: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end, if there is a display.")
@@ -66,17 +58,12 @@ def run(
         if open_report:
             raise TradeschoolError("--open opens one report, and --seeds makes several: remove one of the two.")
         given = several.parse_seeds(seeds)
-        _end_of_seeds(several.start(recipes.read(recipe, sets or ()), given, out, Console()))
+        if several.start(recipes.read(recipe, sets or ()), given, out, Console()).failed:
+            raise typer.Exit(1)
         return
     folder = pipeline.run(recipes.read(recipe, sets or ()), out, Console())
     if open_report:
         _open(folder)
-
-
-def _end_of_seeds(found: "Seeds") -> None:
-    """Exit with 1 where the training of a seed has failed."""
-    if found.failed:
-        raise typer.Exit(1)
 
 
 def _open(folder: Path) -> None:
@@ -89,8 +76,8 @@ def _open(folder: Path) -> None:
 
 
 def resume(
-    run: RunArgument,
-    sets: SetOption = None,
+    run: options.Run,
+    sets: options.Sets = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Go on with this recipe. By default the run folder's is used.")
     ] = None,
@@ -111,7 +98,8 @@ def resume(
     from tradeschool.config import recipe as recipes
 
     if (folder := several.find(run)) is not None:
-        _end_of_seeds(several.resume(folder, Console()))
+        if several.resume(folder, Console()).failed:
+            raise typer.Exit(1)
         return
     folder = run_folder.find(run)
     own = recipes.read(recipe or folder / run_folder.RECIPE, sets or ()) if recipe or sets else None
@@ -130,15 +118,12 @@ def compare(
       tradeschool compare runs/demo/20260101-090000 runs/demo/latest
     """
     from tradeschool import run_folder
-
-    folders = [run_folder.find(run) for run in runs]
-
     from tradeschool.evaluate.compare_runs import compare_runs
 
-    compare_runs(folders, Console())
+    compare_runs([run_folder.find(run) for run in runs], Console())
 
 
-def report(run: RunArgument) -> None:
+def report(run: options.Run) -> None:
     """Write report.html again from the files of a run folder, and print the table.
 
     Example:
@@ -146,18 +131,16 @@ def report(run: RunArgument) -> None:
       tradeschool report demo
     """
     from tradeschool import run_folder
-
-    folder, console = run_folder.find(run), Console()
-
     from tradeschool.evaluate.report import report_run
 
+    folder, console = run_folder.find(run), Console()
     with run_folder.locked(folder):
         path = report_run(folder, console)
-    console.print(Text(f"Report: {path}"), soft_wrap=True)
+    options.say(console, f"Report: {path}")
 
 
 def signal(
-    run: RunArgument,
+    run: options.Run,
     date: Annotated[
         str | None,
         typer.Option(metavar="DAY", help="Decide after the close of this date (YYYY-MM-DD). Default: the newest."),
@@ -196,7 +179,7 @@ def signal(
     with status(errors, "Asking the model"):
         decisions = loaded.decide_all(names, date, model=model, prices=prices)
     if caveat := _caveat(loaded, decisions, prices):
-        errors.print(Text(f"Note: {caveat}"), soft_wrap=True)
+        options.say(errors, f"Note: {caveat}")
     word = "rating" if loaded.recipe.task_class.name == "rating" else "action"
     if as_json:
         typer.echo(json.dumps(_rows(decisions, word), indent=2, ensure_ascii=False, default=str))

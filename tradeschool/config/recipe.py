@@ -15,12 +15,7 @@ from rich.console import Console
 
 from tradeschool.config.check import check, is_class_path, load_class
 from tradeschool.config.document import NAME, Draft, read_draft
-from tradeschool.config.sections import (
-    SplitConfig,
-    load_market,
-    market_section,
-    split_panel,
-)
+from tradeschool.config.sections import SplitConfig, load_market, market_section, split_panel
 from tradeschool.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -89,16 +84,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
 
 
 def from_mapping(document: dict[str, Any], sets: Sequence[str] = (), where: str = "recipe") -> Recipe:
-    """Read a recipe from a mapping, with ``key=value`` options laid over it.
-
-    Args:
-        document: the recipe; it is changed in place.
-        sets: options as ``--set`` takes them.
-        where: what error messages call the document.
-
-    Raises:
-        RecipeError: a key or a value is wrong; one line for each problem.
-    """
+    """As :func:`read`, from a mapping, which is changed in place. Error messages call it ``where``."""
     return _assemble(Draft(document, {}, where), sets)
 
 
@@ -169,13 +155,6 @@ def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
     _name_stages(draft.document)
     draft.lay(sets)
     _name_stages(draft.document)  # an option may have replaced the list
-    recipe = _checked(draft)
-    if recipe is None:
-        raise draft.error()
-    return recipe
-
-
-def _checked(draft: Draft) -> Recipe | None:
     document, problems = draft.document, draft.problems
     draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
     head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)
@@ -185,7 +164,7 @@ def _checked(draft: Draft) -> Recipe | None:
     model = draft.section("model", importlib.import_module("tradeschool.models.load").ModelConfig)
     modules, stages = _stages(draft)
     if problems or head is None or market is None or split is None or task is None or model is None:
-        return None
+        raise draft.error()
     resolved = {
         "name": head.name,
         "seed": head.seed,

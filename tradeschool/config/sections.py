@@ -4,9 +4,9 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from rich.console import Console
 from rich.markup import escape
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # market -------------------------------------------------------------------------------------------
 
 
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""A run may be resumed from another folder."""
+
+
 class _RealMarket(BaseModel):
     """Keys that every market of real prices has.
 
@@ -33,8 +37,8 @@ class _RealMarket(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    events: list[Path] = []
-    names: Path | None = None
+    events: list[AbsolutePath] = []
+    names: AbsolutePath | None = None
     exchange: str = "NYSE"
     dated_events: Literal["next_day", "same_day"] = "next_day"
 
@@ -42,13 +46,6 @@ class _RealMarket(BaseModel):
     @classmethod
     def _one_or_many(cls, given: Any) -> Any:
         return [given] if isinstance(given, str | Path) else given
-
-    @field_validator("events", "names")
-    @classmethod
-    def _absolute(cls, given: Any) -> Any:
-        """Absolute paths, because a run may be resumed from another folder."""
-        paths = [path.expanduser().absolute() for path in (given if isinstance(given, list) else [given]) if path]
-        return paths if isinstance(given, list) else paths[0] if paths else None
 
     @field_validator("exchange")
     @classmethod
@@ -69,7 +66,7 @@ class FilesMarket(_RealMarket):
     """
 
     source: Literal["folder", "parquet"]
-    path: Path
+    path: AbsolutePath
     adjust: bool = True
     splits: Literal["refuse", "accept"] = "refuse"
     spikes: Literal["refuse", "leave_out"] = "refuse"
@@ -88,7 +85,7 @@ class DeepStockMarket(_RealMarket):
     """Prices, news, financials and names from a file of DeepStock rows (see ``market/events/deepstock.py``)."""
 
     source: Literal["deepstock"]
-    path: Path
+    path: AbsolutePath
 
 
 class SampleMarket(_RealMarket):
@@ -97,13 +94,13 @@ class SampleMarket(_RealMarket):
     source: Literal["sample"]
 
 
-SOURCES = ("synthetic", "folder", "parquet", "deepstock", "sample")
 _CLASSES: dict[str, type[BaseModel]] = {
     "folder": FilesMarket,
     "parquet": FilesMarket,
     "deepstock": DeepStockMarket,
     "sample": SampleMarket,
 }
+SOURCES = ("synthetic", *_CLASSES)
 
 
 def market_section(draft: Draft, section: Any, keys: Keys) -> dict[str, Any] | None:
@@ -137,6 +134,15 @@ def market_section(draft: Draft, section: Any, keys: Keys) -> dict[str, Any] | N
     return None if market is None else {"source": source, **market.model_dump(mode="json")}
 
 
+def resolved_market(section: dict[str, Any]) -> dict[str, Any]:
+    """A market section outside of a recipe, checked, with all defaults; RecipeError where it is wrong."""
+    draft = Draft({"market": section}, {}, "market")
+    market = market_section(draft, section, ("market",))
+    if market is None:
+        raise draft.error()
+    return market
+
+
 def _imply_source(draft: Draft, market: dict[str, Any], keys: Keys) -> None:
     """Where the path comes from ``--set``, keys that the new source does not have are dropped, and a note says so."""
     path, by_option, name = market.get("path"), (*keys, "path") in draft.given, ".".join(map(str, keys))
@@ -150,8 +156,8 @@ def _imply_source(draft: Draft, market: dict[str, Any], keys: Keys) -> None:
             left = f"; dropped: {', '.join(f'{name}.{key}' for key in unused)}" if unused else ""
             draft.notes.append(f"{name}.path is given, so {name}.source is {market['source']}{left}")
     market.setdefault("source", "synthetic")
-    if isinstance(path, str | int):  # a folder may be called 2024
-        market["path"] = str(Path(str(path)).expanduser().absolute())
+    if isinstance(path, int):  # a folder may be called 2024
+        market["path"] = str(path)
 
 
 def _source_of(path: Path, name: str) -> str:

@@ -13,8 +13,7 @@ from tradeschool.evaluate.comparison import NAIVE
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
 from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
 from tradeschool.manifest import replace_text
-from tradeschool.policies.base import Kind, Policy, make_policy
-from tradeschool.policies.rules import Rule
+from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
 from tradeschool.progress import progress, status
 from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
@@ -35,7 +34,7 @@ class Config(StageConfig):
         baselines: further policies, as ``my_package.module:Class``, constructed with the task or with nothing.
         max_new_tokens, batch_size: of generation.
         costs: of the backtest.
-        level: of the intervals and verdicts.
+        confidence: level of the intervals and verdicts.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -47,7 +46,7 @@ class Config(StageConfig):
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=256, ge=1)
     costs: Costs = Costs()
-    level: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -78,9 +77,9 @@ def check(config: Config, context: CheckContext) -> None:
         raise RecipeError(
             f"{where}: a baseline and another policy are both called '{twice}'. Rename the stage or yours."
         )
-    if rule := next((policy.name for policy in baselines if task.episodic and isinstance(policy, Rule)), None):
+    if task.episodic and (rule := next((one.name for one in baselines if not isinstance(one, Policy)), None)):
         raise RecipeError(
-            f"{where}: the baseline '{rule}' is a Rule, which answers single questions, but the task '{task.name}' "
+            f"{where}: the baseline '{rule}' answers single questions only, but the task '{task.name}' "
             "plays episodes. Derive it from Policy."
         )
     questions = _questions(config, task)
@@ -109,7 +108,7 @@ def run(config: Config, context: Context) -> Result:
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
-    comparison = compare(questions, predictions, level=config.level)
+    comparison = compare(questions, predictions, level=config.confidence)
     replace_text(context.folder / COMPARISON, comparison.to_json())
     _write_figures(context, predictions)
     report_evaluation(context.run_folder, context.folder, context.console)
@@ -135,13 +134,13 @@ def _questions(config: Config, task: Task) -> list[Example]:
 # answers -------------------------------------------------------------------------------------
 
 
-def _extra_baselines(config: Config, task: Task) -> list[Policy]:
+def _extra_baselines(config: Config, task: Task) -> list[Answerer]:
     from tradeschool.config.check import load_class
 
     key = f"stages.{config.name}.baselines"
     found = []
     for name in config.baselines:
-        policy_class = load_class(name, Policy, key)  # type: ignore[type-abstract]
+        policy_class = load_class(name, Answerer, key)  # type: ignore[type-abstract]
         try:
             found.append(make_policy(policy_class, task))
         except Exception as error:
@@ -239,7 +238,7 @@ def _ask_model(
 
 
 def _answers(
-    policy: Policy,
+    policy: Answerer,
     config: Config,
     context: Context,
     examples: list[Example],
@@ -248,6 +247,7 @@ def _answers(
     """One trace for each example: of the answer, or of the episode that begins with it."""
     task, versions = context.task, context.versions
     if task.episodic:
+        assert isinstance(policy, Policy)  # as `check` has made sure
         split, batch = config.split, config.batch_size
         return rollout_episodes(policy, task, examples, versions, split=split, batch=batch, on_batch=on_batch)
     return rollout(policy, task, examples, versions)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from jinja2 import TemplateError
 from pydantic import AfterValidator, StringConstraints
 
-from tradeschool.chat import Message
+from tradeschool.chat import Message, merge_user_messages
 from tradeschool.config.check import WORDS
 from tradeschool.errors import RecipeError
 
@@ -115,11 +115,7 @@ class ChatRenderer:
     # later turns
 
     def check_multi_turn(self) -> None:
-        """Refuse a template that cannot write a conversation of several turns.
-
-        Raises:
-            RecipeError: it omits messages, or repeats them.
-        """
+        """Refuse a template that cannot write a conversation of several turns."""
         self._texts_around(("user",))
 
     def next_turn(self, messages: Sequence[Message], answer_ids: Sequence[int]) -> list[int]:
@@ -179,7 +175,6 @@ def transcribe(renderer: ChatRenderer, messages: Sequence[Message]) -> Transcrip
     Raises:
         RecipeError: the template cannot write several turns.
     """
-    renderer.check_multi_turn()
     first = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
     ids = renderer.prompt(messages[:first])
     turns = [-1] * len(ids)
@@ -240,15 +235,7 @@ def _closing(tokenizer: Any, ends: Sequence[int], behind: str) -> tuple[int, ...
 
 
 def _tools_as_user(messages: Sequence[Message]) -> list[Message]:
-    """Tool messages as user messages; neighbours become one, because many templates want roles to alternate."""
-    merged: list[Message] = []
-    for message in messages:
-        role = "user" if message["role"] == "tool" else message["role"]
-        if merged and merged[-1]["role"] == role == "user":
-            merged[-1] = {"role": role, "content": f"{merged[-1]['content']}\n\n{message['content']}"}
-        else:
-            merged.append({"role": role, "content": message["content"]})
-    return merged
+    return merge_user_messages([{**one, "role": "user"} if one["role"] == "tool" else one for one in messages])
 
 
 def _literal(text: str) -> str:

@@ -90,11 +90,9 @@ def _adapter_settings(content: bytes) -> bytes:
     try:
         settings = json.loads(content)
         settings.pop("base_model_name_or_path", None)
-        ordered = {key: sorted(value) if _is_names(value) else value for key, value in settings.items()}
+        ordered = {
+            key: sorted(map(str, value)) if isinstance(value, list) else value for key, value in settings.items()
+        }
     except (ValueError, AttributeError):  # `fingerprint` reports a damaged file
         return content
     return json.dumps(ordered, sort_keys=True).encode()
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)

@@ -55,7 +55,7 @@ class LoraConfig(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     r: int = Field(default=16, ge=1, le=4096)
-    lora_alpha: int = 32
+    lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 

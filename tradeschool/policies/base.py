@@ -3,31 +3,44 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tradeschool.chat import Chat, Message
 
+T = TypeVar("T")
 Kind = Literal["naive", "rule", "base", "trained", "decisions", "best"]
 """``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained."""
 
 
-class Policy(ABC):
-    """Answers conversations in batches, as text. ``kind`` says how a report treats its row."""
+class Answerer(ABC):
+    """Whatever answers a task's single questions. ``kind`` says how a report treats its row."""
 
     name: str
     kind: Kind
 
     @abstractmethod
+    def answer(self, task: Any, examples: Sequence[Any]) -> list[str]:
+        """One answer to each example of the task."""
+
+
+class Policy(Answerer):
+    """Answers conversations in batches, as text."""
+
+    @abstractmethod
     def generate(self, conversations: Sequence[Sequence[Message]], n: int = 1) -> list[list[str]]:
         """``n`` answers to each conversation, in order. A policy that does not sample gives ``n`` equal ones."""
+
+    def answer(self, task: Any, examples: Sequence[Any]) -> list[str]:
+        """One answer to each example of the task, from its messages."""
+        return [answers[0] for answers in self.generate([task.messages(example) for example in examples])]
 
     def chat(self) -> Chat:
         """Conversations of several turns. By default every turn generates from the whole history."""
         return HistoryChat(self)
 
 
-def make_policy(policy_class: Callable[..., Policy], task: Any) -> Policy:
-    """A policy of the user's own. Its constructor takes the task, or nothing; other arguments need defaults."""
+def make_policy(policy_class: Callable[..., T], task: Any) -> T:
+    """A policy or rule of the user's own. Its constructor takes the task, or nothing; other arguments need defaults."""
     first = next(iter(inspect.signature(policy_class).parameters.values()), None)
     if first is None or (first.default is not first.empty and first.name != "task"):
         return policy_class()

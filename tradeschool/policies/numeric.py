@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from tradeschool.env.render import FACTS
 from tradeschool.env.strategies import State
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import TradeschoolError, did_you_mean
+from tradeschool.manifest import replacing
 
 # A typical value of each fact, and its typical deviation. The bounds of env/features.py are unsuitable as scales:
 # they reach to 9999, and typical values would all be 0.
@@ -229,9 +229,8 @@ def save_agent(model: Any, path: Path) -> None:
     # One entry: safetensors does not write several in a fixed order.
     content = save(weights, {"agent": json.dumps(settings, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def agent_hash(path: Path) -> str:
@@ -278,15 +277,12 @@ def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None
         raise AgentError(
             f"There is no file {path}. Give a zip of Stable-Baselines3 or the weights folder of a ppo stage."
         )
-    if path.suffix == ".safetensors":
-        agent = NumericAgent(_read_agent(path), name)
-    elif trust:
-        agent = NumericAgent(_read_zip(path), name)
-    else:
+    if path.suffix != ".safetensors" and not trust:
         raise AgentError(
             f"{path} is a zip of Stable-Baselines3. Such a zip holds pickles, and loading one runs any code in it with "
             "your rights. If you trust its author, pass trust=True (in a leaderboard recipe: trust: true)."
         )
+    agent = NumericAgent(_read_agent(path) if path.suffix == ".safetensors" else _read_zip(path), name)
     if env is not None:
         agent.check_env(env)
     return agent

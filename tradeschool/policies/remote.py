@@ -1,7 +1,6 @@
 """Models behind an OpenAI-compatible chat server, through the openai client."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tradeschool.errors import did_you_mean
+from tradeschool.chat import Message, merge_user_messages
 from tradeschool.policies.base import Kind, Policy
 from tradeschool.policies.remote_config import (
     BASE_URL,
@@ -23,7 +22,6 @@ from tradeschool.policies.remote_config import (
     ServerConfig,
     endpoint,
 )
-from tradeschool.tasks.base import Message
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,10 +34,8 @@ HEADERS = frozenset(
     | {"x-stainless-raw-response"}
 )
 """All that is sent besides the API key. The openai client would add keys that it finds in the environment."""
-REQUEST_ERRORS = (400, 413, 414, 422)
-"""Statuses that refuse one request, for example because its conversation is too long, and perhaps not the next."""
-TRANSIENT = (408, 409, 429)
-"""Statuses below 500 after which the openai client retries."""
+OF_ONE_REQUEST = (400, 408, 409, 413, 414, 422, 429)
+"""Statuses below 500 that perhaps do not refuse the next request too. The openai client retries 408, 409 and 429."""
 OUT_OF_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 MAX_QUOTE = 300
 KEY_CURE = (
@@ -65,7 +61,7 @@ class Usage:
         prompt_tokens, completion_tokens: in all; None where the server reports none.
         truncated: answers cut off at max_tokens.
         failures: requests without an answer after all retries, by reason.
-        retries: requests that were repeated.
+        retries: repeated requests before the answers that came in the end.
         reused: answers taken from the file of an earlier run; they are not among the requests.
         cost: of all answers whose tokens are known; None without prices. Failed requests may have cost more.
         highest_cost: of a single answer so far.
@@ -117,7 +113,6 @@ class ChatClient:
         self._saved = AnswerFile(config.answers) if config.answers else None
         self._failures_in_a_row = 0
         self._open_requests = 0
-        self._next_start = 0.0
 
     def __repr__(self) -> str:
         return f"ChatClient({self.endpoint.model} at {self.endpoint.url})"
@@ -181,9 +176,9 @@ class ChatClient:
             trust_env=not self.endpoint.is_local,
             # Plain http needs no certificates, and loading them takes longer than a short answer.
             verify=self.endpoint.url.startswith("https"),
-            event_hooks={"request": [self._before_request]},
+            event_hooks={"request": [self._set_headers]},
         )
-        # The key is set in _before_request. Without one here, the openai client would look for one itself.
+        # The key is set in _set_headers. Without one here, the openai client would look for one itself.
         return AsyncOpenAI(
             base_url=self.endpoint.url,
             api_key="unused",
@@ -192,20 +187,11 @@ class ChatClient:
             http_client=http,
         )
 
-    async def _before_request(self, request: "httpx2.Request") -> None:
-        """Wait for the rate limit, count retries, and send no headers but our own."""
-        import anyio
-
-        self.usage.retries += request.headers.get("x-stainless-retry-count", "0") != "0"
+    async def _set_headers(self, request: "httpx2.Request") -> None:
         for name in set(request.headers) - HEADERS:
             del request.headers[name]
         if key := self.endpoint.key:
             request.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
-        if self.config.requests_per_minute:
-            now = time.monotonic()
-            start = max(now, self._next_start)
-            self._next_start = start + 60.0 / self.config.requests_per_minute
-            await anyio.sleep(start - now)
 
     async def _answer(self, api: "AsyncOpenAI", messages: list[Message], key: str) -> str | None:
         """One answer, counted and saved; None where the request failed."""
@@ -239,7 +225,7 @@ class ChatClient:
             raise _RequestFailed(f"no connection: {self._quote(str(error.__cause__))}") from error
         except APIStatusError as error:
             # Not "from error": its text may repeat the key.
-            raise await self._refused(api, error) from None
+            raise self._refused(error) from None
         try:
             completion = response.parse()
             choice = completion.choices[0]
@@ -247,6 +233,7 @@ class ChatClient:
             text: str = (choice.message.content or "").encode("utf-8", "replace").decode("utf-8")
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise _RequestFailed("an answer that is not a chat completion") from error
+        self.usage.retries += response.retries_taken
         self.usage.seconds.append(response.elapsed.total_seconds())
         self.usage.truncated += choice.finish_reason == "length"
         self._count_tokens(completion.usage)
@@ -280,7 +267,7 @@ class ChatClient:
             "the next could exceed it. Raise spending_limit and run again. With answers: FILE no answer is paid twice."
         )
 
-    async def _refused(self, api: "AsyncOpenAI", error: "APIStatusError") -> Exception:
+    def _refused(self, error: "APIStatusError") -> Exception:
         """What a status above 299 means: a failed request, or an error for all of them."""
         url, status, body = self.endpoint.url, error.status_code, error.body
         message = body.get("message", body) if isinstance(body, dict) else body or error.response.text
@@ -288,34 +275,19 @@ class ChatClient:
         reason = f"status {status}" + (f": {quote}" if quote else "")
         if status == 429 and any(code in error.response.text for code in OUT_OF_CREDIT):
             return RemoteError(f"{url} has run out of credit ({reason}). Check the account's plan and limits.")
-        if status == 404 or (status in REQUEST_ERRORS and self.endpoint.model in quote):
-            return await self._unknown_model(api, reason) or _RequestFailed(reason)
-        if status in (*TRANSIENT, *REQUEST_ERRORS) or status >= 500:
+        if status in OF_ONE_REQUEST or status >= 500:
             return _RequestFailed(reason)
         cure = {401: KEY_CURE, 403: KEY_CURE, 402: "Check the account's balance."}.get(status, "Check base_url.")
+        if status == 404:
+            hint = "" if url.endswith("/v1") else f" Did you mean {url}/v1?"
+            cure = (
+                f"It has no model '{self.endpoint.model}', or no chat completions there.{hint} {url}/models lists its "
+            )
+            cure += f"models. Check base_url and model, or {BASE_URL} and {MODEL}."
         if status < 400:
             target = self._quote(error.response.headers.get("location", "?"))
             cure = f"It redirects to {target}, which was not followed. If that is the server, set base_url to it."
         return RemoteError(f"{url} refuses ({reason}). {cure}")
-
-    async def _unknown_model(self, api: "AsyncOpenAI", reason: str) -> RemoteError | None:
-        """The error where the server does not list the model; None where it does."""
-        from openai import OpenAIError
-
-        where = self.endpoint
-        try:
-            models = [model.id async for model in api.with_options(timeout=10.0, max_retries=0).models.list()]
-        except (OpenAIError, AttributeError, TypeError, ValueError):
-            models = []
-        if where.model in models:
-            return None
-        hint = "" if where.url.endswith("/v1") else f" Did you mean {where.url}/v1?"
-        if models:
-            hint = self._quote(f"{did_you_mean(where.model, models)} It has: {', '.join(models)}.")
-        return RemoteError(
-            f"{where.url} has no model '{where.model}', or no chat completions ({reason}). {hint.strip()} "
-            f"Check base_url and model, or {BASE_URL} and {MODEL}."
-        )
 
     def _quote(self, text: str) -> str:
         """Text of a server in one line of at most 300 characters, without the API key and control characters."""
@@ -340,10 +312,7 @@ class RemotePolicy(Policy):
     A request that failed after its retries gives an empty answer, which a task cannot read; ``client.usage`` counts
     it with its reason.
 
-    Args:
-        client: the server.
-        name: as tables show it; the model's name by default.
-        kind: how a report treats its row.
+    ``name`` is that of tables, the model's by default.
     """
 
     def __init__(self, client: ChatClient, *, name: str = "", kind: Kind = "base") -> None:
@@ -356,7 +325,12 @@ class RemotePolicy(Policy):
         Raises:
             RemoteError: the server refuses, or the spending limit is reached.
         """
-        sent = [_without_empty_answers(messages) for messages in conversations for _ in range(n)]
+        # Some servers refuse empty answers.
+        whole = [
+            [one for one in messages if one["role"] != "assistant" or one["content"].strip()]
+            for messages in conversations
+        ]
+        sent = [merge_user_messages(messages) for messages in whole for _ in range(n)]
         answers = [_with_opened_thinking(answer or "") for answer in self.client.complete(sent)]
         return [answers[i : i + n] for i in range(0, len(answers), n)]
 
@@ -368,16 +342,3 @@ def _with_opened_thinking(answer: str) -> str:
     conversation has to contain the opening tag: templates remove the thinking of earlier turns by both tags.
     """
     return f"<think>\n{answer}" if "</think>" in answer and "<think>" not in answer else answer
-
-
-def _without_empty_answers(messages: Sequence[Message]) -> list[Message]:
-    """A conversation without empty answers, which some servers refuse; the user turns around one are merged."""
-    found: list[Message] = []
-    for message in messages:
-        if message["role"] == "assistant" and not message["content"].strip():
-            continue
-        if found and found[-1]["role"] == message["role"] == "user":
-            found[-1] = {"role": "user", "content": f"{found[-1]['content']}\n\n{message['content']}"}
-        else:
-            found.append(message)
-    return found

@@ -28,7 +28,7 @@ MIN_SECRET_LENGTH = 12
 """Characters. A shorter key ("none", "local") is a placeholder for a server that needs no key."""
 RESERVED = ("model", "messages", "stream", "n")
 """Fields of a request that a recipe cannot set."""
-LINE_START = b'{"key": "'
+LINE_START = '{"key": "'
 """How every line of a file of answers begins."""
 _NO_KEY = f"API keys are read from the environment only. Remove it and set {OWN_KEY}"
 
@@ -47,7 +47,6 @@ class ServerConfig(BaseModel):
         timeout: seconds to wait for the server.
         retries: how often a failed request is repeated.
         concurrency: requests that may be open at the same time.
-        requests_per_minute: requests that may start in a minute, retries included.
         price_input, price_output: per million tokens.
         spending_limit: in the same currency.
         answers: a file that keeps every answer, so that an interrupted run resumes without paying twice.
@@ -61,7 +60,6 @@ class ServerConfig(BaseModel):
     timeout: float = Field(default=120.0, gt=0, le=3600)
     retries: int = Field(default=4, ge=0, le=20)
     concurrency: int = Field(default=8, ge=1, le=256)
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     price_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     price_output: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     spending_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -143,20 +141,28 @@ def endpoint(config: ServerConfig, environ: Mapping[str, str] = os.environ) -> E
     Raises:
         RemoteError: server or model are not named, or the key is malformed or may not be sent there.
     """
-    url = config.base_url or environ.get(BASE_URL, "").strip()
-    model = config.model or environ.get(MODEL, "").strip()
+    given = environ.get(BASE_URL, "").strip()
+    try:
+        trusted = checked_url(given) if given else ""
+    except ValueError as error:
+        raise RemoteError(f"{BASE_URL} {error}.") from None
+    url, model = config.base_url or trusted, config.model or environ.get(MODEL, "").strip()
     if not url:
         raise RemoteError(f"No chat server is named. Set base_url or {BASE_URL}, for example to {EXAMPLE_URL}.")
-    if not config.base_url:
-        url = _checked_trusted(url)
     if not model:
         raise RemoteError(f"No model is named. Set model or {MODEL}. {url}/models lists the server's models.")
-    # Before any error repeats the address, which may contain the key by mistake.
+    keys = {name: environ.get(name, "").strip() for name in (OWN_KEY, OPENAI_KEY)}
     settings = f"{url} {model} {json.dumps(config.request)}"
-    for key in (_key_in(OWN_KEY, environ), _key_in(OPENAI_KEY, environ)):
+    for name, key in keys.items():
+        if not all("!" <= letter <= "~" for letter in key):
+            raise RemoteError(
+                f"{name} contains a space or a character that no API key has. Set it again, without quotes."
+            )
+        # Before any error repeats the address, which may contain the key by mistake.
         if len(key) >= MIN_SECRET_LENGTH and key in settings:
             raise RemoteError(f"The server settings contain the API key. {_NO_KEY}.")
-    return Endpoint(url, model, _key(url, environ))
+    sent = _key_for(url, keys, trusted)
+    return Endpoint(url, model, SecretStr(keys[sent]) if sent else None)
 
 
 def checked_url(url: str) -> str:
@@ -177,18 +183,17 @@ def checked_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
-def _key(url: str, environ: Mapping[str, str]) -> SecretStr | None:
-    """The API key that may be sent to ``url``; see :func:`endpoint`."""
-    own, openai = _key_in(OWN_KEY, environ), _key_in(OPENAI_KEY, environ)
-    trusted = environ.get(BASE_URL, "").strip()
-    if own and trusted and _origin(_checked_trusted(trusted)) == _origin(url):
-        name, key = OWN_KEY, own
-    elif openai and urlsplit(url).hostname == OPENAI_HOST:
-        name, key = OPENAI_KEY, openai
+def _key_for(url: str, keys: Mapping[str, str], trusted: str) -> str:
+    """The name of the API key that may be sent to ``url``, "" for none; see :func:`endpoint`."""
+    own = keys[OWN_KEY]
+    if own and trusted and _origin(trusted) == _origin(url):
+        name = OWN_KEY
+    elif keys[OPENAI_KEY] and urlsplit(url).hostname == OPENAI_HOST:
+        name = OPENAI_KEY
     elif not own or trusted:
-        return None
+        return ""
     elif _is_local(url):
-        name, key = OWN_KEY, own
+        name = OWN_KEY
     else:
         raise RemoteError(
             f"{OWN_KEY} is not sent to {url}, which comes from the settings. If you trust that server, set {BASE_URL} "
@@ -196,21 +201,7 @@ def _key(url: str, environ: Mapping[str, str]) -> SecretStr | None:
         )
     if urlsplit(url).scheme != "https" and not _is_local(url):
         raise RemoteError(f"{name} is not sent to {url}, because http is not encrypted. Use https, or unset {name}.")
-    return SecretStr(key)
-
-
-def _key_in(name: str, environ: Mapping[str, str]) -> str:
-    key = environ.get(name, "").strip()
-    if not all("!" <= letter <= "~" for letter in key):
-        raise RemoteError(f"{name} contains a space or a character that no API key has. Set it again, without quotes.")
-    return key
-
-
-def _checked_trusted(url: str) -> str:
-    try:
-        return checked_url(url)
-    except ValueError as error:
-        raise RemoteError(f"{BASE_URL} {error}.") from None
+    return name
 
 
 def _origin(url: str) -> tuple[str, str, int]:
@@ -238,30 +229,24 @@ class AnswerFile:
 
     def __init__(self, path: Path) -> None:
         self.answers: dict[str, str] = {}
-        self._path = path
-        self._sent: Counter[str] = Counter()
+        self._path, self._sent = path, Counter[str]()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a+b") as file:
+            with path.open("a+", encoding="utf-8", errors="replace") as file:
                 file.seek(0)
-                lines = file.read().splitlines(keepends=True)
-                # A run that was killed may have left an incomplete last line of ours.
-                if lines and lines[-1][-1:] != b"\n" and LINE_START.startswith(lines[-1][: len(LINE_START)]):
-                    file.truncate(sum(map(len, lines[:-1])))
-                    del lines[-1]
-                self._read(lines)
+                lines = file.read().splitlines()
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def _read(self, lines: list[bytes]) -> None:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
                 self.answers[str(row["key"])] = str(row["answer"])
             except (ValueError, KeyError, TypeError) as error:
-                raise RemoteError(
-                    f"{self._path}, line {number}: not a saved answer. Give a file of saved answers, or a new one."
-                ) from error
+                # A run that was killed may have left an incomplete line of ours.
+                if not LINE_START.startswith(line[: len(LINE_START)]):
+                    raise RemoteError(
+                        f"{path}, line {number}: not a saved answer. Give a file of saved answers, or a new one."
+                    ) from error
 
     def next_key(self, url: str, body: dict[str, Any]) -> str:
         """The key of a request that is about to be sent. Each call counts as sending it once."""
@@ -274,7 +259,8 @@ class AnswerFile:
         self.answers[key] = answer
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "answer": answer}) + "\n")
+                # The line break comes first, in case the last line is incomplete.
+                file.write("\n" + json.dumps({"key": key, "answer": answer}))
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from tradeschool.market.snapshot import Snapshot
-from tradeschool.policies.base import Kind, Policy
-from tradeschool.tasks.base import Example, Message, Task
+from tradeschool.policies.base import Answerer, Kind
+from tradeschool.tasks.base import Example, Task
 
 Decide = Callable[[Example, Snapshot | None], tuple[Any, str]]
 """An action and its reasoning, from a question and its snapshot."""
 
 
-class Rule(Policy):
+class Rule(Answerer):
     """Decides from the question's snapshot, so it knows no more than a model does, and answers in the task's format."""
 
     def __init__(self, name: str, kind: Kind, decide: Decide) -> None:
@@ -22,10 +22,6 @@ class Rule(Policy):
     def answer(self, task: Task, examples: Sequence[Example]) -> list[str]:
         """One answer per example."""
         return [task.format_answer(*self._decide(example, task.snapshot(example))) for example in examples]
-
-    def generate(self, conversations: Sequence[Sequence[Message]], n: int = 1) -> list[list[str]]:
-        """Not possible: a rule reads numbers, not text."""
-        raise NotImplementedError(f"{self.name} decides from a snapshot: call answer(task, examples)")
 
 
 def oracle(task: Task) -> Rule:

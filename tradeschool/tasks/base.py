@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tradeschool.chat import Episode
 from tradeschool.chat import Message as Message
-from tradeschool.policies.base import Policy
+from tradeschool.policies.base import Answerer
 from tradeschool.text.parse import reasoning_of
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class Task(ABC):
         primary = next((metric.label for metric in self.metrics() if metric.primary), "none")
         return f"{primary}, task {self.name} {self.version}"
 
-    def baselines(self, seed: int = 0) -> Sequence[Policy]:
+    def baselines(self, seed: int = 0) -> Sequence[Answerer]:
         """The policies that a model must beat, and the oracle (kind ``best``) where one is known."""
         return ()
 

@@ -12,7 +12,7 @@ from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.snapshot import Snapshot, Snapshots
 from tradeschool.market.splits import Split
 from tradeschool.policies import rules
-from tradeschool.policies.base import Policy
+from tradeschool.policies.base import Answerer
 from tradeschool.tasks import rating_rewards
 from tradeschool.tasks.base import CORRECT, Example, Message, Metric, Rewards, SplitName, Task
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
@@ -302,9 +302,9 @@ class RatingTask(Task):
         days = self.config.horizons[0]
         return f"{' + '.join(parts)} over {days} day{'s' if days > 1 else ''}, task {self.name} {self.version}"
 
-    def baselines(self, seed: int = 0) -> list[Policy]:
+    def baselines(self, seed: int = 0) -> list[Answerer]:
         """Constant ratings, random ones, two indicator rules, and the oracle on a synthetic market."""
-        found: list[Policy] = [rules.constant("hold", 0), rules.constant("buy and hold", 2)]
+        found: list[Answerer] = [rules.constant("hold", 0), rules.constant("buy and hold", 2)]
         if train := self.examples("train"):
             found.append(rules.constant("best constant", self._best_constant(train)))
         found += [rules.random(RATING_VALUES, seed), rules.rsi_rules(), rules.momentum()]

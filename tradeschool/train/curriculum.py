@@ -42,11 +42,8 @@ def select_examples(
     """Select the training examples of a stage.
 
     Args:
-        task: the task that asks the questions.
-        config: the curriculum.
-        panel: the market.
-        count: how many examples ``balanced`` draws; by default as many as have a class. The others ignore it.
-        seed: seeds the draw of ``balanced``.
+        task, config, panel: the task that asks the questions, the curriculum, the market.
+        count, seed: how many examples ``balanced`` draws, by default as many as have a class. The others ignore it.
         log: receives one sentence about what was selected.
 
     Raises:
@@ -111,10 +108,7 @@ def balanced(
 def volatile_rows(index_T: Floats, train_T: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """The most volatile ``share`` of the training rows, ascending; only training rows set the threshold.
 
-    Args:
-        index_T: volatility by date row, [T]; rows where it is NaN are not selected.
-        train_T: the training rows.
-        share: of the rows to select.
+    ``index_T`` is the volatility by date row, [T]; rows where it is NaN are not selected.
     """
     known_T = train_T[np.isfinite(index_T[train_T])]
     if not known_T.size:

@@ -71,7 +71,7 @@ def check(config: Config, context: CheckContext) -> None:
     Raises:
         RecipeError: one of these is the case.
     """
-    from tradeschool.train.trl_config import check_memory, refuse_no_steps
+    from tradeschool.train.trl_config import refuse_no_steps
 
     task, name = context.task, config.name
     if not any(task.weights.values()):
@@ -90,7 +90,6 @@ def check(config: Config, context: CheckContext) -> None:
             f"multiple of num_generations {args.num_generations}. Change one of them."
         )
     _check_resumable(f"stages.{name}.trl", args)
-    check_memory(context.model, task, args)
     examples = task.examples("train")
     count = config.questions
     if not task.episodic:  # episodes begin again, with other draws

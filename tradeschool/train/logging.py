@@ -12,13 +12,8 @@ METRICS = "metrics.jsonl"
 def step_callback(bar: Progress, title: str, path: Path, shown: tuple[str, ...]) -> Any:
     """A transformers callback that moves the bar at every step and writes every log entry to a file.
 
-    After a resume, entries after the checkpoint's step are dropped: they will come again.
-
-    Args:
-        bar: the display.
-        title: of its row.
-        path: the file.
-        shown: figures beside the bar.
+    After a resume, entries after the checkpoint's step are dropped: they will come again. ``shown`` are the figures
+    beside the bar.
     """
     from transformers import TrainerCallback
 

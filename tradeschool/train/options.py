@@ -104,65 +104,54 @@ CHOICES: dict[tuple[str, str], Any] = {
 
 
 def refuse_owned(given: Mapping[str, Any], where: str) -> None:
-    """Refuse fields that the run sets.
-
-    Raises:
-        RecipeError: ``given``, the options at ``where`` in the recipe, has one.
-    """
+    """Refuse fields that the run sets."""
     for key in given:
         if key in OWNED:
             raise RecipeError(f"{where}.{key}: {OWNED[key]}.")
 
 
 def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
-    """Check the options of a stage for TRL's class.
-
-    Args:
-        cls: TRL's configuration class.
-        given: the options in the recipe. The class has these fields.
-        where: the recipe key of the options, for errors.
+    """Check the options of a stage, at ``where`` in the recipe, that TRL's class has fields for.
 
     Raises:
         RecipeError: an option belongs to the run, has no effect here, is of the wrong type, or is out of range.
     """
-    refuse_owned(given, where)
-    hints = typing.get_type_hints(cls)
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    for key, value in given.items():
-        begin = next((why for begin, why in UNUSED_BEGIN.items() if key.startswith(begin)), "")
-        unused = UNUSED.get(key, begin)
-        if unused and value not in (None, {}, defaults.get(key)):
-            raise RecipeError(f"{where}.{key}: {unused}.")
-        hint = CHOICES.get((cls.__name__, key), hints.get(key, Any))
-        if fault := _fault(value, hint, LIMITS.get(key)):
-            raise RecipeError(f"{where}.{key} {fault.rstrip('.')}{'' if fault.endswith('?') else '.'}")
-    _check_generation(given.get("generation_kwargs"), f"{where}.generation_kwargs")
-
-
-def _check_generation(given: Any, where: str) -> None:
     from transformers import GenerationConfig
 
+    refuse_owned(given, where)
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key, value in given.items():
+        unused = UNUSED.get(key) or next((why for begin, why in UNUSED_BEGIN.items() if key.startswith(begin)), "")
+        if unused and value not in (None, {}, fields[key].default):
+            raise RecipeError(f"{where}.{key}: {unused}.")
+        hint = CHOICES.get((cls.__name__, key), hints.get(key, Any))
+        if choices := _choices(hint, fields[key].metadata) if isinstance(value, str) else ():
+            hint = Literal[choices]
+        if fault := _fault(value, hint, LIMITS.get(key)):
+            raise RecipeError(f"{where}.{key} {fault.rstrip('.')}{'' if fault.endswith('?') else '.'}")
     known = GenerationConfig().to_dict()
-    for key in given if isinstance(given, Mapping) else ():
+    for key in given.get("generation_kwargs") or ():
         if key not in known:
-            raise RecipeError(f"{where}: '{key}' is not a field of GenerationConfig.{did_you_mean(str(key), known)}")
+            text = f"'{key}' is not a field of GenerationConfig.{did_you_mean(str(key), known)}"
+            raise RecipeError(f"{where}.generation_kwargs: {text}")
+
+
+def _choices(hint: Any, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that a field may have: those of its class of choices, or those that transformers lists."""
+    kinds: list[Any] = [kind for kind in typing.get_args(hint) if isinstance(kind, EnumType)]
+    return tuple(str(one.value) for kind in kinds for one in kind) or tuple(metadata.get("choices", ()))
 
 
 def _fault(value: Any, hint: Any, limit: Any) -> str:
     """Why a field of numbers or choices cannot have ``value``; fields of other types are left to the library."""
-    kinds: list[Any] = [kind for kind in typing.get_args(hint) if isinstance(kind, EnumType)]
-    names = [str(one.value) for kind in kinds for one in kind]
-    if names and isinstance(value, str) and value not in names:
-        return f"is '{value}', but must be one of {', '.join(names)}.{did_you_mean(value, names)}"
-    numbers = set(typing.get_args(hint) or (hint,)) <= {int, float, NoneType}
-    if not numbers and typing.get_origin(hint) is not Literal:
+    if typing.get_origin(hint) is not Literal and not set(typing.get_args(hint) or (hint,)) <= {int, float, NoneType}:
         return ""
-    strict = isinstance(value, bool | str)  # else pydantic takes "1" and true for numbers
-    annotated: Any = (
-        hint if limit is None else limit if typing.get_origin(limit) is Annotated else Annotated[hint, limit]
-    )
+    if limit is not None:
+        hint = limit if typing.get_origin(limit) is Annotated else Annotated[hint, limit]
     try:
-        TypeAdapter(annotated).validate_python(value, strict=strict)
+        # Strict, because pydantic otherwise takes "1" and true for numbers.
+        TypeAdapter(hint).validate_python(value, strict=isinstance(value, bool | str))
     except ValidationError as error:
         return plain(error.errors(include_url=False)[-1])
     return ""

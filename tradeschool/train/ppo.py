@@ -67,25 +67,11 @@ def check(config: Config, context: CheckContext) -> None:
         RecipeError: the task has no environment, or PPO fails with the values in ``sb3``.
         EnvError: no episode fits into the training rows.
     """
-    env = _training_env(config, context.task)
-    if not config.sb3:  # our defaults are known to work
-        return
-    from tradeschool.train.ppo_learner import dry_run
-
-    try:
-        _check_keys(config.sb3)
-        dry_run(env, envs=config.envs, sb3=config.sb3, facts=_facts(config, context.task))
-    except RecipeError as error:
-        raise RecipeError(f"stages.{config.name}.{error}") from error
+    _check_sb3(_training_env(context.task), config.envs, config.sb3, _facts(config, context.task))
 
 
 def unusable(sb3: Mapping[str, Any], target: Any = SB3) -> Iterator[tuple[str, str]]:
-    """The keys of ``sb3`` that PPO does not accept or that would have no effect, each with the reason.
-
-    Args:
-        sb3: arguments of PPO.
-        target: the class that receives them, or its import path.
-    """
+    """The keys of ``sb3`` that PPO does not accept or that would have no effect, each with the reason."""
     yield from faults(sb3, target)
     yield from ((key, reason) for key, reason in IGNORED.items() if sb3.get(key) is not None)
     for key, (low, high) in RANGES.items():
@@ -94,9 +80,14 @@ def unusable(sb3: Mapping[str, Any], target: Any = SB3) -> Iterator[tuple[str, s
             yield key, f"is {value}, but must be between {low:g} and {high:g}"
 
 
-def _check_keys(sb3: Mapping[str, Any]) -> None:
+def _check_sb3(env: "TradingEnv", envs: int, sb3: dict[str, Any], facts: Sequence[str] | None) -> None:
+    if not sb3:  # our defaults are known to work
+        return
+    from tradeschool.train.ppo_learner import dry_run
+
     for key, fault in unusable(sb3):
         raise RecipeError(f"sb3.{key}: {fault}")
+    dry_run(env, envs=envs, sb3=sb3, facts=facts)
 
 
 def train_ppo(
@@ -127,11 +118,9 @@ def train_ppo(
         RecipeError: PPO fails with an argument, a fact is unknown, or the training has diverged.
     """
     from tradeschool.policies.numeric import NumericAgent
-    from tradeschool.train.ppo_learner import dry_run, learn
+    from tradeschool.train.ppo_learner import learn
 
-    if sb3:
-        _check_keys(sb3)
-        dry_run(env, envs=envs, sb3=sb3, facts=facts)
+    _check_sb3(env, envs, sb3 or {}, facts)
     return NumericAgent(learn(env, steps=steps, seed=seed, envs=envs, sb3=sb3, facts=facts, on_rollout=progress).policy)
 
 
@@ -140,7 +129,7 @@ def run(config: Config, context: Context) -> Result:
     from tradeschool.policies.numeric import AGENT_FILE, save_agent
     from tradeschool.train.ppo_learner import learn
 
-    env, path = _training_env(config, context.task), context.folder / METRICS
+    env, path = _training_env(context.task), context.folder / METRICS
     checkpoint = context.folder / "checkpoints" / "ppo.pt"
     interrupted = read_metrics(path)
     with progress(context.console) as bar:
@@ -157,10 +146,7 @@ def run(config: Config, context: Context) -> Result:
             bar.update(row, completed=min(metrics["step"], config.steps), figures=shown)
 
         given: dict[str, Any] = {"steps": config.steps, "seed": context.seed, "envs": config.envs, "sb3": config.sb3}
-        try:
-            model = learn(env, **given, facts=_facts(config, context.task), on_rollout=report, checkpoint=checkpoint)
-        except RecipeError as error:
-            raise RecipeError(f"stages.{config.name}.{error}") from error
+        model = learn(env, **given, facts=_facts(config, context.task), on_rollout=report, checkpoint=checkpoint)
     weights = context.folder / "weights"
     save_agent(model, weights / AGENT_FILE)
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
@@ -168,13 +154,11 @@ def run(config: Config, context: Context) -> Result:
     return Result(weights=weights, kind="numeric", summary={key: last[key] for key in SUMMARY if key in last})
 
 
-def _training_env(config: Config, task: Task) -> "TradingEnv":
+def _training_env(task: Task) -> "TradingEnv":
     """The task's environment on the training rows; RecipeError where it has none."""
     make = getattr(task, "env", None)
     if make is None:
-        raise RecipeError(
-            f"stages.{config.name}: the task '{task.name}' has no trading environment. Use task: {{name: trade}}."
-        )
+        raise RecipeError(f"the task '{task.name}' has no trading environment. Use task: {{name: trade}}.")
     env: TradingEnv = make("train", observation="numeric")
     return env
 

@@ -1,7 +1,6 @@
 """The PPO training loop: our default arguments, exact resume, and a dry run that finds wrong arguments."""
 
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 from tradeschool.env.sb3_env import SB3TradingEnv
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RecipeError, TradeschoolError
+from tradeschool.manifest import replacing
 from tradeschool.policies.numeric import StockPolicy, network_options
 
 REWARD_UNIT = 0.01
@@ -70,9 +70,6 @@ def dry_run(env: TradingEnv, *, envs: int, sb3: dict[str, Any], facts: Sequence[
     """Check in a moment whether PPO can train with ``sb3``: build the model as it will be, and train on four days.
 
     Stable-Baselines3 checks few values, so a wrong one can end in any error.
-
-    Raises:
-        RecipeError: it cannot.
     """
     epochs = sb3.get("n_epochs", 1)
     small = {**sb3, "n_steps": 2, "n_epochs": min(epochs, 1) if isinstance(epochs, int) else epochs}
@@ -205,10 +202,9 @@ def _metrics(model: PPO) -> Metrics:
 
 def _save_checkpoint(model: PPO, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     state = {"steps": model.num_timesteps, "updates": model._n_updates, "parameters": model.get_parameters()}
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _load_checkpoint(model: PPO, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Supervised fine-tuning by TRL's SFTTrainer, with loss on the answers alone."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of, transcribe
 from tradeschool.models.load import preview
 from tradeschool.progress import status
-from tradeschool.tasks.base import Example, Message, Task
+from tradeschool.tasks.base import Demonstration, Example, Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
@@ -41,12 +41,8 @@ class Config(CurriculumConfig, StageConfig):
 
 
 def check(config: Config, context: CheckContext) -> None:
-    """Refuse a task without answers to imitate, and values that would fail during training or have no effect.
-
-    Raises:
-        RecipeError: one of these is the case.
-    """
-    from tradeschool.train.trl_config import check_memory, refuse_no_steps
+    """Refuse a task without answers to imitate, and values that would fail during training or have no effect."""
+    from tradeschool.train.trl_config import refuse_no_steps
 
     task = context.task
     _check_source(config, task, [stage.name for stage in context.stages])
@@ -58,40 +54,13 @@ def check(config: Config, context: CheckContext) -> None:
     if trl.get("packing") and not trl.get("max_length"):
         raise RecipeError(f"{where}.packing: TRL packs rows up to a length. Give max_length too.")
     args = trl_arguments(config, task, Path("unused"), context.seed)
-    check_memory(context.model, task, args)
     refuse_no_steps(config.name, config.examples, args)
     if config.data is None:
-        conversations = _some_to_imitate(config, context)
-        refuse_no_steps(config.name, len(conversations) and config.examples, args)
-        _check_some_lengths(config, context, conversations, args.max_length)
-
-
-def _some_to_imitate(config: Config, context: CheckContext) -> list[list[Message]]:
-    """The first conversations that the stage will imitate."""
-    task, count = context.task, min(config.examples, TRIED)
-    if task.episodic:
-        return [one.messages for one in task.demonstrations(count, context.seed, None, config.turns)]
-    return [
-        [*task.messages(example), {"role": "assistant", "content": text}]
-        for example, text in task.sft_examples("train", count, context.seed)
-    ]
-
-
-def _check_some_lengths(
-    config: Config, context: CheckContext, conversations: Sequence[list[Message]], max_length: int | None
-) -> None:
-    """:func:`check_lengths` of some conversations, without the model."""
-    task = context.task
-    found = preview(context.model, task, [message["content"] for one in conversations for message in one])
-    if found is not None:
-        renderer, model = found
-        rows: list[Row] = [
-            {"input_ids": transcribe(renderer, one).ids}
-            if task.episodic
-            else _row(renderer, one[:-1], one[-1]["content"], "completion_mask")
-            for one in conversations
-        ]
-        check_lengths(config, rows, max_length, model)
+        some = list(_conversations(config, context, min(config.examples, TRIED), None))
+        refuse_no_steps(config.name, len(some) and config.examples, args)
+        found = preview(context.model, task, [message["content"] for one in some for message in one.messages])
+        if found is not None:
+            check_lengths(config, _rows(found[0], some, task.episodic), args.max_length, found[1])
 
 
 def _check_source(config: Config, task: Task, stages: Sequence[str]) -> None:
@@ -150,11 +119,7 @@ def run(config: Config, context: Context) -> Result:
 
 
 def check_lengths(config: Config, rows: Sequence[Row], max_length: int | None, model: Any) -> None:
-    """Refuse rows that would be cut off: TRL drops the end of a row silently.
-
-    Raises:
-        RecipeError: the longest row exceeds ``max_length`` or the model's context.
-    """
+    """Refuse rows that would be cut off: TRL drops the end of a row silently."""
     longest = max((len(row["input_ids"]) for row in rows), default=0)
     positions = positions_of(model)
     begin = f"stages.{config.name}: the longest answer to imitate has {longest:,} tokens with its prompt, and"
@@ -179,50 +144,46 @@ def training_rows(config: Config, context: Context, renderer: ChatRenderer) -> l
         RecipeError: the data set named by ``data`` is missing or empty.
     """
     if config.data is not None:
-        return list(_data_rows(config, context, renderer))
-    if context.task.episodic:
-        return list(_demonstration_rows(config, context, renderer))
-    pairs = answers_to_imitate(config, context)
-    return [_row(renderer, context.task.messages(example), text, "completion_mask") for example, text in pairs]
+        conversations = _conversations_of_data(config, context)
+    else:
+        pool = select_examples(context.task, config, context.panel, seed=context.seed, log=context.log)
+        conversations = _conversations(config, context, config.examples, pool)
+    return _rows(renderer, conversations, context.task.episodic)
 
 
-def _row(renderer: ChatRenderer, messages: Sequence[Message], text: str, mask: str) -> Row:
-    prompt, answer = renderer.prompt(messages), renderer.answer(text)
-    return {"input_ids": prompt + answer, mask: [0] * len(prompt) + [1] * len(answer)}
-
-
-def answers_to_imitate(config: Config, context: Context) -> Sequence[tuple[Example, str]]:
-    """Examples of the training split with the task's answers to them."""
-    return context.task.sft_examples("train", config.examples, context.seed, _pool(config, context))
-
-
-def _pool(config: Config, context: Context) -> list[Example]:
-    return select_examples(context.task, config, context.panel, seed=context.seed, log=context.log)
-
-
-def _demonstration_rows(config: Config, context: Context, renderer: ChatRenderer) -> Iterator[Row]:
-    pool = _pool(config, context)
-    for one in context.task.demonstrations(config.examples, context.seed, pool, config.turns):
+def _rows(renderer: ChatRenderer, conversations: Iterable[Demonstration], episodic: bool) -> list[Row]:
+    rows: list[Row] = []
+    for one in conversations:
         script = transcribe(renderer, one.messages)
         learned = [int(turn >= 0 and one.learned[turn]) for turn in script.turns]
         if any(learned):
-            yield {"input_ids": script.ids, "assistant_masks": learned}
+            rows.append({"input_ids": script.ids, "assistant_masks" if episodic else "completion_mask": learned})
+    return rows
 
 
-def _data_rows(config: Config, context: Context, renderer: ChatRenderer) -> Iterator[Row]:
-    """Rows of the data set; the loss is on each row's ``completion``."""
+def _conversations(
+    config: Config, context: CheckContext | Context, count: int, pool: list[Example] | None
+) -> Iterator[Demonstration]:
+    """Questions of the training split with the task's answers, or episodes of its demonstrators."""
+    task = context.task
+    if task.episodic:
+        yield from task.demonstrations(count, context.seed, pool, config.turns)
+        return
+    for example, text in task.sft_examples("train", count, context.seed, pool):
+        yield Demonstration([*task.messages(example), {"role": "assistant", "content": text}], [True])
+
+
+def _conversations_of_data(config: Config, context: Context) -> Iterator[Demonstration]:
+    """The conversations of the data set; only the ``completion`` at the end of each bears loss."""
     path = context.datasets.get(config.data or "")
     rows = read_dataset(path)[: config.examples] if path else []
     if not rows:
         reason = "is empty" if path else "was not written"
         raise RecipeError(f"stages.{config.name}.data: the data set of stage '{config.data}' {reason}.")
-    mask = "assistant_masks" if context.task.episodic else "completion_mask"
     for row in rows:
-        if any(message["role"] == "assistant" for message in row["messages"]):
-            script = transcribe(renderer, [*row["messages"], {"role": "assistant", "content": row["completion"]}])
-            yield {"input_ids": script.ids, mask: [int(turn == max(script.turns)) for turn in script.turns]}
-        else:
-            yield _row(renderer, row["messages"], row["completion"], mask)
+        before = sum(message["role"] == "assistant" for message in row["messages"])
+        messages = [*row["messages"], {"role": "assistant", "content": row["completion"]}]
+        yield Demonstration(messages, [False] * before + [True])
 
 
 def read_dataset(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """What every stage is given, and what it hands on."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +27,19 @@ class StageConfig(BaseModel):
     stage: str
     name: str = ""
     trl: dict[str, Any] = {}
+
+
+@contextmanager
+def stage_named(stage: StageConfig) -> Iterator[None]:
+    """Put the stage's name in front of what it refuses, unless the text begins with a section of the recipe."""
+    try:
+        yield
+    except RecipeError as error:
+        text = str(error)
+        if text.startswith(("stages.", "task.", "model.", "market.", "split.")):
+            raise
+        is_key = re.split(r"\W", text)[0] in type(stage).model_fields
+        raise RecipeError(f"stages.{stage.name}{'.' if is_key else ': '}{text}") from error
 
 
 Kind = Literal["language", "numeric"]
@@ -62,24 +77,14 @@ def base_row(base: str) -> str:
     return f"base model ({(path.parent.name if path.name == 'weights' else path.name) or base})"
 
 
-def reserved_names(task: Task, rows: Iterable[str] = ()) -> set[str]:
-    """Names that no stage may have: of the base model, of the task's baselines, and of other ``rows`` of a table."""
-    return {BASE, *(policy.name for policy in task.baselines(0)), *rows}
-
-
 def refuse_reserved(context: CheckContext, rows: Iterable[str] = ()) -> None:
-    """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it.
-
-    Raises:
-        RecipeError: there is such a stage.
-    """
-    names = reserved_names(context.task, rows)
+    """Refuse a stage that trains a model under a reserved name, since two rows of a table would have it."""
+    names = {BASE, *(policy.name for policy in context.task.baselines(0)), *rows}
     for name in (*context.models, *context.agents):
         if name in names:
-            listed = ", ".join(sorted(names))
             raise RecipeError(
                 f"stages.{name}.name: '{name}' is the name of a baseline or of the base model. Give the stage a name "
-                f"other than: {listed}."
+                f"other than: {', '.join(sorted(names))}."
             )
 
 

@@ -1,21 +1,24 @@
-"""TRL's configuration: our defaults, and everything that can be refused before training."""
+"""TRL's configuration: our defaults, what the machine lacks, and a trial step with a very small model."""
 
+import copy
 import importlib.util
-import os
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset, disable_progress_bars
 from huggingface_hub import HfApi
-from transformers import AutoModelForCausalLM, Trainer, get_scheduler
+from transformers import PrinterCallback, Trainer
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers.utils.logging import disable_progress_bar
+from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
-from tradeschool.errors import RecipeError
-from tradeschool.models.load import ModelConfig, preview
-from tradeschool.tasks.base import Task
+from tradeschool.errors import RecipeError, one_line
+from tradeschool.models.load import TinyConfig, build_model, build_tokenizer
 from tradeschool.train.options import check_options
 from tradeschool.train.stage import StageConfig
 
@@ -34,11 +37,8 @@ def trl_config(
     """Construct TRL's configuration.
 
     Args:
-        cls: the class.
-        config: the stage; its ``trl`` overrides the defaults.
-        folder: of the stage.
-        seed: of the run.
-        defaults: the stage's own, besides those of all stages.
+        cls, config, folder, seed: TRL's class, the stage, its folder and the seed of the run.
+        defaults: the stage's own, besides those of all stages. ``config.trl`` overrides them.
         fixed: values that ``trl`` cannot override.
 
     Raises:
@@ -55,14 +55,14 @@ def trl_config(
             args = cls(**values)
     except Exception as error:  # whatever the class refuses
         raise RecipeError(
-            f"{where}: {cls.__name__} refuses it: {_line(error)} Correct the values in the recipe."
+            f"{where}: {cls.__name__} refuses it: {one_line(error)}. Correct the values in the recipe."
         ) from error
     _check_installed(where, args)
     return args
 
 
 def _check_installed(where: str, args: Any) -> None:
-    """Refuse what TRL notices only when it makes the trainer or trains, and half precision that it would leave out."""
+    """Refuse what the trial step cannot judge, and half precision that TRL would leave out."""
     for field in ("fp16", "activation_offloading"):
         if getattr(args, field, False) and args.device.type == "cpu":
             raise RecipeError(f"{where}.{field} needs a GPU, and this machine has none. Remove it.")
@@ -76,26 +76,27 @@ def _check_installed(where: str, args: Any) -> None:
             callback()
     except (ImportError, RuntimeError, ValueError) as error:
         raise RecipeError(
-            f"{where}.report_to: {', '.join(args.report_to)} cannot be used: {_line(error)} Install it, choose another "
-            "one, or remove report_to: the figures are in metrics.jsonl too."
+            f"{where}.report_to: {', '.join(args.report_to)} cannot be used: {one_line(error)}. Install it, choose "
+            "another one, or remove report_to: the figures are in metrics.jsonl too."
         ) from error
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(args, torch.nn.Module())
-    except (ImportError, ValueError) as error:
-        # Some optimizers look for optim_target_modules in the model, which there is not yet.
-        if isinstance(error, ImportError) or not args.optim_target_modules:
-            raise RecipeError(
-                f"{where}.optim: {args.optim.value} cannot be used: {_line(error)} Install what it needs, or use "
-                "adamw_torch."
-            ) from error
-    weights = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    try:
-        get_scheduler(args.lr_scheduler_type, weights, args.get_warmup_steps(9), 9, args.lr_scheduler_kwargs)
-    except (TypeError, ValueError) as error:
+    _check_effect(where, args)
+
+
+def _check_effect(where: str, args: Any) -> None:
+    """Refuse a warm-up that does not end, and arguments that the optimizer does not read."""
+    if 0 < args.max_steps <= args.warmup_steps:
         raise RecipeError(
-            f"{where}.lr_scheduler_type: {args.lr_scheduler_type.value} with lr_scheduler_kwargs "
-            f"{args.lr_scheduler_kwargs} cannot be used: {_line(error)} Correct one of them."
-        ) from error
+            f"{where}.warmup_steps is {args.warmup_steps:g}, but max_steps is {args.max_steps}, so the learning rate "
+            "would never be reached. Lower warmup_steps."
+        )
+    plain = copy.copy(args)
+    plain.optim_args = None
+    try:
+        made = [Trainer.get_optimizer_cls_and_kwargs(one, torch.nn.Module()) for one in (args, plain)]
+    except (ImportError, ValueError):  # the trial step will say so, or the optimizer needs the model
+        return
+    if args.optim_args and made[0] == made[1]:
+        raise RecipeError(f"{where}.optim_args has no effect with optim {args.optim.value}. Remove it.")
 
 
 def _check_hub(where: str, args: Any) -> None:
@@ -106,13 +107,9 @@ def _check_hub(where: str, args: Any) -> None:
         HfApi().whoami(token=args.hub_token)
     except Exception as error:  # whatever it is that fails between here and the Hub
         raise RecipeError(
-            f"{where}.push_to_hub: the Hub cannot be used: {_line(error)[:300]} Connect to the network and log in (hf "
-            "auth login), or remove push_to_hub."
+            f"{where}.push_to_hub: the Hub cannot be used: {one_line(error, 300)}. Connect to the network and log in "
+            "(hf auth login), or remove push_to_hub."
         ) from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") + "."
 
 
 def _all_stages(seed: int) -> dict[str, Any]:
@@ -130,44 +127,8 @@ def _all_stages(seed: int) -> dict[str, Any]:
     }
 
 
-# what can be refused before training --------------------------------------------------------------
-
-
-def check_memory(model: ModelConfig, task: Task, args: Any) -> None:
-    """Refuse, before any weights are loaded, a model beyond the machine's memory.
-
-    Without a GPU the system kills a process that takes more memory than there is, and nobody learns why.
-
-    Raises:
-        RecipeError: this is the case.
-    """
-    if (found := preview(model, task, ())) is None:
-        return
-    with torch.device("meta"):  # shapes without memory
-        made = AutoModelForCausalLM.from_config(found[1].config)
-    weights = sum(weight.numel() * weight.element_size() for weight in made.parameters())
-    adam = args.optim.value in ("adamw_torch", "adamw_torch_fused")
-    needed = weights * (1 if model.lora else 4 if adam else 2)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory and not torch.cuda.is_available():
-        raise RecipeError(
-            f"model.base: to train {model.base} takes at least {needed / 1e9:,.0f} GB for weights, gradients and the "
-            f"optimizer's state, but this machine has {memory / 1e9:,.0f} GB. Use a smaller model, model.lora, or a "
-            "machine with a GPU."
-        )
-
-
 def refuse_no_steps(name: str, rows: int, args: Any) -> None:
-    """Refuse data that do not fill one batch: TRL would leave them out, and the weights would stay as they are.
-
-    Args:
-        name: of the stage.
-        rows: answers to imitate, or questions.
-        args: TRL's configuration.
-
-    Raises:
-        RecipeError: this is the case.
-    """
+    """Refuse answers or questions that do not fill one batch: TRL would leave them out, and no weight would change."""
     batch, of = 1, "at least one"
     if hasattr(args, "num_generations"):
         batch = args.generation_batch_size // args.num_generations
@@ -189,4 +150,73 @@ def refused(where: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, TypeError, ValueError) as error:
-        raise RecipeError(f"{where}: this cannot be trained: {_line(error)} Correct the recipe.") from error
+        raise RecipeError(f"{where}: this cannot be trained: {one_line(error)}. Correct the recipe.") from error
+
+
+# a trial step -------------------------------------------------------------------------------------
+
+_SHAPE = TinyConfig(vocabulary=300, hidden_size=16, layers=1, heads=1, intermediate_size=16, positions=64)
+_ANSWER = {"input_ids": [5, 6, 7, 8], "completion_mask": [0, 0, 1, 1], "assistant_masks": [0, 0, 1, 1]}
+_QUESTION = {"prompt": [{"role": "user", "content": "?"}]}
+_SMALL: dict[str, Any] = {
+    "max_steps": 1,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 1,
+    "dataloader_num_workers": 0,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "push_to_hub": False,
+    "torch_compile": False,
+}
+_SMALL_GROUPS = {"num_generations": 2, "max_completion_length": 2, "use_vllm": False, "log_completions": False}
+_LEFT_OUT = (
+    "cache_implementation", "generation_batch_size", "max_length", "num_train_epochs", "optim_target_modules",
+    "packing", "steps_per_generation", "use_transformers_continuous_batching", "use_transformers_paged", "warmup_steps",
+)  # fmt: skip
+"""Options that one small step cannot judge: they depend on the recipe's sizes or on its model's layers."""
+
+
+def trial_step(stage: StageConfig, arguments: Callable[[StageConfig, Path], Any]) -> None:
+    """Train a very small model for one step with the options of an ``sft`` or ``grpo`` stage; RecipeError if it fails.
+
+    ``arguments`` makes TRL's configuration of a stage, with files in a folder.
+    """
+    of_layers = {"optim", "optim_args"} if stage.trl.get("optim_target_modules") else set()
+    given = {key: value for key, value in stage.trl.items() if key not in _LEFT_OUT and key not in of_layers}
+    groups = {key: value for key, value in _SMALL_GROUPS.items() if stage.stage == "grpo"}
+    small = stage.model_copy(update={"trl": given | _SMALL | groups})
+    disable_progress_bars()
+    disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _train(arguments(small, Path(folder)))
+        except RecipeError:
+            raise
+        except Exception as error:
+            values = ", ".join(f"{key}: {value!r}" for key, value in given.items())
+            raise RecipeError(
+                f"stages.{stage.name}.trl: a trial step fails with these values ({type(error).__name__}: "
+                f"{one_line(error, 300)}). Correct them: {values}."
+            ) from error
+
+
+def _train(args: Any) -> None:
+    tokenizer = build_tokenizer(["?"], [], _SHAPE)
+    model, common = build_model(tokenizer, _SHAPE, 0), {"args": args, "processing_class": tokenizer}
+    if isinstance(args, GRPOConfig):
+        if args.beta:
+            model.save_pretrained(args.output_dir)  # from where TRL loads the reference model
+            model.config._name_or_path = args.output_dir
+        args.reward_weights = None
+        rows = Dataset.from_list([_QUESTION] * 2)
+        trainer: Any = GRPOTrainer(model=model, reward_funcs=_reward, train_dataset=rows, **common)
+    else:
+        trainer = SFTTrainer(model=model, train_dataset=Dataset.from_list([_ANSWER] * 2), **common)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def _reward(completions: list[Any], **columns: Any) -> list[float]:
+    return [float(place) for place in range(len(completions))]

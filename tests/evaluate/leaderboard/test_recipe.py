@@ -175,4 +175,4 @@ def test_a_policy_of_the_users_own_plays(tmp_path: Path, monkeypatch: pytest.Mon
     assert spec.settings["class"] == "my_policies:Mine"
     assert "my_policies" in refused(tmp_path, "agents=[{policy: 'my_policies:Yours'}]")
     text = refused(tmp_path, "agents=[{policy: 'tradeschool.policies.rules:Rule'}]")
-    assert "is a Rule, which answers single questions" in text
+    assert "is not a subclass of tradeschool.policies.base.Policy" in text

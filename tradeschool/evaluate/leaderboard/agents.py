@@ -14,12 +14,10 @@ import tradeschool
 from tradeschool.config.check import load_class
 from tradeschool.env.render import FACTS, Facts, Form
 from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
-from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import TemplateVariables
 from tradeschool.models.fingerprint import fingerprint
 from tradeschool.models.load import ModelConfig
 from tradeschool.policies.base import Kind, Policy, make_policy
-from tradeschool.policies.rules import Rule
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.train.ppo import ENVS, unusable
 
@@ -263,11 +261,6 @@ class PolicyEntry(TextEntry):
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         policy_class = load_class(self.path, Policy, "path")  # type: ignore[type-abstract]
-        if issubclass(policy_class, Rule):
-            raise RecipeError(
-                f"path: {self.path} is a Rule, which answers single questions, but a leaderboard plays episodes. "
-                "Derive it from Policy, or use a rule of env/strategies.py."
-            )
         days = {"form": self.form, "facts": self.facts}
 
         def build(task: TradeTask, on_progress: OnProgress) -> Policy:

@@ -1,10 +1,16 @@
-"""``tradeschool judge``: compare decisions from a CSV file with the baselines."""
+"""The commands ``judge`` and ``leaderboard``, which compare decisions and agents without a run."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from tradeschool.cli.options import Sets, say
+
+WIDTH_OF_A_FILE = 160
+"""Columns used where the output of a leaderboard goes to a file or a pipe, which have no width."""
 DecisionsFile = Annotated[
     Path, typer.Argument(help="CSV with the columns date, ticker, and rating or position.", metavar="DECISIONS.csv")
 ]
@@ -55,9 +61,6 @@ def judge(
 
       tradeschool judge decisions.csv --prices prices/ --trained-until 2023-12-31
     """
-    from rich.console import Console
-    from rich.markup import escape
-
     from tradeschool.evaluate.console import print_comparison
     from tradeschool.evaluate.judge import evaluate_decisions
     from tradeschool.progress import status
@@ -76,10 +79,63 @@ def judge(
             horizon=horizon,
             trained_until=trained_until,
             seed=seed,
-            level=confidence,
+            confidence=confidence,
             report=path,
         )
     print_comparison(console, comparison)
-    console.print(f"Score: {comparison.evaluation.score}.", soft_wrap=True, highlight=False)
-    console.print(f"Report: {escape(str(path))}", soft_wrap=True, highlight=False)
-    console.print(f"Figures: {escape(str(path.with_suffix('.json')))}", soft_wrap=True, highlight=False)
+    say(console, f"Score: {comparison.evaluation.score}.")
+    say(console, f"Report: {path}")
+    say(console, f"Figures: {path.with_suffix('.json')}")
+
+
+def leaderboard(
+    recipe: Annotated[Path, typer.Argument(help="A leaderboard's recipe: a YAML file.")],
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the results, instead of leaderboards/<recipe name>.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Play all agents again, even those with a result.")] = False,
+) -> None:
+    """Play and grade every agent of the recipe on the same episodes.
+
+    Results are stored in the output folder. An agent with a stored result on the same version, data and seeds is not
+    played again. Results on other versions or data are kept and shown separately. The folder also gets a page,
+    index.html.
+
+    If an agent fails, the others are still played and shown, and the exit status is 1.
+
+    Examples:
+
+      tradeschool leaderboard recipes/leaderboard.yaml
+
+      tradeschool leaderboard recipes/leaderboard.yaml --set markets.stocks.path=prices/
+
+      tradeschool leaderboard recipes/leaderboard.yaml --set 'levels=[Easy]' --set agents.ppo.steps=50000
+    """
+    from tradeschool.evaluate.leaderboard import run
+    from tradeschool.evaluate.leaderboard.console import print_level, print_overview
+    from tradeschool.evaluate.leaderboard.recipe import read
+    from tradeschool.evaluate.leaderboard.report import write_index
+    from tradeschool.market.load import require_sample
+
+    checked, console = read(recipe, sets or ()), Console()
+    if any(market["source"] == "sample" for market in checked.markets.values()):
+        require_sample()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OF_A_FILE
+    folder = out or run.FOLDER / checked.name
+    try:
+        levels = run.run_leaderboard(checked, folder, console, again=again)
+    except KeyboardInterrupt as error:
+        error.add_note("Finished results are kept. Run the same command again to continue.")
+        raise
+    for level in levels:
+        print_level(console, level)
+    print_overview(console, levels)
+    page = write_index(folder, f"Leaderboard: {checked.name}", levels)
+    say(console, f"Results: {folder}")
+    say(console, f"Page: {page}")
+    missing = dict.fromkeys(name for level in levels for name in level.missing)
+    if missing:
+        say(console, f"Could not play: {', '.join(missing)}. The reasons are below the tables.")
+        raise typer.Exit(1)
