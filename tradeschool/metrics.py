@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 DAYS_A_YEAR = 252
 ROUNDING = 1e-9
 """A spread below this share of the largest value is an error of floating-point arithmetic."""
-ROUNDING_OF_RETURNS = 1e-13
+ROUNDING_OF_RETURNS = 1e-10
 """The same in absolute terms for returns, which are quotients of capitals near 1."""
 
 

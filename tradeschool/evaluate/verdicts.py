@@ -54,7 +54,6 @@ def judge(
         level: of the verdicts.
         worse_than: the baselines that a policy can be worse than, by default all.
     """
-    sign = 1 if metric.better == "higher" else -1
     figures = {p.policy: estimates[p.policy][metric.key] for p in predictions if p.kind != "best"}
     baselines = [p.policy for p in predictions if p.kind in NAIVE and math.isfinite(figures[p.policy].value)]
     found: dict[str, Judgement] = {}
@@ -63,14 +62,15 @@ def judge(
         raw = {}
         for policy in members:
             others = [name for name in baselines if name != policy]
-            gaps = {name: _signed(figures[policy] - figures[name], sign) for name in others}
+            gaps = {name: _gain(figures[policy], figures[name], metric) for name in others}
             raw[policy] = _judged(gaps, [name for name in others if name in worse_than] or others)
         found |= _together(raw, level)
     return found
 
 
-def _signed(gap: Estimate, sign: int) -> Estimate:
-    return gap if sign > 0 else -gap
+def _gain(policy: Estimate, baseline: Estimate, metric: Metric) -> Estimate:
+    """The difference, positive where the policy is better."""
+    return policy - baseline if metric.better == "higher" else baseline - policy
 
 
 def _judged(gaps: Mapping[str, Estimate], worse_than: Sequence[str]) -> Judgement:
