@@ -39,7 +39,7 @@ COMMON, OWN, HINT = 1.0, 1.5, 0.1
 """Weights of the factor and of a ticker's own return; of the outcome's sign in the forecast."""
 ALPHA, BETA, TAILS = 0.10, 0.85, 4
 DAILY, SPREAD = 0.0005, 0.01
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 class Sample(NamedTuple):
@@ -164,7 +164,7 @@ def coverage(console: Console, repeats: int) -> None:
         for chunk in range(repeats // CHUNK):
             for sample in samples(size, CHUNK, ragged=ragged, seed=10 + chunk):
                 for name, figure in FIGURES.items():
-                    one = figure(sample, horizon).interval(LEVEL)
+                    one = figure(sample, horizon).interval(CONFIDENCE)
                     held[name].append(one.low <= true[name] <= one.high if np.isfinite(one.low) else np.nan)
         none = {
             name: f" ({np.isnan(found).mean():.2f})" if np.isnan(found).any() else "" for name, found in held.items()
@@ -235,13 +235,13 @@ def claims(setting: Setting, count: int, seed: int = 0) -> dict[str, float]:
     for one in estimates(setting, count, seed):
         policies = [_stub(name) for name in one]
         verdicts = {
-            name: judged.verdict for name, judged in judge(SCORE, policies, one, LEVEL).items() if name in models
+            name: judged.verdict for name, judged in judge(SCORE, policies, one, CONFIDENCE).items() if name in models
         }
         gaps = {now: one[now]["score"] - one[then]["score"] for then, now in itertools.pairwise(models)}
         steps = holm({name: gap.p_value() for name, gap in gaps.items()})
         for verdict in ("better", "worse"):
             found[verdict] += verdict in verdicts.values()
-        found["step"] += any(p < 1 - LEVEL for p in steps.values())
+        found["step"] += any(p < 1 - CONFIDENCE for p in steps.values())
     return {name: number / count for name, number in found.items()}
 
 

@@ -76,7 +76,7 @@ def judge(
             horizon=horizon,
             trained_until=trained_until,
             seed=seed,
-            level=confidence,
+            confidence=confidence,
             report=path,
         )
     print_comparison(console, comparison)

@@ -91,7 +91,9 @@ def _gaps_table(runs: Runs) -> Table:
     keys = list(dict.fromkeys(key for _, _, gaps in runs.gaps for key in gaps))
     metrics = [MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key) for key in keys]
     table = Table(title=Text(f"Paired differences from {runs.names[0]}"), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.caption = Text(f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.level:.0%} interval")
+    table.caption = Text(
+        f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.confidence:.0%} interval"
+    )
     for name in ("run", "model", *(metric.label for metric in metrics)):
         table.add_column(Text(name))
     for run, what, gaps in runs.gaps:
@@ -236,7 +238,7 @@ def _difference(key: str, first: tuple[Comparison, Row], second: tuple[Compariso
     ours, theirs = _daily(*first)[key], _daily(*second)[key]
     horizon = 1 if key == MEAN_RETURN.key else comparison.evaluation.horizon
     change = ratio(*theirs, horizon) - ratio(*ours, horizon)
-    interval = Interval(value=change.value) if few else change.interval(comparison.level)
+    interval = Interval(value=change.value) if few else change.interval(comparison.confidence)
     return Difference(
         policy=second[1].policy,
         against=first[1].policy,
@@ -244,13 +246,13 @@ def _difference(key: str, first: tuple[Comparison, Row], second: tuple[Compariso
         interval=interval,
         p_value=math.nan if few else change.p_value(),
         better=metric.better,
-        level=comparison.level,
+        confidence=comparison.confidence,
     )
 
 
 def _warnings(comparisons: list[Comparison]) -> list[str]:
-    if len({c.level for c in comparisons}) > 1:
-        return ["The runs differ in the level of their intervals, which are not comparable."]
+    if len({c.confidence for c in comparisons}) > 1:
+        return ["The runs differ in the confidence level of their intervals, which are not comparable."]
     return []
 
 

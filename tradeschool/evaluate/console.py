@@ -35,6 +35,7 @@ STYLES = {
     "not shown": "yellow",
     "same": "yellow",
     "too few dates": "yellow",
+    "best baseline": "cyan",
     "reference": "cyan",
     "ceiling": "dim",
 }
@@ -68,7 +69,7 @@ def print_warnings(console: Console, warnings: Sequence[str]) -> None:
 
 def rows_table(title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]], console: Console) -> Table:
     """Rows with the name of their run, which is shown only where a row has one."""
-    caption = f"[low, high]: {comparison.level:.0%} interval"
+    caption = f"[low, high]: {comparison.confidence:.0%} interval"
     metrics = shown_metrics(comparison, [row for _, row in rows])
     metrics = [metric for metric in metrics if metric.key == comparison.primary or metric.terminal != "no"]
     with_interval = [
@@ -202,7 +203,7 @@ def _overall(comparison: Comparison, trained: list[Row]) -> str:
 def _best_baselines(comparison: Comparison) -> str:
     """The best by the primary metric and the best by return, which are not always the same."""
     primary, rows = comparison.metric(comparison.primary), [row for row in comparison.rows if row.kind in NAIVE]
-    best = comparison.row(comparison.reference)
+    best = comparison.row(comparison.best_baseline)
     text = f"best by {primary.label}: {best.policy} {figure(primary, best.metrics[primary.key].value)}"
     earned = [row for row in rows if EARNED in row.metrics and math.isfinite(row.metrics[EARNED].value)]
     if not earned:
@@ -237,7 +238,7 @@ def _shown(one: Difference) -> str:
 
 def _money(comparison: Comparison, row: Row) -> str:
     """The return after costs against buy and hold, and only then against every baseline."""
-    market = BUY_AND_HOLD if comparison.has(BUY_AND_HOLD) else comparison.reference
+    market = BUY_AND_HOLD if comparison.has(BUY_AND_HOLD) else comparison.best_baseline
     one = row.difference(MEAN_RETURN.key, market)
     if one is None:
         return ""

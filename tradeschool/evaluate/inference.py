@@ -136,14 +136,14 @@ class Estimate:
         """NaN where undefined."""
         return math.sqrt(self._variances[0]) if self.cosines and math.isfinite(self.value) else math.nan
 
-    def interval(self, level: float) -> Interval:
+    def interval(self, confidence: float) -> Interval:
         """The interval; its ends are NaN where the figure is undefined, the dates too few, or a denominator near 0."""
         if not (self.cosines and math.isfinite(self.value)) or self.only_paired:
             return Interval(value=self.value)
         own, bottom, both = self._variances
         if own == 0:
             return Interval(value=self.value, low=self.value, high=self.value)
-        t = _critical_value(self.cosines, level)
+        t = _critical_value(self.cosines, confidence)
         if self.link:
             middle, reach = self.link.to(self.value), t * math.sqrt(own) * self.link.slope(self.value)
             return self._within(self.link.back(middle - reach), self.link.back(middle + reach))
@@ -180,10 +180,10 @@ class Estimate:
 
 
 @functools.cache
-def _critical_value(freedom: int, level: float) -> float:
+def _critical_value(freedom: int, confidence: float) -> float:
     from scipy.stats import t
 
-    return float(t.ppf((1 + level) / 2, freedom))
+    return float(t.ppf((1 + confidence) / 2, freedom))
 
 
 def cosines_of(weight_T: Floats, horizon: int = 1) -> int:

@@ -76,7 +76,7 @@ def evaluate_decisions(
     horizon: int = 1,
     trained_until: date | str | None = None,
     seed: int = 0,
-    level: float = 0.95,
+    confidence: float = 0.95,
     report: Path | str | None = None,
 ) -> Comparison:
     """Compare decisions with the baselines on the same dates and tickers.
@@ -95,7 +95,7 @@ def evaluate_decisions(
         horizon: days over which the score measures the return.
         trained_until: the last date used to train whatever made the decisions; dates up to it are warned of.
         seed: of the random baseline.
-        level: of the intervals and of the verdict.
+        confidence: of the intervals and of the verdict.
         report: an HTML file to write; the comparison is written beside it as JSON.
 
     Returns:
@@ -117,7 +117,7 @@ def evaluate_decisions(
     questions = _evaluation_set(task, examples, read, costs)
     predictions = _baselines(task, questions, examples, name, seed)
     predictions.append(_predictions(task, questions, examples, name, read))
-    comparison = compare(questions, predictions, level=level)
+    comparison = compare(questions, predictions, confidence=confidence)
     warnings += _not_scored(read, len(examples), horizon)
     comparison = comparison.model_copy(update={"warnings": [*warnings, *comparison.warnings]})
     if path is not None:

@@ -101,12 +101,12 @@ def _results(comparison: Comparison, figures: Sequence[tuple[str, str]]) -> Iter
     kinds = {row.policy: KINDS.get(row.kind, row.kind) for row in rows}
     judged = [(f"{row.policy}\n{kinds[row.policy]}", tag(row.verdict), row.sentence) for row in rows]
     yield Part("Verdicts", tables=[Table(("policy", "verdict", ""), judged)])
-    interval = f"[low, high]: {100 * comparison.level:g} % interval. A dash: not defined for this policy."
+    interval = f"[low, high]: {100 * comparison.confidence:g} % interval. A dash: not defined for this policy."
     yield Part("All figures", [interval], tables=figure_tables(rows, shown_metrics(comparison, rows), kinds))
     paired = (
         "Over the same dates, which removes the luck that all policies share. p: two-sided, adjusted by Holm's method "
         "for all differences that are judged together; a difference is claimed only where it is below "
-        f"{1 - comparison.level:.3g}."
+        f"{1 - comparison.confidence:.3g}."
     )
     yield Part("Paired differences", [paired], tables=[_differences(comparison)])
     yield Part("Results", charts=[*_result_charts(comparison), *figures])

@@ -35,7 +35,7 @@ class Config(StageConfig):
         baselines: further policies, as ``my_package.module:Class``, constructed with the task or with nothing.
         max_new_tokens, batch_size: of generation.
         costs: of the backtest.
-        level: of the intervals and verdicts.
+        confidence: of the intervals and verdicts.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -47,7 +47,7 @@ class Config(StageConfig):
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=256, ge=1)
     costs: Costs = Costs()
-    level: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -109,7 +109,7 @@ def run(config: Config, context: Context) -> Result:
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
-    comparison = compare(questions, predictions, level=config.level)
+    comparison = compare(questions, predictions, confidence=config.confidence)
     replace_text(context.folder / COMPARISON, comparison.to_json())
     _write_figures(context, predictions)
     report_evaluation(context.run_folder, context.folder, context.console)
