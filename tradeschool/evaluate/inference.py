@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -336,21 +336,12 @@ def without_interval(value: float, days: int) -> Estimate:
 
 
 def _estimate(
-    value: float,
-    influence_T: Floats,
-    weight_T: Floats,
-    horizon: int = 1,
-    *,
-    bottom_T: Floats | None = None,
-    curvature: Curvature | None = None,
-    link: Link | None = None,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-    scale: float = 0.0,
+    value: float, influence_T: Floats, weight_T: Floats, horizon: int = 1, *, scale: float = 0.0, **more: Any
 ) -> Estimate:
     share_T = weight_T / max(float(weight_T.sum()), 1.0)
     size = max(scale, abs(value) if math.isfinite(value) else 0.0)
     cosines = cosines_of(weight_T, horizon) if np.isfinite(influence_T).all() else 0
-    return Estimate(value, influence_T, share_T, cosines, bottom_T, curvature, link, bounds, scale=size)
+    return Estimate(value, influence_T, share_T, cosines, scale=size, **more)
 
 
 def holm(p_values: dict[Key, float]) -> dict[Key, float]:

@@ -113,10 +113,6 @@ class CosineEstimate:
         variance = float(squares_K[:nu].mean()) / float(ratio_K[nu - 1])
         return math.sqrt(variance / len(self.values_B)), nu
 
-    @property
-    def _days_covered(self) -> int:
-        return int(_without_gaps(self.starts_B, self.days).max()) + self.days
-
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """The t-interval; its ends are NaN where the episodes cover too few dates."""
         from scipy.stats import t
@@ -133,7 +129,8 @@ class CosineEstimate:
 
         if self.standard_error == self.value == 0:
             return 1.0
-        if not self.degrees_of_freedom or self._days_covered < FEWEST_LENGTHS * self.days:
+        days_covered = int(_without_gaps(self.starts_B, self.days).max()) + self.days
+        if not self.degrees_of_freedom or days_covered < FEWEST_LENGTHS * self.days:
             return math.nan
         if self.standard_error == 0:
             return 0.0
@@ -187,15 +184,8 @@ def episodes_needed(difference: float, deviation: float, *, is_paired: bool = Tr
         difference: the difference to detect, in units of the grade.
         deviation: standard deviation over episodes: of the paired differences, or of one agent's grades.
         is_paired: whether both agents play the same seeds.
-
-    Raises:
-        EnvError: a number is out of range.
     """
     from scipy.stats import norm
 
-    if not (difference > 0 and deviation >= 0):
-        raise EnvError(
-            f"difference {difference}, deviation {deviation}: the first must be above 0, the second at least 0."
-        )
     z = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
     return max(2, math.ceil((1 if is_paired else 2) * (z * deviation / difference) ** 2))

@@ -1,7 +1,7 @@
 """The evaluate stage: every policy answers the same questions on unseen dates; a table and a report compare them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -202,12 +202,8 @@ def _kept_traces(path: Path, context: Context, examples: list[Example]) -> list[
     kept = list(read_traces(path))
     same_questions = [trace.key for trace in kept] == [example.key for example in examples]
     # A commit is not a change of what is asked: those change the task's version.
-    same_versions = all(_without_commit(trace.versions) == _without_commit(context.versions) for trace in kept)
+    same_versions = all({**trace.versions, "commit": ""} == {**context.versions, "commit": ""} for trace in kept)
     return kept if same_questions and same_versions else None
-
-
-def _without_commit(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: version for name, version in versions.items() if name != "commit"}
 
 
 def _ask_model(

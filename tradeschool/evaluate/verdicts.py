@@ -45,7 +45,7 @@ def judge(
 ) -> dict[str, Judgement]:
     """Test a metric of every policy but the ceiling against all baselines. Models are judged together, baselines too.
 
-    Each one-sided test has half of 1 - confidence, so "better" of a policy that is not comes up in half of that at most.
+    Each one-sided test has half of 1 - confidence: "better" of a policy that is not comes up in half of that at most.
 
     Args:
         metric: what is compared.
