@@ -25,7 +25,7 @@ from tradeschool.evaluate.verdicts import judge
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
 
-REPEATS = 400
+REPEATS = 1000
 CHUNK = 50
 SIZES = (
     (60, 1, 1), (60, 5, 10), (60, 20, 10), (80, 5, 10), (250, 1, 1), (250, 1, 10), (250, 5, 1), (250, 5, 10),
@@ -274,7 +274,7 @@ def levels(console: Console, repeats: int) -> None:
 def main(repeats: int) -> None:
     """Print all tables."""
     console = Console(width=200)
-    levels(console, 5 * repeats)
+    levels(console, 2 * repeats)
     coverage(console, repeats)
 
 

@@ -1,7 +1,7 @@
 """The result of a comparison as data, as JSON (where NaN is null), and in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -248,20 +248,19 @@ def figure(metric: Metric, value: float) -> str:
 
 def figure_with_interval(metric: Metric, interval: Interval) -> str:
     """``value [low, high]``, without brackets where there is no interval."""
-    text = figure(metric, interval.value)
-    if not math.isfinite(interval.low):
-        return text
-    return f"{text} [{figure(metric, interval.low)}, {figure(metric, interval.high)}]"
+    return _with_ends(interval, lambda value: figure(metric, value))
 
 
 def signed(interval: Interval, digits: int, scale: float = 1.0) -> str:
     """``+0.043 [+0.021, +0.066]``, every figure times ``scale``."""
     if not math.isfinite(interval.value):
         return "undefined"
-    text = f"{scale * interval.value:+.{digits}f}"
-    if not math.isfinite(interval.low):
-        return text
-    return f"{text} [{scale * interval.low:+.{digits}f}, {scale * interval.high:+.{digits}f}]"
+    return _with_ends(interval, lambda value: f"{scale * value:+.{digits}f}")
+
+
+def _with_ends(interval: Interval, text: Callable[[float], str]) -> str:
+    value, low, high = map(text, (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 
 def gap(metric: Metric, difference: Difference) -> str:

@@ -69,7 +69,7 @@ def check(config: Config, context: CheckContext) -> None:
     if config.tickers is not None and not task.per_ticker:
         raise RecipeError(f"{where}.tickers: the task '{task.name}' asks about dates, not tickers. Remove tickers.")
     models = _model_names(config, context.models, where)
-    baselines = [*task.baselines(config.seed), *_extra_baselines(config, task)]
+    baselines = _baselines(config, task)
     refuse_reserved(context, [policy.name for policy in baselines])
     if not any(policy.kind in NAIVE for policy in baselines):
         raise RecipeError(f"{where}: the task '{task.name}' has no baseline to beat. Return one from its baselines().")
@@ -135,11 +135,11 @@ def _questions(config: Config, task: Task) -> list[Example]:
 # answers -------------------------------------------------------------------------------------
 
 
-def _extra_baselines(config: Config, task: Task) -> list[Policy]:
+def _baselines(config: Config, task: Task) -> list[Policy]:
+    """The task's, and those that the recipe names."""
     from tradeschool.config.check import load_class
 
-    key = f"stages.{config.name}.baselines"
-    found = []
+    key, found = f"stages.{config.name}.baselines", list(task.baselines(config.seed))
     for name in config.baselines:
         policy_class = load_class(name, Policy, key)  # type: ignore[type-abstract]
         try:
@@ -156,7 +156,7 @@ def _ask_baselines(
     config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
 ) -> Iterator[Predictions]:
     with status(context.console, "Asking the baselines"):
-        for policy in [*context.task.baselines(config.seed), *_extra_baselines(config, context.task)]:
+        for policy in _baselines(config, context.task):
             traces = _answers(policy, config, context, examples)
             yield traces_to_predictions(questions, policy.name, policy.kind, examples, traces)
 
