@@ -131,11 +131,6 @@ class Estimate:
             return 0.0, bottom, both
         return own + (self.curvature.variance(basis_KT) if self.curvature else 0.0), bottom, both
 
-    @property
-    def standard_error(self) -> float:
-        """NaN where undefined."""
-        return math.sqrt(self._variances[0]) if self.cosines and math.isfinite(self.value) else math.nan
-
     def interval(self, confidence: float) -> Interval:
         """The interval; its ends are NaN where the figure is undefined, the dates too few, or a denominator near 0."""
         if not (self.cosines and math.isfinite(self.value)) or self.only_paired:
