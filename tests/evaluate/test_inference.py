@@ -130,7 +130,9 @@ def test_correlations_are_those_of_all_pairs_within_one() -> None:
     assert inference.correlation(x, y).value == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1])
     assert inference.rank_correlation(x, y).value == pytest.approx(spearmanr(x.ravel(), y.ravel()).statistic)
     close = inference.correlation(x, x + 0.01 * y).interval(0.95)
-    assert 0.99 < close.low < close.value < close.high < 1
+    assert 0.99 < close.low < close.value < close.high <= 1
+    close = inference.rank_correlation(x, x + 0.01 * y).interval(0.95)
+    assert close.low < close.value < close.high < 1
     assert inference.correlation(x, 2 * x).interval(0.95).low == pytest.approx(1)
 
 

@@ -43,6 +43,7 @@ class Link:
 
 
 FISHER = Link(math.atanh, math.tanh, lambda r: 1 / (1 - r * r))
+ARCSINE = Link(math.asin, lambda a: math.sin(min(max(a, -math.pi / 2), math.pi / 2)), lambda r: (1 - r * r) ** -0.5)
 GROWTH = Link(math.log1p, math.expm1, lambda growth: 1 / (1 + growth))
 
 
@@ -236,7 +237,30 @@ def root_mean(value_TQ: Floats, horizon: int = 1) -> Estimate:
 
 
 def correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
-    """Pearson correlation pooled over all finite pairs; the interval by Fisher's transformation."""
+    """Pearson correlation of forecasts and outcomes, pooled over all finite pairs.
+
+    Its interval is that of the regression of outcomes on forecasts, measured in their spreads. It holds where outcomes
+    have fat tails, so that their spread is uncertain, and is wider than needed for high correlations.
+    """
+    return _correlation(x_TQ, y_TQ, horizon, _slope, lambda value: np.array([[value, -0.5], [-0.5, 0.0]]), ARCSINE)
+
+
+def rank_correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
+    """Spearman correlation, pooled, on Fisher's scale. Ranks are taken once, in the whole sample."""
+    x_TQ, y_TQ = metrics.ranks(x_TQ, y_TQ)
+    return _correlation(
+        x_TQ, y_TQ, horizon, _pearson, lambda value: np.array([[value, -1.0], [-1.0, value]]) / 2, FISHER
+    )
+
+
+def _correlation(
+    x_TQ: Floats,
+    y_TQ: Floats,
+    horizon: int,
+    figure: Callable[[Floats], Floats],
+    form_MM: Callable[[float], Floats],
+    link: Link,
+) -> Estimate:
     known_TQ = np.isfinite(x_TQ) & np.isfinite(y_TQ)
     count_T, value = known_TQ.sum(1).astype(float), float(metrics.correlation(x_TQ[known_TQ], y_TQ[known_TQ]))
     if not math.isfinite(value):
@@ -245,8 +269,8 @@ def correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
         np.where(known_TQ, (given - given[known_TQ].mean()) / given[known_TQ].std(), 0.0) for given in (x_TQ, y_TQ)
     )
     sums_ST = np.stack([one.sum(1) for one in (known_TQ, u_TQ, v_TQ, u_TQ**2, v_TQ**2, u_TQ * v_TQ)])
-    curvature = Curvature(sums_ST[1:3] / count_T.sum(), np.array([[value, -1.0], [-1.0, value]]) / 2)
-    return _estimate(value, _jackknife(_pearson, sums_ST), count_T, horizon, link=FISHER, curvature=curvature)
+    curvature = Curvature(sums_ST[1:3] / count_T.sum(), form_MM(value))
+    return _estimate(value, _jackknife(figure, sums_ST), count_T, horizon, link=link, curvature=curvature)
 
 
 def _pearson(sums_ST: Floats) -> Floats:
@@ -256,9 +280,10 @@ def _pearson(sums_ST: Floats) -> Floats:
     return value_T
 
 
-def rank_correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
-    """Spearman correlation, pooled. Ranks are taken once, in the whole sample."""
-    return correlation(*metrics.ranks(x_TQ, y_TQ), horizon)
+def _slope(sums_ST: Floats) -> Floats:
+    count_T, u_T, v_T, uu_T, _, uv_T = sums_ST
+    value_T: Floats = (uv_T - u_T * v_T / count_T) / _root((uu_T - u_T**2 / count_T) ** 2, count_T**2)
+    return value_T
 
 
 def sharpe(returns_T: Floats, bars_per_year: float = metrics.DAYS_A_YEAR) -> Estimate:
