@@ -7,6 +7,7 @@ common factor; outcomes over h days overlap; positions are persistent (AR(1) wit
 has skill, except for the power.
 """
 
+import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from tradeschool.evaluate.verdicts import judge
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
 
-REPEATS = 400
+REPEATS = 1000
 CHUNK = 50
 SIZES = (
     (60, 1, 1), (60, 5, 10), (60, 20, 10), (80, 5, 10), (250, 1, 1), (250, 1, 10), (250, 5, 1), (250, 5, 10),
@@ -32,11 +33,13 @@ SIZES = (
 )  # fmt: skip
 """Dates, horizon, tickers."""
 RAGGED = ((250, 5, 10), (1000, 5, 80))
-LONG = 200_000
-"""Dates of the sample whose figures count as the true ones."""
+LONG = 2_000_000
+"""Questions of the sample whose figures count as the true ones, where these are not known."""
+COMMON, OWN, HINT = 1.0, 1.5, 0.1
+"""Weights of the factor and of a ticker's own return; of the outcome's sign in the forecast."""
 ALPHA, BETA, TAILS = 0.10, 0.85, 4
 DAILY, SPREAD = 0.0005, 0.01
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 class Sample(NamedTuple):
@@ -44,6 +47,7 @@ class Sample(NamedTuple):
 
     mine: Any
     other: Any
+    blind: Any
     forecast: Any
     outcome: Any
     error: Any
@@ -60,7 +64,7 @@ def samples(size: tuple[int, int, int], count: int, *, ragged: bool = False, see
     rng = np.random.default_rng([*size, ragged, seed])
     grid = (count, dates, tickers)
     factor, volatility = _garch(rng, count, dates + horizon)
-    daily = ((factor + 1.5 * _tails(rng, (tickers, count, dates + horizon))) * volatility).transpose(1, 2, 0)
+    daily = ((COMMON * factor + OWN * _tails(rng, (tickers, count, dates + horizon))) * volatility).transpose(1, 2, 0)
     total = np.concatenate([np.zeros((count, 1, tickers)), np.cumsum(daily, axis=1)], axis=1)
     outcome = (total[:, horizon:-1] - total[:, : -horizon - 1]) / np.sqrt(horizon)
     outcome = outcome - (outcome.mean(2, keepdims=True) if tickers > 1 else 0)
@@ -74,8 +78,9 @@ def samples(size: tuple[int, int, int], count: int, *, ragged: bool = False, see
         listed = (np.arange(dates)[:, None] >= first) & (np.arange(dates)[:, None] <= last)
         outcome = np.where(listed, outcome, np.nan)
     returns = DAILY + SPREAD * (factor * volatility)[:, :dates]
+    blind = _positions(rng, grid)
     everything = (
-        mine * outcome, other * outcome, _positions(rng, grid) + 0.1 * np.sign(outcome), outcome, error**2,
+        mine * outcome, other * outcome, blind, blind + HINT * np.sign(outcome), outcome, error**2,
         other_error**2, earned, best, 0.2 + daily[:, :dates], returns,
     )  # fmt: skip
     for b in range(count):
@@ -112,7 +117,9 @@ FIGURES: dict[str, Callable[[Sample, int], Estimate]] = {
     "difference": lambda s, h: inference.mean(s.mine, h) - inference.mean(s.other, h),
     "difference of RMSE": lambda s, h: inference.root_mean(s.error) - inference.root_mean(s.other_error),
     "hit rate": lambda s, h: inference.mean(_hits(s.mine), h),
+    "IC of no edge": lambda s, h: inference.correlation(s.blind, s.outcome, h),
     "IC": lambda s, h: inference.correlation(s.forecast, s.outcome, h),
+    "rank IC of no edge": lambda s, h: inference.rank_correlation(s.blind, s.outcome, h),
     "rank IC": lambda s, h: inference.rank_correlation(s.forecast, s.outcome, h),
     "share of edge": lambda s, h: inference.ratio(s.earned.sum(1), s.best.sum(1)),
     "noisy ratio": lambda s, h: inference.ratio((0.5 * s.noisy + 0.3 * (s.noisy[::-1] - 0.2)).sum(1), s.noisy.sum(1)),
@@ -123,15 +130,26 @@ FIGURES: dict[str, Callable[[Sample, int], Estimate]] = {
 
 
 def truths(size: tuple[int, int, int]) -> dict[str, float]:
-    """The figures of a very long sample, or what is known."""
+    """The true figures of samples of a size."""
     dates, horizon, tickers = size
-    long = next(samples((LONG, horizon, min(tickers, 10)), 1, seed=1))
-    found = {name: FIGURES[name](long, horizon).value for name in ("IC", "rank IC")}
-    downside = np.sqrt(np.mean(np.minimum(long.returns, 0) ** 2))
-    growth = DAILY + float(np.mean(np.log1p(long.returns) - long.returns))
-    known = {"mean": 0.0, "difference": 0.0, "difference of RMSE": 0.0, "hit rate": 0.5, "share of edge": 0.44}
-    paths = {"Sharpe": DAILY / SPREAD * 252**0.5, "Sortino": DAILY / downside * 252**0.5}
-    return found | known | paths | {"noisy ratio": 0.5, "return": float(np.expm1(dates * growth))}
+    same = {"hit rate": 0.5, "share of edge": 0.44, "noisy ratio": 0.5, "Sharpe": DAILY / SPREAD * 252**0.5}
+    long = _of_long_sample(horizon, tickers)
+    growth = float(np.expm1(dates * long["growth"]))
+    return dict.fromkeys(FIGURES, 0.0) | same | long | {"return": growth}
+
+
+@functools.cache
+def _of_long_sample(horizon: int, tickers: int) -> dict[str, float]:
+    """What has no formula. Variances are known, and those of a sample settle slowly."""
+    long = next(samples((LONG // max(tickers, 10), horizon, tickers), 1, seed=1))
+    variance = COMMON**2 + OWN**2 if tickers == 1 else OWN**2 * (1 - 1 / tickers)
+    spread = np.sqrt((np.var(long.blind) + HINT**2) * variance)
+    return {
+        "IC": float(HINT * np.mean(np.abs(long.outcome)) / spread),
+        "rank IC": FIGURES["rank IC"](long, horizon).value,
+        "Sortino": float(DAILY / np.sqrt(np.mean(np.minimum(long.returns, 0) ** 2)) * 252**0.5),
+        "growth": DAILY + float(np.mean(np.log1p(long.returns) - long.returns)),
+    }
 
 
 def coverage(console: Console, repeats: int) -> None:
@@ -146,7 +164,7 @@ def coverage(console: Console, repeats: int) -> None:
         for chunk in range(repeats // CHUNK):
             for sample in samples(size, CHUNK, ragged=ragged, seed=10 + chunk):
                 for name, figure in FIGURES.items():
-                    one = figure(sample, horizon).interval(LEVEL)
+                    one = figure(sample, horizon).interval(CONFIDENCE)
                     held[name].append(one.low <= true[name] <= one.high if np.isfinite(one.low) else np.nan)
         none = {
             name: f" ({np.isnan(found).mean():.2f})" if np.isnan(found).any() else "" for name, found in held.items()
@@ -217,13 +235,13 @@ def claims(setting: Setting, count: int, seed: int = 0) -> dict[str, float]:
     for one in estimates(setting, count, seed):
         policies = [_stub(name) for name in one]
         verdicts = {
-            name: judged.verdict for name, judged in judge(SCORE, policies, one, LEVEL).items() if name in models
+            name: judged.verdict for name, judged in judge(SCORE, policies, one, CONFIDENCE).items() if name in models
         }
         gaps = {now: one[now]["score"] - one[then]["score"] for then, now in itertools.pairwise(models)}
         steps = holm({name: gap.p_value() for name, gap in gaps.items()})
         for verdict in ("better", "worse"):
             found[verdict] += verdict in verdicts.values()
-        found["step"] += any(p < 1 - LEVEL for p in steps.values())
+        found["step"] += any(p < 1 - CONFIDENCE for p in steps.values())
     return {name: number / count for name, number in found.items()}
 
 
@@ -255,8 +273,8 @@ def levels(console: Console, repeats: int) -> None:
 
 def main(repeats: int) -> None:
     """Print all tables."""
-    console = Console(width=170)
-    levels(console, 5 * repeats)
+    console = Console(width=200)
+    levels(console, 2 * repeats)
     coverage(console, repeats)
 
 

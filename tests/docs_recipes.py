@@ -193,7 +193,7 @@ EVALUATE = {
     "max_new_tokens": "tokens per answer",
     "batch_size": "questions at a time",
     "costs": "of the backtest: `costs`, below",
-    "confidence": "level of intervals and verdicts",
+    "confidence": "of intervals and verdicts",
 }
 COSTS = {
     "commission_bps": "basis points of the traded value",

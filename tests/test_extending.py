@@ -40,7 +40,7 @@ def test_the_task_of_the_docs_page_is_trained_evaluated_and_reported(folder: Pat
     baselines = {"always wider", "always narrower", "random", "mean reversion", "same as yesterday"}
     assert set(rows) == {*baselines, "base model (tiny)", "sft", "grpo"}
     assert found["primary"] == "right"
-    assert found["reference"] in baselines
+    assert found["best_baseline"] in baselines
     assert found["evaluation"]["commission_bps"] is None
     assert rows["always wider"]["metrics"]["right"]["value"] == pytest.approx(
         1 - rows["always narrower"]["metrics"]["right"]["value"]

@@ -50,12 +50,6 @@ def test_empty_and_single_day() -> None:
     assert math.isnan(metrics.sharpe([0.1]))
 
 
-def test_rows_are_measured_one_by_one() -> None:
-    rows_BT = np.stack([RETURNS, RETURNS[::-1] * 2, np.zeros(300)])
-    for metric in (metrics.sharpe, metrics.sortino, metrics.max_drawdown, metrics.cumulative_return):
-        np.testing.assert_allclose(metric(rows_BT), [metric(row) for row in rows_BT])
-
-
 def pooled(x: ArrayLike, y: ArrayLike) -> float:
     return float(metrics.correlation(x, y))
 
@@ -105,6 +99,18 @@ def test_a_spread_of_rounding_errors_is_none() -> None:
     noise_T = np.random.default_rng(0).normal(0, 1e-17, 250)
     assert math.isnan(metrics.sharpe(noise_T))
     assert math.isnan(metrics.sortino(noise_T))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.001, -0.002])
+def test_returns_that_differ_by_1e_12_do_not_vary(level: float) -> None:
+    returns_T = level + np.random.default_rng(0).uniform(-1e-12, 1e-12, 250)
+    assert math.isnan(metrics.sharpe(returns_T))
+    assert math.isnan(metrics.probabilistic_sharpe(returns_T))
+    assert math.isfinite(metrics.sharpe(level + 1e6 * (returns_T - level)))
+    assert math.isnan(metrics.sortino(returns_T)) == (level >= 0)
+
+
+def test_a_single_small_loss_is_a_risk() -> None:
     real_T = np.r_[np.full(249, 0.01), -1e-6]
     assert math.isfinite(metrics.sortino(real_T))
 

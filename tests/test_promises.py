@@ -420,7 +420,7 @@ def test_promise_4_every_claim_has_an_interval(evaluated: tuple[Comparison, str,
 
 def test_promise_4_differences_are_paired_with_intervals(evaluated: tuple[Comparison, str, str]) -> None:
     table, _, _ = evaluated
-    reference = table.row(table.reference)
+    reference = table.row(table.best_baseline)
     assert reference.kind in ("naive", "rule")
     assert reference.metrics["score"].value == max(
         row.metrics["score"].value for row in table.rows if row.kind in ("naive", "rule")
@@ -428,7 +428,7 @@ def test_promise_4_differences_are_paired_with_intervals(evaluated: tuple[Compar
     for row in table.rows:
         if row.kind == "best" or row is reference:
             continue
-        gap = row.difference("score", table.reference)
+        gap = row.difference("score", table.best_baseline)
         assert gap is not None
         assert gap.interval.value == pytest.approx(row.metrics["score"].value - reference.metrics["score"].value)
         assert gap.interval.low < gap.interval.value < gap.interval.high

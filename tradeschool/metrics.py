@@ -1,13 +1,10 @@
 """Metrics of daily returns (empyrical-reloaded's), correlations and Sharpe ratios corrected for chance.
 
-Returns are simple and of one bar each, along the last axis: [T] gives a float, [B, T] gives B values. A year has 252
-bars, unless a market has another number (``Panel.bars_per_year``); ddof is 1. A metric that is not defined (no
-variance, no days) is NaN, never infinite.
+Returns are simple and of one bar each. A year has 252 bars, unless a market has another number
+(``Panel.bars_per_year``); ddof is 1. A metric that is not defined (no variance, no days) is NaN, never infinite.
 """
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,43 +14,48 @@ Floats = NDArray[np.float64]
 DAYS_A_YEAR = 252
 ROUNDING = 1e-9
 """A spread below this share of the largest value is an error of floating-point arithmetic."""
-ROUNDING_OF_RETURNS = 1e-13
+ROUNDING_OF_RETURNS = 1e-10
 """The same in absolute terms for returns, which are quotients of capitals near 1."""
 
 
-def sharpe(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> Any:
+def sharpe(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> float:
     """Annualised Sharpe ratio without a risk-free rate: mean / standard deviation * sqrt(bars a year)."""
     import empyrical
 
-    ratio = functools.partial(empyrical.sharpe_ratio, annualization=bars_per_year)
-    return _at_real_risk(ratio, lambda returns_BT: np.nanstd(returns_BT, axis=-1), returns)
+    returns_T = np.asarray(returns, float)
+    if not _is_real(returns_T.std() if returns_T.size > 1 else 0.0, returns_T):
+        return math.nan
+    return float(empyrical.sharpe_ratio(returns_T, annualization=bars_per_year))
 
 
-def sortino(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> Any:
+def sortino(returns: ArrayLike, bars_per_year: float = DAYS_A_YEAR) -> float:
     """Annualised Sortino ratio: mean / root mean square of the losses * sqrt(bars a year); NaN without a loss."""
     import empyrical
 
-    ratio = functools.partial(empyrical.sortino_ratio, annualization=bars_per_year)
-    return _at_real_risk(ratio, lambda returns_BT: -np.minimum(returns_BT, 0.0).min(-1), returns)
+    returns_T = np.asarray(returns, float)
+    if not _is_real(-returns_T.min(initial=0.0), returns_T):
+        return math.nan
+    return float(empyrical.sortino_ratio(returns_T, annualization=bars_per_year))
 
 
-def max_drawdown(returns: ArrayLike) -> Any:
+def _is_real(risk: float, returns_T: Floats) -> bool:
+    """Whether a risk is more than an error of rounding, as that of constant growth is."""
+    return bool(risk > max(ROUNDING_OF_RETURNS, ROUNDING * np.abs(returns_T).max(initial=0.0)))
+
+
+def max_drawdown(returns: ArrayLike) -> float:
     """Largest fall from a peak of the compounded equity, first day included: 0 to -1 (all lost)."""
     import empyrical
 
-    return _finite(empyrical.max_drawdown, returns)
+    return float(empyrical.max_drawdown(np.asarray(returns, float)))
 
 
-def cumulative_return(returns: ArrayLike) -> Any:
+def cumulative_return(returns: ArrayLike) -> float:
     """Compounded return over all days: 0.1 = 10 % more than at the start."""
     import empyrical
 
-    return _finite(empyrical.cum_returns_final, returns)
-
-
-def mean(values: ArrayLike) -> Any:
-    """Arithmetic mean over the days, of returns or of a turnover."""
-    return _finite(lambda values_TB: np.mean(values_TB, axis=0), values)
+    returns_T = np.asarray(returns, float)
+    return float(empyrical.cum_returns_final(returns_T)) if returns_T.size else math.nan
 
 
 def ranks(forecasts: ArrayLike, outcomes: ArrayLike) -> tuple[Floats, Floats]:
@@ -139,24 +141,3 @@ def deflated_sharpe(returns: ArrayLike, tried: ArrayLike, bars_per_year: float =
     known = known[np.isfinite(known)]
     variance = float(known.var(ddof=1)) if known.size > 1 else 0.0
     return probabilistic_sharpe(returns, expected_maximum_sharpe(variance, known.size))
-
-
-def _at_real_risk(metric: Callable[..., Any], risk: Callable[[Floats], Any], returns: ArrayLike) -> Any:
-    """A return divided by its risk; NaN where the risk is an error of rounding, as that of constant growth is."""
-    returns_BT = np.asarray(returns, float)
-    value = _finite(metric, returns_BT)
-    if returns_BT.shape[-1] == 0:
-        return value
-    least = np.maximum(ROUNDING_OF_RETURNS, ROUNDING * np.nanmax(np.abs(returns_BT), axis=-1))
-    return np.where(risk(returns_BT) > least, value, np.nan)[()]
-
-
-def _finite(metric: Callable[..., Any], returns: ArrayLike) -> Any:
-    """Apply a metric of columns along the last axis; infinities become NaN."""
-    returns_BT = np.asarray(returns, float)
-    if returns_BT.shape[-1] == 0:
-        return np.full(returns_BT.shape[:-1], np.nan)[()]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        value = np.asarray(metric(np.moveaxis(returns_BT, -1, 0)), float)
-    value = np.where(np.isfinite(value), value, np.nan)
-    return float(value) if value.ndim == 0 else value

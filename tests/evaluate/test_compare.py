@@ -32,14 +32,14 @@ def comparison(questions: EvaluationSet) -> Comparison:
 def test_an_edge_is_found(comparison: Comparison) -> None:
     grpo = comparison.row("grpo")
     assert grpo.verdict == "better"
-    gap = grpo.difference("score", comparison.reference)
+    gap = grpo.difference("score", comparison.best_baseline)
     assert gap is not None
     assert gap.improved
     assert gap.p_value == grpo.p_value < 0.05
     assert grpo.sentence.startswith("Better than every baseline in score; the closest is ")
     assert comparison.row("best possible").verdict == "ceiling"
-    assert comparison.row(comparison.reference).verdict == "reference"
-    assert comparison.row(comparison.reference).kind in ("naive", "rule")
+    assert comparison.row(comparison.best_baseline).verdict == "best baseline"
+    assert comparison.row(comparison.best_baseline).kind in ("naive", "rule")
 
 
 def test_the_share_of_the_edge_is_the_share_of_questions_known(comparison: Comparison) -> None:
@@ -58,7 +58,9 @@ def test_the_share_of_the_edge_is_the_share_of_questions_known(comparison: Compa
 
 def test_stages_are_compared_with_the_one_before(comparison: Comparison) -> None:
     against = {
-        row.policy: [d.against for d in row.differences if d.metric == "score" and d.against != comparison.reference]
+        row.policy: [
+            d.against for d in row.differences if d.metric == "score" and d.against != comparison.best_baseline
+        ]
         for row in comparison.rows
     }
     assert {policy: others for policy, others in against.items() if others} == {"sft": ["untrained"], "grpo": ["sft"]}
@@ -184,7 +186,7 @@ def test_too_few_dates_are_not_judged(dates: int, horizon: int) -> None:
         assert not any(one.shown or one.improved or one.worsened for one in row.differences)
         assert np.isnan([row.p_value, *(one.p_value for one in row.differences)]).all()
         assert np.isfinite(row.metrics["score"].low) == (dates >= 10)
-        if row.policy != table.reference and row.kind != "best":
+        if row.policy != table.best_baseline and row.kind != "best":
             assert row.verdict == "too few dates"
             assert row.sentence == "Not judged: the dates are too few."
     assert table.warnings[0].startswith("Too few dates for verdicts")
@@ -248,7 +250,7 @@ def forecasts() -> tuple[EvaluationSet, Comparison]:
 
 def test_lower_is_better_where_the_metric_says_so(forecasts: tuple[EvaluationSet, Comparison]) -> None:
     _, table = forecasts
-    assert table.reference == "last value"
+    assert table.best_baseline == "last value"
     assert (table.row("good").verdict, table.row("bad").verdict) == ("better", "worse")
     gap = table.row("good").difference("rmse", "last value")
     assert gap is not None

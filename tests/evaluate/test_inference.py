@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import binom, spearmanr
 from scipy.stats import t as student
 
 from tradeschool.evaluate import inference
 from tradeschool.evaluate.inference import Estimate, cosines_of, holm
 from tradeschool.market.panel import Floats
+from tradeschool.metrics import sharpe, sortino
 
 
 def ma(rng: np.random.Generator, shape: tuple[int, int], horizon: int) -> Floats:
@@ -128,8 +130,49 @@ def test_correlations_are_those_of_all_pairs_within_one() -> None:
     assert inference.correlation(x, y).value == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1])
     assert inference.rank_correlation(x, y).value == pytest.approx(spearmanr(x.ravel(), y.ravel()).statistic)
     close = inference.correlation(x, x + 0.01 * y).interval(0.95)
-    assert 0.99 < close.low < close.value < close.high < 1
+    assert 0.99 < close.low < close.value < close.high <= 1
+    close = inference.rank_correlation(x, x + 0.01 * y).interval(0.95)
+    assert close.low < close.value < close.high < 1
     assert inference.correlation(x, 2 * x).interval(0.95).low == pytest.approx(1)
+
+
+def persistent(rng: np.random.Generator, dates: int) -> Floats:
+    return np.asarray(lfilter([1], [1, -0.8], rng.normal(size=(dates + 50, 1)), axis=0)[50:])
+
+
+def test_the_interval_of_a_correlation_knows_that_two_lasting_series_are_few_observations() -> None:
+    """Without the errors of the two means it holds 0 in 89 %."""
+    rng = np.random.default_rng(0)
+    found = [inference.correlation(persistent(rng, 60), persistent(rng, 60)).interval(0.95) for _ in range(800)]
+    assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.92
+
+
+def test_correlations_of_the_same_forecasts_do_not_differ() -> None:
+    rng = np.random.default_rng(0)
+    x_TQ, y_TQ = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+    assert (inference.correlation(x_TQ, y_TQ) - inference.correlation(2 * x_TQ + 1, y_TQ)).is_zero
+    alone = inference.correlation(x_TQ, y_TQ)
+    near = alone - inference.correlation(x_TQ + 0.01 * rng.normal(size=(60, 3)), y_TQ)
+    width, width_alone = (one.interval(0.95).high - one.interval(0.95).low for one in (near, alone))
+    assert 0 < width < 0.1 * width_alone
+
+
+@pytest.mark.parametrize(("figure", "metric"), [(inference.sharpe, sharpe), (inference.sortino, sortino)])
+def test_the_influence_of_a_date_is_what_leaving_it_out_changes(
+    figure: Callable[[Floats], Estimate], metric: Callable[[Floats], float]
+) -> None:
+    returns_T = np.random.default_rng(0).normal(0.001, 0.01, 40)
+    left_T = np.array([metric(np.delete(returns_T, t)) for t in range(40)])
+    np.testing.assert_allclose(figure(returns_T).influence_T, 39 / 40 * (left_T.mean() - left_T))
+
+
+def test_a_ratio_that_one_day_makes_has_no_interval() -> None:
+    once_T = np.where(np.arange(60) == 7, 0.02, 0.0)
+    found = inference.sharpe(once_T)
+    assert math.isfinite(found.value)
+    assert math.isnan(found.interval(0.95).low)
+    assert math.isnan(inference.sortino(0.001 - 2 * once_T).interval(0.95).low)
+    assert math.isfinite(inference.sortino(0.001 - 2 * once_T - np.roll(once_T, 9)).interval(0.95).low)
 
 
 def test_shares_stay_within_zero_and_one() -> None:

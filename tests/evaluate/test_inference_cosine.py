@@ -178,10 +178,6 @@ def test_episodes_needed_are_the_known_figures() -> None:
     assert episodes_needed(0.05, 0.15, is_paired=False) == 142
     assert episodes_needed(0.05, 0.117) == 43
     assert episodes_needed(1.0, 0.0) == 2
-    given: dict[str, Any] = {"difference": 0.1, "deviation": 0.1}
-    for wrong in ({"difference": 0.0}, {"deviation": -1.0}, {"deviation": math.nan}):
-        with pytest.raises(EnvError, match="must be above 0"):
-            episodes_needed(**{**given, **wrong})
 
 
 @settings(max_examples=5)

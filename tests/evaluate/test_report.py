@@ -139,7 +139,7 @@ def test_hostile_text_stays_text(tmp_path: Path, comparison: Comparison) -> None
     hostile = comparison.model_copy(
         update={
             "rows": rows,
-            "reference": rows[0].policy,
+            "best_baseline": rows[0].policy,
             "warnings": [EVIL],
             "evaluation": comparison.evaluation.model_copy(update={"market": EVIL}),
         }

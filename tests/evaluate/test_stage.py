@@ -336,7 +336,7 @@ def test_a_task_of_several_turns_is_evaluated_by_its_episodes(parity: Recipe, tm
     assert len({trace.key for trace in traces}) == len(comparison(run)["evaluation"]["dates"]) == len(traces)
     rows = {row["policy"]: row for row in comparison(run)["rows"]}
     assert rows["base model (tiny)"]["verdict"] == "better"
-    assert rows["always even"]["verdict"] == "reference"
+    assert rows["always even"]["verdict"] == "best baseline"
     right = rows["always even"]["metrics"]["right"]
     assert right["low"] < right["value"] < right["high"]
     assert right["value"] == pytest.approx(0.5, abs=0.02)

@@ -230,7 +230,7 @@ def test_a_market_with_drift_alone_shows_no_skill_anywhere(drift: float, repeats
     for seed in range(repeats):
         table = drifting(seed, drift)
         always = table.row("always")
-        assert always.verdict in ("same", "reference")
+        assert always.verdict in ("same", "best baseline")
         assert "earned the same as buy and hold" in always.sentence
         assert not any(one.improved for one in always.differences)
         (money_line,) = (line for line in summary(table) if line.startswith("always: return"))
@@ -251,7 +251,7 @@ def test_money_is_compared_with_buy_and_hold_first_and_named_apart_from_the_scor
     """Best by score is a rule that earns little; the summary names it and buy and hold, with their figures."""
     table = drifting(3, 0.003)
     first = summary(table)[0]
-    assert f"best by score: {table.reference} " in first
+    assert f"best by score: {table.best_baseline} " in first
     assert "by return %: buy and hold " in first
     row = table.row("often")
     assert row.difference(MEAN_RETURN.key, "buy and hold") is not None

@@ -73,9 +73,10 @@ def backtest(
     last_row_N = np.where(panel.listed_TN.any(0), panel.shape[0] - 1 - panel.listed_TN[::-1].argmax(0), -1)
     equity_T, turnover_T = np.ones(dates), np.zeros(dates)
     positions_TN = np.zeros((dates, tickers))
+    target_TN = np.nan_to_num(position_TN) if costs.allow_short else np.fmax(position_TN, 0.0)
     before = 1.0
     for t, row in enumerate(rows_T + 1):
-        sleeves.decide(asked_TN[t], _target(position_TN[t], costs.allow_short))
+        sleeves.wanted_N = np.where(asked_TN[t], target_TN[t], sleeves.wanted_N)
         traded_N = np.zeros(tickers)
         if row < panel.shape[0]:
             open_N = np.where(panel.volume_TN[row] == 0, np.nan, panel.open_TN[row])
@@ -88,12 +89,6 @@ def backtest(
     start_T = np.concatenate([[1.0], equity_T[:-1]])
     returns_T = np.divide(equity_T, start_T, out=np.ones(dates), where=start_T > 0) - 1
     return Backtest(returns_T, equity_T, turnover_T, positions_TN, panel.bars_per_year)
-
-
-def _target(position_N: Floats, allow_short: bool) -> Floats:
-    """The fraction of a sleeve's equity to hold, 0 where unreadable."""
-    target_N = np.nan_to_num(position_N)
-    return target_N if allow_short else np.maximum(target_N, 0.0)
 
 
 class _Sleeves:
@@ -115,9 +110,6 @@ class _Sleeves:
     def positions_N(self) -> Floats:
         equity_N = self.equity_N
         return np.divide(self.shares_N * self.price_N, equity_N, out=np.zeros_like(equity_N), where=equity_N > 0)
-
-    def decide(self, asked_N: NDArray[np.bool_], target_N: Floats) -> None:
-        self.wanted_N = np.where(asked_N, target_N, self.wanted_N)
 
     def fill(self, open_N: Floats) -> Floats:
         """Trade the sleeves whose target has changed; return the traded notionals."""

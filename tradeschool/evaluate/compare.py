@@ -39,7 +39,9 @@ Pair = tuple[str, str, str]
 """Policy, the policy that it is compared with, key of the metric."""
 
 
-def compare(evaluation_set: EvaluationSet, predictions: Sequence[Predictions], *, level: float = 0.95) -> Comparison:
+def compare(
+    evaluation_set: EvaluationSet, predictions: Sequence[Predictions], *, confidence: float = 0.95
+) -> Comparison:
     """Compare policies that answered the same questions.
 
     Differences are paired by date. An unreadable answer without a value in the primary metric gets the worst value of
@@ -50,13 +52,13 @@ def compare(evaluation_set: EvaluationSet, predictions: Sequence[Predictions], *
         evaluation_set: the questions.
         predictions: the policies in the order of the table. Models are in the order of training, since each is
             compared with the one before it.
-        level: of the intervals and of the verdicts.
+        confidence: of the intervals and of the verdicts.
 
     Raises:
         RunError: fewer than two policies, two of the same name, no baseline, or no value of the primary metric.
     """
     primary = evaluation_set.primary
-    _check(primary, predictions, level)
+    _check(primary, predictions, confidence)
     filled = _fill_unreadable(primary, predictions)
     tests = _backtests(evaluation_set, predictions)
     figures = figures_of(evaluation_set, filled, tests)
@@ -67,23 +69,25 @@ def compare(evaluation_set: EvaluationSet, predictions: Sequence[Predictions], *
         scores = {p.policy: Judgement("too few dates", math.nan, reference, {}) for p in predictions}
         money, steps = scores, dict.fromkeys(pairs, math.nan)
     else:
-        scores = judge(primary, predictions, figures, level)
-        money = judge(MEAN_RETURN, predictions, figures, level, (market,)) if tests else {}
+        scores = judge(primary, predictions, figures, confidence)
+        money = judge(MEAN_RETURN, predictions, figures, confidence, (market,)) if tests else {}
         steps = _steps(evaluation_set, pairs, figures, scores)
-    writer = _RowWriter(evaluation_set, predictions, tests, figures, scores, money, steps, reference, market, level)
+    writer = _RowWriter(
+        evaluation_set, predictions, tests, figures, scores, money, steps, reference, market, confidence
+    )
     return Comparison(
         evaluation=evaluation_set.facts(bool(tests)),
         metrics=[*evaluation_set.metrics, *(BACKTEST_METRICS if tests else ()), PARSE_ERRORS],
         primary=primary.key,
         rows=[writer.row(p, whole) for p, whole in zip(predictions, filled, strict=True)],
-        reference=reference,
-        level=level,
+        best_baseline=reference,
+        confidence=confidence,
         cosines=cosines(evaluation_set),
         warnings=comparison_warnings(evaluation_set, predictions),
     )
 
 
-def _check(primary: Metric, predictions: Sequence[Predictions], level: float) -> None:
+def _check(primary: Metric, predictions: Sequence[Predictions], confidence: float) -> None:
     names = [p.policy for p in predictions]
     if len(names) < 2:
         raise RunError(f"{len(names)} policy answered, so there is nothing to compare. Give at least two.")
@@ -91,8 +95,8 @@ def _check(primary: Metric, predictions: Sequence[Predictions], level: float) ->
         raise RunError(f"Two policies are called '{twice[0]}'. Rename one.")
     if not any(p.kind in NAIVE for p in predictions):
         raise RunError("No baseline answered, so there is nothing to beat. Give the task baselines.")
-    if not 0.5 <= level < 1:
-        raise RunError(f"The confidence level is {level}. Give one from 0.5 to below 1.")
+    if not 0.5 <= confidence < 1:
+        raise RunError(f"The confidence level is {confidence}. Give one from 0.5 to below 1.")
     if not any(p.defines(name) for p in predictions for name in primary.values):
         raise RunError(f"No answer has a value of the primary metric '{primary.key}', so nothing can be compared.")
 
@@ -171,14 +175,16 @@ class _RowWriter:
     steps: Mapping[Pair, float]
     reference: str
     market: str
-    level: float
+    confidence: float
 
     def row(self, p: Predictions, filled: Predictions) -> Row:
         """The row; ``filled`` has a value for unreadable answers too."""
         test, is_best = self.tests.get(p.policy), p.kind == "best"
         verdict, p_value = self._verdict(p)
         differences = [] if is_best else self._differences(p)
-        figures = {key: e.interval(self.level) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key}
+        figures = {
+            key: e.interval(self.confidence) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key
+        }
         if test:
             tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind != "best"]
             deflated = metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)
@@ -202,7 +208,7 @@ class _RowWriter:
 
     def _verdict(self, p: Predictions) -> tuple[Verdict, float]:
         if p.kind == "best" or p.policy == self.reference:
-            return "ceiling" if p.kind == "best" else "reference", math.nan
+            return "ceiling" if p.kind == "best" else "best baseline", math.nan
         return self.scores[p.policy].verdict, self.scores[p.policy].p_value
 
     def _differences(self, p: Predictions) -> list[Difference]:
@@ -227,10 +233,10 @@ class _RowWriter:
             policy=policy,
             against=against,
             metric=key,
-            interval=(self.figures[policy][key] - self.figures[against][key]).interval(self.level),
+            interval=(self.figures[policy][key] - self.figures[against][key]).interval(self.confidence),
             p_value=p_value,
             better=next(metric.better for metric in known if metric.key == key),
-            level=self.level,
+            confidence=self.confidence,
         )
 
     def _answer_shares(self, p: Predictions) -> tuple[dict[str, float], list[dict[str, float]]]:

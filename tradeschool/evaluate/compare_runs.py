@@ -76,7 +76,7 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
             for run, what, gaps in runs.gaps
         ]
         table = Table(("run", "model", *(metric.label for metric in metrics)), rows)
-        caption = f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.level:.0%} interval"
+        caption = f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.confidence:.0%} interval"
         console.print(terminal_table(table, f"Paired differences from {runs.names[0]}", caption))
         console.print(
             "The intervals cover the luck of the dates, not that of training: another training seed gives another "
@@ -108,8 +108,10 @@ def read_runs(folders: Sequence[Path]) -> Runs:
         (run, what, {key: one.model_copy(update={"p_value": p_values[run, what, key]}) for key, one in of.items()})
         for run, what, of in gaps
     ]
-    other_level = any(one.level != first.level for one in comparisons)
-    warnings = ["The runs differ in the level of their intervals, which are not comparable."] if other_level else []
+    differs = any(one.confidence != first.confidence for one in comparisons)
+    warnings = (
+        ["The runs differ in the confidence level of their intervals, which are not comparable."] if differs else []
+    )
     return Runs(names, comparisons, _rows(names, comparisons), warnings, judged)
 
 
@@ -185,10 +187,10 @@ def _gaps(first: Comparison, second: Comparison) -> Iterator[tuple[str, dict[str
                 policy=b.policy,
                 against=a.policy,
                 metric=key,
-                interval=Interval(value=change.value) if few else change.interval(first.level),
+                interval=Interval(value=change.value) if few else change.interval(first.confidence),
                 p_value=math.nan if few else change.p_value(),
                 better=metric.better,
-                level=first.level,
+                confidence=first.confidence,
             )
         if any(one.interval.value for one in found.values()):
             yield b.policy if a.policy == b.policy else f"{b.policy} minus {a.policy}", found

@@ -1,7 +1,7 @@
 """The result of a comparison as data, as JSON (where NaN is null), and in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from tradeschool.errors import RunError, did_you_mean
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
 
-Verdict = Literal["better", "not shown", "worse", "same", "too few dates", "reference", "ceiling"]
+Verdict = Literal["better", "not shown", "worse", "same", "too few dates", "best baseline", "reference", "ceiling"]
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 NAIVE: tuple[Kind, ...] = ("naive", "rule")
@@ -61,7 +61,7 @@ class Difference(Plain):
         p_value: two-sided, of no difference; adjusted by Holm's method for all differences that are judged together,
             NaN where nothing can be claimed.
         better: the direction of the metric.
-        level: of the interval and of claims.
+        confidence: of the interval and of claims.
     """
 
     policy: str
@@ -70,12 +70,12 @@ class Difference(Plain):
     interval: Interval
     p_value: Number = math.nan
     better: Literal["higher", "lower"] = "higher"
-    level: float = 0.95
+    confidence: float = 0.95
 
     @property
     def shown(self) -> bool:
         """Whether a difference can be claimed: by its adjusted p, not by its own interval."""
-        return self.p_value < 1 - self.level
+        return self.p_value < 1 - self.confidence
 
     @property
     def improved(self) -> bool:
@@ -103,7 +103,7 @@ class Row(Plain):
         sentence: the verdict in words.
         p_value: two-sided p of the verdict, adjusted by Holm's method over the models judged; NaN where not judged.
         metrics: figures by key, without intervals where the dates are too few.
-        differences: in the primary metric from the baseline that decides the verdict and from the reference; in daily
+        differences: in the primary metric from the baseline that decides the verdict and from the best one; in daily
             returns from buy and hold and from the baseline that decides; of a model also from the models before it.
         answer_shares: share of all questions by class of answer, and ``unreadable``; they add up to 1. Empty where
             answers have no classes.
@@ -162,8 +162,8 @@ class Comparison(Plain):
     Attributes:
         metrics: the columns, in order.
         primary: key of the metric that verdicts are about.
-        reference: the baseline with the best primary metric in this sample.
-        level: of the intervals and verdicts.
+        best_baseline: that with the best primary metric in this sample.
+        confidence: of the intervals and verdicts.
         cosines: degrees of freedom of the intervals of figures with a value for every question.
     """
 
@@ -171,8 +171,8 @@ class Comparison(Plain):
     metrics: list[Metric]
     primary: str
     rows: list[Row]
-    reference: str
-    level: float
+    best_baseline: str
+    confidence: float
     cosines: int
     warnings: list[str]
 
@@ -248,20 +248,19 @@ def figure(metric: Metric, value: float) -> str:
 
 def figure_with_interval(metric: Metric, interval: Interval) -> str:
     """``value [low, high]``, without brackets where there is no interval."""
-    text = figure(metric, interval.value)
-    if not math.isfinite(interval.low):
-        return text
-    return f"{text} [{figure(metric, interval.low)}, {figure(metric, interval.high)}]"
+    return _with_ends(interval, lambda value: figure(metric, value))
 
 
 def signed(interval: Interval, digits: int, scale: float = 1.0) -> str:
     """``+0.043 [+0.021, +0.066]``, every figure times ``scale``."""
     if not math.isfinite(interval.value):
         return "undefined"
-    text = f"{scale * interval.value:+.{digits}f}"
-    if not math.isfinite(interval.low):
-        return text
-    return f"{text} [{scale * interval.low:+.{digits}f}, {scale * interval.high:+.{digits}f}]"
+    return _with_ends(interval, lambda value: f"{scale * value:+.{digits}f}")
+
+
+def _with_ends(interval: Interval, text: Callable[[float], str]) -> str:
+    value, low, high = map(text, (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 
 def gap(metric: Metric, difference: Difference) -> str:
@@ -277,7 +276,7 @@ def sentence(verdict: Verdict, primary: Metric, kind: Kind, differences: Sequenc
         return "Not judged: the dates are too few."
     every = "every other baseline" if kind in NAIVE else "every baseline"
     parts = [f"The best baseline by {primary.label}."]
-    if verdict != "reference":
+    if verdict != "best baseline":
         first = next(one for one in differences if one.metric == primary.key)  # from the baseline that decides
         parts = [_score(verdict, primary, first, every)]
     if returns := [one for one in differences if one.metric == MEAN_RETURN.key]:

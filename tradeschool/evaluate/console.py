@@ -45,7 +45,7 @@ def rows_table(
     title: str, comparison: Comparison, rows: Sequence[tuple[str, Row]], console: Console
 ) -> rich.table.Table:
     """Rows with the name of their run, which is shown only where a row has one."""
-    caption, primary = f"[low, high]: {comparison.level:.0%} interval", comparison.primary
+    caption, primary = f"[low, high]: {comparison.confidence:.0%} interval", comparison.primary
     metrics = shown_metrics(comparison.metrics, [row for _, row in rows], primary)
     metrics = [metric for metric in metrics if metric.key == primary or metric.terminal != "no"]
     with_interval = [metric.key for metric in metrics if metric.key == primary or metric.terminal == "interval"]
@@ -118,7 +118,7 @@ def _overall(comparison: Comparison, trained: list[Row]) -> str:
 
 def _best_baselines(comparison: Comparison) -> str:
     """The best by the primary metric and the best by return, which are not always the same."""
-    primary, best = comparison.metric(comparison.primary), comparison.row(comparison.reference)
+    primary, best = comparison.metric(comparison.primary), comparison.row(comparison.best_baseline)
     text = f"best by {primary.label}: {best.policy} {figure(primary, best.metrics[primary.key].value)}"
     earned = {
         row.policy: row.metrics[EARNED].value for row in comparison.rows if row.kind in NAIVE and EARNED in row.metrics
@@ -151,7 +151,7 @@ def _step(comparison: Comparison, row: Row) -> str:
 
 def _money(comparison: Comparison, row: Row) -> str:
     """The return after costs against buy and hold, and only then against every baseline."""
-    market = BUY_AND_HOLD if comparison.has(BUY_AND_HOLD) else comparison.reference
+    market = BUY_AND_HOLD if comparison.has(BUY_AND_HOLD) else comparison.best_baseline
     one = row.difference(MEAN_RETURN.key, market)
     if one is None:
         return ""

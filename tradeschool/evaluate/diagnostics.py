@@ -97,11 +97,10 @@ def comparison_warnings(evaluation_set: EvaluationSet, predictions: Sequence[Pre
             f"Only {dates} dates, with outcomes that look {days} ahead: the intervals are wide, and only large "
             "differences can be shown."
         )
-    return warnings + _of_models(evaluation_set, predictions)
-
-
-def _of_models(evaluation_set: EvaluationSet, predictions: Sequence[Predictions]) -> list[str]:
-    return [text for p in predictions if p.kind in MODELS for text in _about_answers(evaluation_set, p)]
+    for p in predictions:
+        if p.kind in MODELS:
+            warnings += _about_answers(evaluation_set, p)
+    return warnings
 
 
 def _about_answers(evaluation_set: EvaluationSet, p: Predictions) -> list[str]:

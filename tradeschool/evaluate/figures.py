@@ -12,7 +12,6 @@ from tradeschool.evaluate.comparison import PARSE_ERRORS
 from tradeschool.evaluate.evaluation_set import EvaluationSet
 from tradeschool.evaluate.inference import Estimate
 from tradeschool.evaluate.predictions import Predictions
-from tradeschool.market.panel import Floats
 from tradeschool.tasks.base import Metric
 
 Figures = dict[str, Estimate]
@@ -27,26 +26,24 @@ def figures_of(
     Raises:
         RunError: a metric has an aggregate that a task cannot use.
     """
-    found = {p.policy: _of_answers(evaluation_set, p) for p in predictions}
-    for policy, test in tests.items():
-        found[policy] |= _of_backtest(test)
+    found: dict[str, Figures] = {}
+    for p in predictions:
+        unread_TQ = np.where(evaluation_set.asked_TQ, ~p.read_TQ, np.nan)
+        found[p.policy] = {PARSE_ERRORS.key: inference.mean(unread_TQ)}
+        if p.policy in tests:
+            found[p.policy] |= _of_backtest(tests[p.policy])
     for metric in evaluation_set.metrics:
         if metric.aggregate == "share_of_oracle":
-            for policy, share in _shares_of_oracle(metric, predictions).items():
-                found[policy][metric.key] = share
+            of_all = _shares_of_oracle(metric, predictions)
+        else:
+            of_all = {p.policy: _aggregate(metric, p, evaluation_set.horizon) for p in predictions}
+        for policy, estimate in of_all.items():
+            found[policy][metric.key] = estimate
     return found
 
 
-def _of_answers(evaluation_set: EvaluationSet, p: Predictions) -> Figures:
-    found = {
-        metric.key: _aggregate(metric, [p.value(name) for name in metric.values], evaluation_set.horizon)
-        for metric in evaluation_set.metrics
-        if metric.aggregate != "share_of_oracle"
-    }
-    return found | {PARSE_ERRORS.key: inference.mean(np.where(evaluation_set.asked_TQ, ~p.read_TQ, np.nan))}
-
-
-def _aggregate(metric: Metric, values: list[Floats], horizon: int) -> Estimate:
+def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
+    values = [p.value(name) for name in metric.values]
     match metric.aggregate:
         case "mean":
             return inference.mean(values[0], horizon)

@@ -13,9 +13,10 @@ import functools
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tradeschool import metrics
 from tradeschool.evaluate.comparison import Interval
@@ -42,7 +43,32 @@ class Link:
 
 
 FISHER = Link(math.atanh, math.tanh, lambda r: 1 / (1 - r * r))
+ARCSINE = Link(math.asin, lambda a: math.sin(min(max(a, -math.pi / 2), math.pi / 2)), lambda r: (1 - r * r) ** -0.5)
 GROWTH = Link(math.log1p, math.expm1, lambda growth: 1 / (1 + growth))
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The second-order error of a figure: e' A e for the errors e of M means, each known by what the dates add to it.
+
+    The error of a correlation is that of the mean product, and that of the two means which are subtracted. The latter
+    matters where one side lasts, as positions do: 60 dates of them are as good as 7.
+    """
+
+    influence_MT: Floats
+    form_MM: Floats
+
+    def __sub__(self, other: "Curvature") -> "Curvature":
+        from scipy.linalg import block_diag
+
+        form_MM = block_diag(self.form_MM, -other.form_MM)
+        return Curvature(np.concatenate([self.influence_MT, other.influence_MT]), form_MM)
+
+    def variance(self, basis_KT: Floats) -> float:
+        """Of the error, as if the means were normal."""
+        projection_MK = self.influence_MT @ basis_KT.T
+        product_MM = self.form_MM @ (2 / len(basis_KT) * projection_MK @ projection_MK.T)
+        return 2 * float(np.trace(product_MM @ product_MM))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +82,7 @@ class Estimate:
         cosines: nu, the degrees of freedom; 0 where the dates are too few for an interval.
         bottom_T: of a ratio, the relative influence of its denominator. The interval is then Fieller's (1954): the
             ratios that a t-test does not reject, however noisy the denominator is.
+        curvature: what is added to the variance for errors of second order.
         link: the scale of the interval, by default the figure's own.
         bounds: the possible values.
         only_paired: whether the figure alone has no interval, and differences from another have one.
@@ -67,6 +94,7 @@ class Estimate:
     weight_T: Floats
     cosines: int
     bottom_T: Floats | None = None
+    curvature: Curvature | None = None
     link: Link | None = None
     bounds: tuple[float, float] = (-math.inf, math.inf)
     only_paired: bool = False
@@ -81,10 +109,10 @@ class Estimate:
         mine, theirs = self.bottom_T, other.bottom_T
         shared = mine if mine is not None and theirs is not None and np.array_equal(mine, theirs) else None
         weight_T = (self.weight_T + other.weight_T) / 2
-        return Estimate(value, influence_T, weight_T, min(self.cosines, other.cosines), shared, scale=scale)
-
-    def __neg__(self) -> "Estimate":
-        return Estimate(-self.value, -self.influence_T, self.weight_T, self.cosines, self.bottom_T, scale=self.scale)
+        curvature = self.curvature or other.curvature
+        if self.curvature and other.curvature:
+            curvature = self.curvature - other.curvature
+        return Estimate(value, influence_T, weight_T, min(self.cosines, other.cosines), shared, curvature, scale=scale)
 
     @property
     def is_zero(self) -> bool:
@@ -100,21 +128,18 @@ class Estimate:
         bottom_K = np.zeros(self.cosines) if self.bottom_T is None else basis_KT @ self.bottom_T
         products = float(own_K @ own_K), float(bottom_K @ bottom_K), float(own_K @ bottom_K)
         own, bottom, both = (2 / self.cosines * product for product in products)
-        return (0.0 if math.sqrt(own) <= ROUNDING * self.scale else own), bottom, both
+        if math.sqrt(own) <= ROUNDING * self.scale:
+            return 0.0, bottom, both
+        return own + (self.curvature.variance(basis_KT) if self.curvature else 0.0), bottom, both
 
-    @property
-    def standard_error(self) -> float:
-        """NaN where undefined."""
-        return math.sqrt(self._variances[0]) if self.cosines and math.isfinite(self.value) else math.nan
-
-    def interval(self, level: float) -> Interval:
+    def interval(self, confidence: float) -> Interval:
         """The interval; its ends are NaN where the figure is undefined, the dates too few, or a denominator near 0."""
         if not (self.cosines and math.isfinite(self.value)) or self.only_paired:
             return Interval(value=self.value)
         own, bottom, both = self._variances
         if own == 0:
             return Interval(value=self.value, low=self.value, high=self.value)
-        t = _critical_value(self.cosines, level)
+        t = _critical_value(self.cosines, confidence)
         if self.link:
             middle, reach = self.link.to(self.value), t * math.sqrt(own) * self.link.slope(self.value)
             return self._within(self.link.back(middle - reach), self.link.back(middle + reach))
@@ -151,10 +176,10 @@ class Estimate:
 
 
 @functools.cache
-def _critical_value(freedom: int, level: float) -> float:
+def _critical_value(freedom: int, confidence: float) -> float:
     from scipy.stats import t
 
-    return float(t.ppf((1 + level) / 2, freedom))
+    return float(t.ppf((1 + confidence) / 2, freedom))
 
 
 def cosines_of(weight_T: Floats, horizon: int = 1) -> int:
@@ -212,43 +237,108 @@ def root_mean(value_TQ: Floats, horizon: int = 1) -> Estimate:
 
 
 def correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
-    """Pearson correlation pooled over all finite pairs; the interval by Fisher's transformation."""
-    known_TQ = np.isfinite(x_TQ) & np.isfinite(y_TQ)
-    count_T, value = known_TQ.sum(1).astype(float), float(metrics.correlation(x_TQ[known_TQ], y_TQ[known_TQ]))
-    influence_TQ = np.zeros(known_TQ.shape)
-    if math.isfinite(value):
-        x, y = (given[known_TQ] - given[known_TQ].mean() for given in (x_TQ, y_TQ))
-        x, y = x / np.sqrt(np.mean(x * x)), y / np.sqrt(np.mean(y * y))
-        influence_TQ[known_TQ] = (x * y - value / 2 * (x * x + y * y)) / len(x)
-    return _estimate(value, influence_TQ.sum(1), count_T, horizon, link=FISHER)
+    """Pearson correlation of forecasts and outcomes, pooled over all finite pairs.
+
+    Its interval is that of the regression of outcomes on forecasts, measured in their spreads. It holds where outcomes
+    have fat tails, so that their spread is uncertain, and is wider than needed for high correlations.
+    """
+    return _correlation(x_TQ, y_TQ, horizon, _slope, lambda value: np.array([[value, -0.5], [-0.5, 0.0]]), ARCSINE)
 
 
 def rank_correlation(x_TQ: Floats, y_TQ: Floats, horizon: int = 1) -> Estimate:
-    """Spearman correlation, pooled. Ranks are taken once, in the whole sample."""
-    return correlation(*metrics.ranks(x_TQ, y_TQ), horizon)
+    """Spearman correlation, pooled, on Fisher's scale. Ranks are taken once, in the whole sample."""
+    x_TQ, y_TQ = metrics.ranks(x_TQ, y_TQ)
+    return _correlation(
+        x_TQ, y_TQ, horizon, _pearson, lambda value: np.array([[value, -1.0], [-1.0, value]]) / 2, FISHER
+    )
+
+
+def _correlation(
+    x_TQ: Floats,
+    y_TQ: Floats,
+    horizon: int,
+    figure: Callable[[Floats], Floats],
+    form_MM: Callable[[float], Floats],
+    link: Link,
+) -> Estimate:
+    known_TQ = np.isfinite(x_TQ) & np.isfinite(y_TQ)
+    count_T, value = known_TQ.sum(1).astype(float), float(metrics.correlation(x_TQ[known_TQ], y_TQ[known_TQ]))
+    if not math.isfinite(value):
+        return _estimate(value, np.zeros_like(count_T), count_T, horizon)
+    u_TQ, v_TQ = (
+        np.where(known_TQ, (given - given[known_TQ].mean()) / given[known_TQ].std(), 0.0) for given in (x_TQ, y_TQ)
+    )
+    sums_ST = np.stack([one.sum(1) for one in (known_TQ, u_TQ, v_TQ, u_TQ**2, v_TQ**2, u_TQ * v_TQ)])
+    curvature = Curvature(sums_ST[1:3] / count_T.sum(), form_MM(value))
+    return _estimate(value, _jackknife(figure, sums_ST), count_T, horizon, link=link, curvature=curvature)
+
+
+def _pearson(sums_ST: Floats) -> Floats:
+    count_T, u_T, v_T, uu_T, vv_T, uv_T = sums_ST
+    spread_T = (uu_T - u_T**2 / count_T) * (vv_T - v_T**2 / count_T)
+    value_T: Floats = (uv_T - u_T * v_T / count_T) / _root(spread_T, count_T**2)
+    return value_T
+
+
+def _slope(sums_ST: Floats) -> Floats:
+    count_T, u_T, v_T, uu_T, _, uv_T = sums_ST
+    value_T: Floats = (uv_T - u_T * v_T / count_T) / _root((uu_T - u_T**2 / count_T) ** 2, count_T**2)
+    return value_T
 
 
 def sharpe(returns_T: Floats, bars_per_year: float = metrics.DAYS_A_YEAR) -> Estimate:
     """The annualised Sharpe ratio of daily returns."""
-    value, days = float(metrics.sharpe(returns_T, bars_per_year)), len(returns_T)
-    influence_T = np.zeros(days)
-    if math.isfinite(value):
-        score_T = (returns_T - returns_T.mean()) / returns_T.std()
-        daily = value / math.sqrt(bars_per_year)
-        influence_T = (score_T - daily / 2 * (score_T**2 - 1)) * math.sqrt(bars_per_year) / days
-    return _estimate(value, influence_T, np.ones(days))
+
+    def ratio_T(sums_ST: Floats) -> Floats:
+        days_T, sum_T, square_T = sums_ST
+        value_T: Floats = (mean + sum_T / days_T) / _root((square_T - sum_T**2 / days_T) / (days_T - 1), spread)
+        return value_T
+
+    value, mean, spread = float(metrics.sharpe(returns_T, bars_per_year)), returns_T.mean(), returns_T.var()
+    sums_ST = np.stack([np.ones_like(returns_T), returns_T - mean, (returns_T - mean) ** 2])
+    return _of_returns(value, ratio_T, sums_ST, bars_per_year)
 
 
 def sortino(returns_T: Floats, bars_per_year: float = metrics.DAYS_A_YEAR) -> Estimate:
     """The annualised Sortino ratio of daily returns."""
-    value, days = float(metrics.sortino(returns_T, bars_per_year)), len(returns_T)
-    influence_T = np.zeros(days)
-    if math.isfinite(value):
-        loss_T = np.minimum(returns_T, 0.0) ** 2
-        risk = math.sqrt(loss_T.mean())
-        annual = math.sqrt(bars_per_year) / days
-        influence_T = (returns_T - returns_T.mean()) / risk * annual - value / 2 * (loss_T / risk**2 - 1) / days
-    return _estimate(value, influence_T, np.ones(days))
+
+    def ratio_T(sums_ST: Floats) -> Floats:
+        days_T, sum_T, loss_T = sums_ST
+        value_T: Floats = sum_T / days_T / _root(loss_T / days_T, losses.mean())
+        return value_T
+
+    value, losses = float(metrics.sortino(returns_T, bars_per_year)), np.minimum(returns_T, 0.0) ** 2
+    return _of_returns(value, ratio_T, np.stack([np.ones_like(returns_T), returns_T, losses]), bars_per_year)
+
+
+def _of_returns(value: float, ratio_T: Callable[[Floats], Floats], sums_ST: Floats, bars_per_year: float) -> Estimate:
+    days_T = sums_ST[0]
+    if not math.isfinite(value):
+        return _estimate(value, np.zeros_like(days_T), days_T)
+    return _estimate(value, math.sqrt(bars_per_year) * _jackknife(ratio_T, sums_ST), days_T)
+
+
+def _jackknife(figure: Callable[[Floats], Floats], sums_ST: Floats) -> Floats:
+    """What each date adds to a figure of sums over dates: how far the figure moves when the date is left out.
+
+    With few dates and fat tails this is closer to the figure's error than its linear approximation. NaN where the
+    figure is undefined without one of the dates, such as a Sharpe ratio of a single day that is not 0.
+
+    Args:
+        figure: of S sums, one value for each column.
+        sums_ST: what each date adds to the sums. The first counts the date's data.
+    """
+    total_S1 = sums_ST.sum(1, keepdims=True)
+    share_T = sums_ST[0] / total_S1[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence_T = (1 - share_T) * (figure(total_S1) - figure(total_S1 - sums_ST))
+    centred_T: Floats = influence_T - share_T * influence_T.sum()
+    return centred_T
+
+
+def _root(square_T: Floats, scale: ArrayLike) -> Floats:
+    """The root of squares, NaN for errors of rounding."""
+    return np.sqrt(np.where(square_T > metrics.ROUNDING * np.asarray(scale), square_T, np.nan))
 
 
 def cumulative_return(returns_T: Floats) -> Estimate:
@@ -266,19 +356,12 @@ def without_interval(value: float, days: int) -> Estimate:
 
 
 def _estimate(
-    value: float,
-    influence_T: Floats,
-    weight_T: Floats,
-    horizon: int = 1,
-    *,
-    bottom_T: Floats | None = None,
-    link: Link | None = None,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-    scale: float = 0.0,
+    value: float, influence_T: Floats, weight_T: Floats, horizon: int = 1, *, scale: float = 0.0, **more: Any
 ) -> Estimate:
     share_T = weight_T / max(float(weight_T.sum()), 1.0)
     size = max(scale, abs(value) if math.isfinite(value) else 0.0)
-    return Estimate(value, influence_T, share_T, cosines_of(weight_T, horizon), bottom_T, link, bounds, scale=size)
+    cosines = cosines_of(weight_T, horizon) if np.isfinite(influence_T).all() else 0
+    return Estimate(value, influence_T, share_T, cosines, scale=size, **more)
 
 
 def holm(p_values: dict[Key, float]) -> dict[Key, float]:

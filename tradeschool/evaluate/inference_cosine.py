@@ -23,7 +23,7 @@ MOST_TERMS = 200
 """Cosines considered. With this many degrees of freedom an interval is 0.6 % wider than with infinitely many."""
 FEWEST_LENGTHS = 5
 """Where the episodes cover fewer dates than this many episodes side by side, nothing is claimed."""
-LEVEL = 0.95
+CONFIDENCE = 0.95
 POWER = 0.8
 """Chance of detecting a difference that exists, for the number of episodes needed."""
 
@@ -113,17 +113,13 @@ class CosineEstimate:
         variance = float(squares_K[:nu].mean()) / float(ratio_K[nu - 1])
         return math.sqrt(variance / len(self.values_B)), nu
 
-    @property
-    def _days_covered(self) -> int:
-        return int(_without_gaps(self.starts_B, self.days).max()) + self.days
-
-    def interval(self, level: float = LEVEL) -> Interval:
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """The t-interval; its ends are NaN where the episodes cover too few dates."""
         from scipy.stats import t
 
         if not self.degrees_of_freedom:
             return Interval(value=self.value, low=math.nan, high=math.nan)
-        margin = float(t.ppf((1 + level) / 2, self.degrees_of_freedom)) * self.standard_error
+        margin = float(t.ppf((1 + confidence) / 2, self.degrees_of_freedom)) * self.standard_error
         return Interval(value=self.value, low=self.value - margin, high=self.value + margin)
 
     @property
@@ -133,7 +129,8 @@ class CosineEstimate:
 
         if self.standard_error == self.value == 0:
             return 1.0
-        if not self.degrees_of_freedom or self._days_covered < FEWEST_LENGTHS * self.days:
+        days_covered = int(_without_gaps(self.starts_B, self.days).max()) + self.days
+        if not self.degrees_of_freedom or days_covered < FEWEST_LENGTHS * self.days:
             return math.nan
         if self.standard_error == 0:
             return 0.0
@@ -170,32 +167,25 @@ def _variance_if_shared(row_R: NDArray[np.int64], weight_RK: Floats, days: int) 
 
 @functools.cache
 def _critical_values(most: int) -> Floats:
-    """[most] critical values of t with 1, 2, ... degrees of freedom at LEVEL."""
+    """[most] critical values of t with 1, 2, ... degrees of freedom at CONFIDENCE."""
     from scipy.stats import t
 
-    critical: Floats = t.ppf((1 + LEVEL) / 2, np.arange(1, most + 1))
+    critical: Floats = t.ppf((1 + CONFIDENCE) / 2, np.arange(1, most + 1))
     return critical
 
 
 def episodes_needed(difference: float, deviation: float, *, is_paired: bool = True) -> int:
     """Episodes per agent needed to detect a difference of mean grades with a power of 80 %.
 
-    Normal approximation: ((z of LEVEL + z of POWER) * deviation / difference) squared, doubled for two agents on
+    Normal approximation: ((z of CONFIDENCE + z of POWER) * deviation / difference) squared, doubled for two agents on
     different seeds. It assumes episodes that do not overlap in time.
 
     Args:
         difference: the difference to detect, in units of the grade.
         deviation: standard deviation over episodes: of the paired differences, or of one agent's grades.
         is_paired: whether both agents play the same seeds.
-
-    Raises:
-        EnvError: a number is out of range.
     """
     from scipy.stats import norm
 
-    if not (difference > 0 and deviation >= 0):
-        raise EnvError(
-            f"difference {difference}, deviation {deviation}: the first must be above 0, the second at least 0."
-        )
-    z = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+    z = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
     return max(2, math.ceil((1 if is_paired else 2) * (z * deviation / difference) ** 2))

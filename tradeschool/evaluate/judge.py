@@ -1,6 +1,5 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -95,7 +94,7 @@ def evaluate_decisions(
         horizon: days over which the score measures the return.
         trained_until: the last date used to train whatever made the decisions; dates up to it are warned of.
         seed: of the random baseline.
-        confidence: level of the intervals and of the verdict.
+        confidence: of the intervals and of the verdict.
         report: an HTML file to write; the comparison is written beside it as JSON.
 
     Returns:
@@ -105,19 +104,25 @@ def evaluate_decisions(
         DataError: a row of the decisions or the prices breaks a rule; the text names file and line.
         RunError: a setting is out of range, or ``name`` is the name of a baseline.
     """
-    costs = _costs(commission_bps, slippage_bps, allow_short)
     path = None if report is None else Path(report)
-    _check_settings(risk_aversion, horizon, path)
+    try:
+        costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
+        config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]).replace("horizons", "horizon")
+        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+    if path is not None:
+        _refuse_to_replace(path)
     panel = prices if isinstance(prices, Panel) else load_prices(prices)
     read = read_decisions(decisions, panel)
     warnings = [*read.warnings, *_seen_in_training(panel, read, trained_until)]
-    config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
     task = RatingTask(config, panel, _split(read, horizon))
     examples = _questions(task, read)
     questions = _evaluation_set(task, examples, read, costs)
     predictions = _baselines(task, questions, examples, name, seed)
     predictions.append(_predictions(task, questions, examples, name, read))
-    comparison = compare(questions, predictions, level=confidence)
+    comparison = compare(questions, predictions, confidence=confidence)
     warnings += _not_scored(read, len(examples), horizon)
     comparison = comparison.model_copy(update={"warnings": [*warnings, *comparison.warnings]})
     if path is not None:
@@ -126,20 +131,10 @@ def evaluate_decisions(
     return comparison
 
 
-def _check_settings(risk_aversion: float, horizon: int, report: Path | None) -> None:
-    if not 0 <= risk_aversion < math.inf:
-        raise RunError(f"risk_aversion is {risk_aversion}. Give 0 or more.")
-    if horizon < 1:
-        raise RunError(f"horizon is {horizon}. Give 1 day or more.")
-    if report is None:
-        return
-    if report.is_dir() or not report.parent.is_dir():
-        raise RunError(f"report is {report}. Give a file in a folder that exists.")
-    _refuse_to_replace(report)
-
-
 def _refuse_to_replace(report: Path) -> None:
     """An earlier report is replaced; it is known by the comparison beside it. Other files are not ours to replace."""
+    if report.is_dir() or not report.parent.is_dir():
+        raise RunError(f"report is {report}. Give a file in a folder that exists.")
     figures = report.with_suffix(".json")
     try:
         if figures.exists() or report.exists():
@@ -149,14 +144,6 @@ def _refuse_to_replace(report: Path) -> None:
             f"{report} or {figures} exists already and is not an earlier report ({error}) Choose another file with "
             "--report, or remove both."
         ) from error
-
-
-def _costs(commission_bps: float, slippage_bps: float, allow_short: bool) -> Costs:
-    try:
-        return Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
-    except ValidationError as error:
-        key, value = error.errors()[0]["loc"][0], error.errors()[0]["input"]
-        raise RunError(f"{key} is {value}. Give at least 0 and less than 1000 basis points (10 %).") from error
 
 
 def _split(read: Decisions, horizon: int) -> Split:

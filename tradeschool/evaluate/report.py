@@ -83,12 +83,12 @@ def _results(comparison: Comparison, metrics: Sequence[Metric], figures: Sequenc
     kinds = {row.policy: KINDS.get(row.kind, row.kind) for row in rows}
     judged = [(f"{row.policy}\n{kinds[row.policy]}", tag(row.verdict), row.sentence) for row in rows]
     yield Part("Verdicts", tables=[Table(("policy", "verdict", ""), judged)])
-    interval = f"[low, high]: {100 * comparison.level:g} % interval. A dash: not defined for this policy."
+    interval = f"[low, high]: {100 * comparison.confidence:g} % interval. A dash: not defined for this policy."
     yield Part("All figures", [interval], tables=figure_tables(rows, metrics, kinds))
     paired = (
         "Over the same dates, which removes the luck that all policies share. p: two-sided, adjusted by Holm's method "
         "for all differences that are judged together; a difference is claimed only where it is below "
-        f"{1 - comparison.level:.3g}."
+        f"{1 - comparison.confidence:.3g}."
     )
     known = {metric.key: metric for metric in (*comparison.metrics, MEAN_RETURN)}
     found = [(one, known[one.metric]) for row in rows for one in row.differences]

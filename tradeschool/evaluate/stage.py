@@ -1,7 +1,7 @@
 """The evaluate stage: every policy answers the same questions on unseen dates; a table and a report compare them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +34,7 @@ class Config(StageConfig):
         baselines: further policies, as ``my_package.module:Class``, constructed with the task or with nothing.
         max_new_tokens, batch_size: of generation.
         costs: of the backtest.
-        confidence: level of the intervals and verdicts.
+        confidence: of the intervals and verdicts.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -68,7 +68,7 @@ def check(config: Config, context: CheckContext) -> None:
     if config.tickers is not None and not task.per_ticker:
         raise RecipeError(f"{where}.tickers: the task '{task.name}' asks about dates, not tickers. Remove tickers.")
     models = _model_names(config, context.models, where)
-    baselines = [*task.baselines(config.seed), *_extra_baselines(config, task)]
+    baselines = _baselines(config, task)
     refuse_reserved(context, [policy.name for policy in baselines])
     if not any(policy.kind in NAIVE for policy in baselines):
         raise RecipeError(f"{where}: the task '{task.name}' has no baseline to beat. Return one from its baselines().")
@@ -108,7 +108,7 @@ def run(config: Config, context: Context) -> Result:
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
-    comparison = compare(questions, predictions, level=config.confidence)
+    comparison = compare(questions, predictions, confidence=config.confidence)
     replace_text(context.folder / COMPARISON, comparison.to_json())
     _write_figures(context, predictions)
     report_evaluation(context.run_folder, context.folder, context.console)
@@ -134,11 +134,11 @@ def _questions(config: Config, task: Task) -> list[Example]:
 # answers -------------------------------------------------------------------------------------
 
 
-def _extra_baselines(config: Config, task: Task) -> list[Answerer]:
+def _baselines(config: Config, task: Task) -> list[Answerer]:
+    """The task's, and those that the recipe names."""
     from tradeschool.config.check import load_class
 
-    key = f"stages.{config.name}.baselines"
-    found = []
+    key, found = f"stages.{config.name}.baselines", list(task.baselines(config.seed))
     for name in config.baselines:
         policy_class = load_class(name, Answerer, key)  # type: ignore[type-abstract]
         try:
@@ -155,7 +155,7 @@ def _ask_baselines(
     config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
 ) -> Iterator[Predictions]:
     with status(context.console, "Asking the baselines"):
-        for policy in [*context.task.baselines(config.seed), *_extra_baselines(config, context.task)]:
+        for policy in _baselines(config, context.task):
             traces = _answers(policy, config, context, examples)
             yield traces_to_predictions(questions, policy.name, policy.kind, examples, traces)
 
@@ -201,12 +201,8 @@ def _kept_traces(path: Path, context: Context, examples: list[Example]) -> list[
     kept = list(read_traces(path))
     same_questions = [trace.key for trace in kept] == [example.key for example in examples]
     # A commit is not a change of what is asked: those change the task's version.
-    same_versions = all(_without_commit(trace.versions) == _without_commit(context.versions) for trace in kept)
+    same_versions = all({**trace.versions, "commit": ""} == {**context.versions, "commit": ""} for trace in kept)
     return kept if same_questions and same_versions else None
-
-
-def _without_commit(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: version for name, version in versions.items() if name != "commit"}
 
 
 def _ask_model(

@@ -20,6 +20,7 @@ STYLES = {
     "not-shown": "yellow",
     "same": "yellow",
     "too-few-dates": "yellow",
+    "best baseline": "cyan",
     "reference": "cyan",
     "ceiling": "dim",
 }

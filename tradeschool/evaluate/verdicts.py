@@ -26,7 +26,7 @@ class Judgement:
         verdict: better than every baseline, worse than ``against``, the same as ``against``, or not shown.
         p_value: two-sided, adjusted by Holm's method over the policies judged together.
         against: the baseline that decides: the hardest to beat by its p-value, or that which the policy is worse than.
-        pairs: adjusted p of the difference from each baseline; below 1 - level only where the verdict says so, or
+        pairs: adjusted p of the difference from each baseline; below 1 - confidence only where the verdict says so, or
             where it holds after Holm's correction for all pairs.
     """
 
@@ -40,21 +40,20 @@ def judge(
     metric: Metric,
     predictions: Sequence[Predictions],
     estimates: Estimates,
-    level: float,
+    confidence: float,
     worse_than: Collection[str] = (),
 ) -> dict[str, Judgement]:
     """Test a metric of every policy but the ceiling against all baselines. Models are judged together, baselines too.
 
-    Each one-sided test has half of 1 - level, so "better" of a policy that is not comes up in half of that at most.
+    Each one-sided test has half of 1 - confidence: "better" of a policy that is not comes up in half of that at most.
 
     Args:
         metric: what is compared.
         predictions: all policies.
         estimates: of all policies.
-        level: of the verdicts.
+        confidence: of the verdicts.
         worse_than: the baselines that a policy can be worse than, by default all.
     """
-    sign = 1 if metric.better == "higher" else -1
     figures = {p.policy: estimates[p.policy][metric.key] for p in predictions if p.kind != "best"}
     baselines = [p.policy for p in predictions if p.kind in NAIVE and math.isfinite(figures[p.policy].value)]
     found: dict[str, Judgement] = {}
@@ -63,14 +62,15 @@ def judge(
         raw = {}
         for policy in members:
             others = [name for name in baselines if name != policy]
-            gaps = {name: _signed(figures[policy] - figures[name], sign) for name in others}
+            gaps = {name: _gain(figures[policy], figures[name], metric) for name in others}
             raw[policy] = _judged(gaps, [name for name in others if name in worse_than] or others)
-        found |= _together(raw, level)
+        found |= _together(raw, confidence)
     return found
 
 
-def _signed(gap: Estimate, sign: int) -> Estimate:
-    return gap if sign > 0 else -gap
+def _gain(policy: Estimate, baseline: Estimate, metric: Metric) -> Estimate:
+    """The difference, positive where the policy is better."""
+    return policy - baseline if metric.better == "higher" else baseline - policy
 
 
 def _judged(gaps: Mapping[str, Estimate], worse_than: Sequence[str]) -> Judgement:
@@ -95,14 +95,14 @@ def _judged(gaps: Mapping[str, Estimate], worse_than: Sequence[str]) -> Judgemen
     )
 
 
-def _together(raw: Mapping[str, Judgement], level: float) -> dict[str, Judgement]:
+def _together(raw: Mapping[str, Judgement], confidence: float) -> dict[str, Judgement]:
     """Holm's correction over policies, and over all pairs of a policy and a baseline."""
     adjusted = holm({policy: one.p_value for policy, one in raw.items()})
     pairs = holm({(policy, name): p for policy, one in raw.items() for name, p in one.pairs.items()})
     found = {}
     for policy, one in raw.items():
         p_value = adjusted[policy]
-        verdict = "not shown" if one.verdict in ("better", "worse") and p_value >= 1 - level else one.verdict
+        verdict = "not shown" if one.verdict in ("better", "worse") and p_value >= 1 - confidence else one.verdict
         # "Better" holds for every baseline, "worse" for the one named; other pairs need their own proof.
         own = {
             name: p_value if verdict == "better" or name == one.against else max(p_value, pairs[policy, name])

@@ -11,7 +11,7 @@ import numpy as np
 from tradeschool.errors import RunError
 from tradeschool.evaluate.comparison import BUY_AND_HOLD, Difference, Interval, Row, Verdict
 from tradeschool.evaluate.inference import holm
-from tradeschool.evaluate.inference_cosine import LEVEL, CosineEstimate, episodes_needed
+from tradeschool.evaluate.inference_cosine import CONFIDENCE, CosineEstimate, episodes_needed
 from tradeschool.evaluate.leaderboard.results import AgentResult, blocks
 from tradeschool.evaluate.tables import Table, shown_metrics
 from tradeschool.policies.base import Kind
@@ -89,7 +89,7 @@ def verdict_of(one: Difference) -> Verdict:
         return "same"
     if math.isnan(one.p_value):
         return "too few dates"
-    if one.p_value >= 1 - LEVEL:
+    if one.p_value >= 1 - CONFIDENCE:
         return "not shown"
     return "better" if one.interval.value > 0 else "worse"
 
