@@ -267,11 +267,13 @@ def class_colours(names: Sequence[str]) -> list[Any]:
 
 
 def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
-    """Models in colour, baselines thin, grey and dashed, the best possible in the colour of the text."""
+    """Models in colour, baselines thin, grey and dashed, yardsticks in the colour of the text."""
     styled, models, naive = [], 0, 0
     for row in rows:
         if row.kind == "best":
             one: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 1.0}
+        elif row.kind == "bound":
+            one = {"color": INK, "linestyle": ":", "linewidth": 1.0}
         elif row.kind in MODELS:
             one = {**line_style(models), "linewidth": 1.9}
             models += 1

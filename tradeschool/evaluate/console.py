@@ -37,6 +37,7 @@ STYLES = {
     "too few dates": "yellow",
     "reference": "cyan",
     "ceiling": "dim",
+    "bound": "dim",
 }
 
 

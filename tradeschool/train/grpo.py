@@ -1,5 +1,6 @@
 """Learning from rewards by TRL's GRPOTrainer: GRPO or GVPO, with groups of sampled answers or of all decisions."""
 
+import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +11,14 @@ import numpy as np
 from pydantic import Field
 
 from tradeschool.errors import RecipeError
+from tradeschool.manifest import replace_text
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
 from tradeschool.models.load import TRIED, check_room, refuse_too_long
 from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
 MAKES = "language"
@@ -222,6 +224,9 @@ def run(config: Config, context: Context) -> Result:
             peft_config=peft,
         )
     train(trainer, context, title=config.name, shown=("reward", "entropy", "decision_entropy", "kl"))
+    used = trainer.state.global_step * args.generation_batch_size // args.num_generations // args.num_iterations
+    keys = [example.key for example in examples[:used]]
+    replace_text(context.folder / OUTCOMES, json.dumps(keys))
     return finish(trainer, tokenizer, context, summary=("reward", "entropy", "decision_entropy", "kl", "parse_errors"))
 
 
