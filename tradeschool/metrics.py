@@ -162,8 +162,8 @@ def _finite(metric: Callable[..., Any], returns: ArrayLike) -> Any:
     return float(value) if value.ndim == 0 else value
 
 
-def shrinkage(forecast_QA: Floats, outcome_QA: Floats, block_Q: NDArray[np.int64]) -> float:
-    """What a unit of forecast is worth on other dates, from 0 to 1, less the more uncertain that is.
+def shrinkage(forecast_QA: Floats, outcome_QA: Floats, block_Q: NDArray[np.int64], most: float = 1.0) -> float:
+    """What a unit of forecast is worth on other dates, from 0 to ``most``, less the more uncertain that is.
 
     The slope of outcomes on forecasts, both centred over a question's decisions, times 1 - 1 / t^2 of the slope
     (the positive-part estimator of James and Stein 1961): 0 where the slope is within its standard error of 0 or below.
@@ -172,6 +172,7 @@ def shrinkage(forecast_QA: Floats, outcome_QA: Floats, block_Q: NDArray[np.int64
         forecast_QA: by question and decision.
         outcome_QA: the same, NaN where not known.
         block_Q: equal for questions whose outcomes may be related, such as those of one date.
+        most: the largest value returned.
     """
     known_Q = np.isfinite(outcome_QA).all(1) & np.isfinite(forecast_QA).all(1)
     f_QA, y_QA = forecast_QA[known_Q], outcome_QA[known_Q]
@@ -183,4 +184,4 @@ def shrinkage(forecast_QA: Floats, outcome_QA: Floats, block_Q: NDArray[np.int64
     error_Q = (f_QA * (y_QA - slope * f_QA)).sum(1)
     _, block = np.unique(block_Q[known_Q], return_inverse=True)
     error = float(np.sqrt((np.bincount(block, error_Q) ** 2).sum())) / scale
-    return float(min(1.0, slope * (1 - (error / slope) ** 2))) if slope > error else 0.0
+    return float(min(most, slope * (1 - (error / slope) ** 2))) if slope > error else 0.0

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from tradeschool.chat import Chat, Message
 
 Kind = Literal["naive", "rule", "base", "trained", "decisions", "best", "bound"]
-"""``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained. ``best`` and
-``bound`` are no competitors: the best possible answers, and what a table learns from the same facts and outcomes."""
+"""``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained. ``best``
+and ``bound`` are no rivals: the best possible answers, and what a table learns from the same facts and outcomes."""
 YARDSTICKS: tuple[Kind, ...] = ("best", "bound")
 
 

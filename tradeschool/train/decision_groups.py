@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
+from trl.trainer.utils import pad, split_tensor_dict
 
 from tradeschool.errors import RunError
+from tradeschool.market.panel import Floats
 from tradeschool.models.chat_renderer import ChatRenderer
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.grpo_trainers import SharedPrefixTrainer, sample_tokens
+from tradeschool.train.shrinking import Shrinkage
 
 
 def gvpo_loss(log_ratios_NA: Tensor, advantages_NA: Tensor, tau: float) -> Tensor:
@@ -174,14 +176,23 @@ class DecisionTrainer(WholeGroupTrainer):
         examples: of the training dataset, whose column ``example`` holds their index.
         renderer: of the model's chat template.
         loss: what is trained on.
+        shrinkage: of the rewards' part that depends on the outcome; None trains on the rewards as they are.
         options: of TRL's trainer; ``num_generations`` is reasonings (at least 1) x decisions.
     """
 
     def __init__(
-        self, *, task: Task, examples: Sequence[Example], renderer: ChatRenderer, loss: DecisionLoss, **options: Any
+        self,
+        *,
+        task: Task,
+        examples: Sequence[Example],
+        renderer: ChatRenderer,
+        loss: DecisionLoss,
+        shrinkage: Shrinkage | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(rollout=_all_decisions, **options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
+        self._shrinkage = shrinkage
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
@@ -239,7 +250,65 @@ class DecisionTrainer(WholeGroupTrainer):
         # TRL has logged means over all decisions, which say nothing about the policy.
         for name in ("reward", *(f"rewards/{name}/mean" for name in self.reward_func_names)):
             self._metrics["train"][name].pop()
+        if self._shrinkage is not None:
+            factor = self._shrinkage.factor(self.state.global_step, self.state.max_steps, self._forecast)
+            self._metrics["train"]["shrinkage"].append(factor)
+            if factor < 1:
+                output["advantages"] = self._shrunken(factor)[first : first + len(inputs)]
         return output
+
+    def _shrunken(self, factor: float) -> Tensor:
+        """[B] advantages of all processes' answers with the outcomes' part of the rewards times ``factor``."""
+        rewards_BK = self._rewards_BK.nan_to_num()
+        weights_K = self.reward_weights.to(rewards_BK.device)
+        total_B = (rewards_BK * weights_K).sum(1)
+        known_K = torch.tensor([name in self._task.known_components for name in self.reward_func_names])
+        shrunken_BK = torch.where(known_K.to(rewards_BK.device), rewards_BK, factor * rewards_BK)
+        shrunken_NA = (shrunken_BK * weights_K).sum(1).view(-1, self.num_generations)
+        above_NA = shrunken_NA - shrunken_NA.mean(1, keepdim=True)
+        if self.scale_rewards == "none":
+            return above_NA.flatten()
+        by_group = self.scale_rewards == "group"
+        spread = total_B.view(above_NA.shape).std(1, keepdim=True) if by_group else total_B.std()
+        return (above_NA / (spread + 1e-4)).flatten()
+
+    def _forecast(self, questions: Sequence[Example], spread: float) -> Floats:
+        """[Q, A] the rewards that make the present probabilities the optimum, up to a constant for each question."""
+        model = self.accelerator.unwrap_model(self.model)
+        decisions = self.num_generations // max(self._loss.reasonings, 1)
+        size = max(1, self.args.per_device_train_batch_size // decisions)
+        training, found = model.training, []
+        model.eval()
+        for start in range(0, len(questions), size):
+            part = questions[start : start + size]
+            groups = [self._branches(one, self._task.reasoning(one)) for one in part]
+            prompts = [self._renderer.prompt(self._renderer.supported(self._task.messages(one))) for one in part]
+            with torch.no_grad():
+                found.append(self._decision_log_probs(model, prompts, groups))
+        model.train(training)
+        forecast_QA: Floats = self._loss.tau * spread * torch.cat(found).double().cpu().numpy()
+        return forecast_QA
+
+    def _decision_log_probs(self, model: Any, prompts: Sequence[list[int]], groups: Sequence[Branches]) -> Tensor:
+        """[Q, A] of the tokens that state each decision."""
+        pad_id, device = self.processing_class.pad_token_id, self.accelerator.device
+        asked = [torch.tensor(ids) for ids, group in zip(prompts, groups, strict=True) for _ in group.answers]
+        stated = [
+            torch.tensor(answer[:end])
+            for group in groups
+            for answer, end in zip(group.answers, group.ends, strict=True)
+        ]
+        ids_BL, ids_BC = pad(asked, pad_id, "left").to(device), pad(stated, pad_id).to(device)
+        length_B = torch.tensor([len(ids) for ids in stated], device=device)
+        mask_BC = torch.arange(ids_BC.shape[1], device=device) < length_B[:, None]
+        mask_BL = pad([torch.ones_like(ids) for ids in asked], 0, "left").to(device)
+        logps_BC = self.token_log_probs(
+            model,
+            {"prompt_ids": ids_BL, "prompt_mask": mask_BL, "completion_ids": ids_BC, "completion_mask": mask_BC.long()},
+        )
+        start_B = torch.tensor([group.start for group in groups for _ in group.answers], device=device)
+        decision_BC = mask_BC & (torch.arange(ids_BC.shape[1], device=device) >= start_B[:, None])
+        return (logps_BC * decision_BC).sum(1).view(len(groups), -1)
 
     # the loss ------------------------------------------------------------------------------------
 
