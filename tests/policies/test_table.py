@@ -70,9 +70,7 @@ def test_too_many_combinations_are_refused(task: RatingTask, monkeypatch: pytest
 # the factor ---------------------------------------------------------------------------------------
 
 
-def outcomes_of(
-    true: float, noise: float, seed: int = 0, dates: int = 200
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def outcomes_of(true: float, noise: float, seed: int = 0, dates: int = 200) -> Any:
     rng = np.random.default_rng(seed)
     forecast_QA = rng.normal(size=(dates * 5, 1)) * np.array([-1, -0.5, 0, 0.5, 1])
     luck_Q1 = noise * (rng.normal(size=(dates * 5, 1)) + np.repeat(rng.normal(size=(dates, 1)), 5, axis=0))

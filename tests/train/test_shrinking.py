@@ -35,10 +35,10 @@ def test_the_factor_is_what_the_forecasts_are_worth(task: RatingTask, tmp_path: 
     too_sure = forecasts(task, 2.0, calls)
     assert [found.factor(step, 100, too_sure) for step in (0, 49)] == [1, 1]
     assert not calls
-    assert [found.factor(step, 100, too_sure) for step in (50, 51, 74)] == [pytest.approx(0.5)] * 3
+    assert [found.factor(step, 100, too_sure) for step in (50, 51, 69)] == [pytest.approx(0.5)] * 3
     assert calls == [len(task.examples("validation"))]
     not_sure_enough = forecasts(task, 0.8, calls)
-    assert found.factor(75, 100, not_sure_enough) == pytest.approx(0.5 / 0.8)
+    assert found.factor(70, 100, not_sure_enough) == pytest.approx(0.5 / 0.8)
     assert found.factor(99, 100, not_sure_enough) == pytest.approx(0.5 / 0.8)
     assert len(calls) == 2
 
@@ -47,7 +47,7 @@ def test_forecasts_without_worth_are_dropped_at_the_last_estimate_only(task: Rat
     found = Shrinkage(task, tmp_path / "found.json")
     wrong = forecasts(task, -1.0, [])
     assert found.factor(50, 100, wrong) == SMALLEST
-    assert found.factor(75, 100, wrong) == 0
+    assert found.factor(70, 100, wrong) == 0
 
 
 def test_a_resumed_run_reads_what_was_found(task: RatingTask, tmp_path: Path) -> None:

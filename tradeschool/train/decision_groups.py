@@ -192,7 +192,7 @@ class DecisionTrainer(WholeGroupTrainer):
     ) -> None:
         super().__init__(rollout=_all_decisions, **options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
-        self._shrinkage = shrinkage
+        self._shrinkage, self._weights_K = shrinkage, self.reward_weights
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
@@ -238,6 +238,7 @@ class DecisionTrainer(WholeGroupTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = inputs
+        self._shrink()
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         ids_BC = output["completion_ids"]
         position_C = torch.arange(ids_BC.shape[1], device=ids_BC.device)
@@ -250,27 +251,15 @@ class DecisionTrainer(WholeGroupTrainer):
         # TRL has logged means over all decisions, which say nothing about the policy.
         for name in ("reward", *(f"rewards/{name}/mean" for name in self.reward_func_names)):
             self._metrics["train"][name].pop()
-        if self._shrinkage is not None:
-            factor = self._shrinkage.factor(self.state.global_step, self.state.max_steps, self._forecast)
-            self._metrics["train"]["shrinkage"].append(factor)
-            if factor < 1:
-                output["advantages"] = self._shrunken(factor)[first : first + len(inputs)]
         return output
 
-    def _shrunken(self, factor: float) -> Tensor:
-        """[B] advantages of all processes' answers with the outcomes' part of the rewards times ``factor``."""
-        rewards_BK = self._rewards_BK.nan_to_num()
-        weights_K = self.reward_weights.to(rewards_BK.device)
-        total_B = (rewards_BK * weights_K).sum(1)
-        known_K = torch.tensor([name in self._task.known_components for name in self.reward_func_names])
-        shrunken_BK = torch.where(known_K.to(rewards_BK.device), rewards_BK, factor * rewards_BK)
-        shrunken_NA = (shrunken_BK * weights_K).sum(1).view(-1, self.num_generations)
-        above_NA = shrunken_NA - shrunken_NA.mean(1, keepdim=True)
-        if self.scale_rewards == "none":
-            return above_NA.flatten()
-        by_group = self.scale_rewards == "group"
-        spread = total_B.view(above_NA.shape).std(1, keepdim=True) if by_group else total_B.std()
-        return (above_NA / (spread + 1e-4)).flatten()
+    def _shrink(self) -> None:
+        """Give the rewards that depend on the outcome the weights that this step trains with."""
+        if self._shrinkage is not None:
+            factor = self._shrinkage.factor(self.state.global_step, self.state.max_steps, self._forecast)
+            known = [name in self._task.known_components for name in self.reward_func_names]
+            self.reward_weights = torch.where(torch.tensor(known), self._weights_K, factor * self._weights_K)
+            self._metrics["train"]["shrinkage"].append(factor)
 
     def _forecast(self, questions: Sequence[Example], spread: float) -> Floats:
         """[Q, A] the rewards that make the present probabilities the optimum, up to a constant for each question."""
@@ -354,7 +343,7 @@ class DecisionTrainer(WholeGroupTrainer):
         expected_K = (chances_NA[:, :, None] * rewards_NAK).sum(1).mean(0)
         for k, name in enumerate(self.reward_func_names):
             self.log_mean(f"rewards/{name}/mean", expected_K[k])
-        self.log_mean("reward", (expected_K * self.reward_weights.to(expected_K.device)).sum())
+        self.log_mean("reward", (expected_K * self._weights_K.to(expected_K.device)).sum())
         self.log_mean("decision_entropy", -(chances_NA * log_probs_NA.log_softmax(1)).sum(1).mean())
         for name, share in zip(self._task.action_names, chances_NA.mean(0), strict=False):
             self.log_mean(f"answers/{name}", share)

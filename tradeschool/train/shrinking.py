@@ -3,7 +3,8 @@
 A decision's reward has a part that depends on the outcome and a part that is known, such as a charge for risk. Training
 learns the known part from few questions, while forecasts of the outcome part hold the luck of the training dates. Too
 large forecasts make a policy trade too much. Multiplying the outcome part by a factor below 1 moves the optimum towards
-the decision that is best without any forecast (HOLD), as far as the forecasts deserve.
+the decision that is best without any forecast (HOLD), as far as the forecasts deserve. Rewards are divided by their
+spread, so the policy stays as sure of itself, and what it has to learn anew is mostly that the known part counts more.
 
 Shapes: Q validation questions, A decisions.
 """
@@ -22,7 +23,7 @@ from tradeschool.tasks.base import Example, Task
 
 MOST_QUESTIONS = 5000
 """Of the validation dates, drawn evenly over them."""
-WHEN = (0.5, 0.75)
+WHEN = (0.5, 0.7)
 """Shares of the steps after which the factor is estimated."""
 SMALLEST = 0.05
 """Of the factor before the last estimate, so that forecasts which came late can still be found."""
@@ -58,17 +59,18 @@ class Shrinkage:
             if due > step or not self.questions:
                 break
             if str(due) not in self._found:
-                found = factor * self._worth(forecast, 1 / factor)
+                found = factor * self._worth(forecast, factor)
                 self._found[str(due)] = found if number == len(WHEN) - 1 else max(found, SMALLEST)
                 replace_text(self._file, json.dumps(self._found))
             factor = self._found[str(due)]
         return factor
 
-    def _worth(self, forecast: Callable[[Sequence[Example], float], Floats], most: float) -> float:
+    def _worth(self, forecast: Callable[[Sequence[Example], float], Floats], factor: float) -> float:
+        """What the forecasts are worth of a policy that was trained with a factor."""
         task, questions = self._task, self.questions
         known_QA = np.array(
             [[task.total(known_rewards(task, one, a)) for a in task.decisions(one) or ()] for one in questions]
         )
-        spread = float((outcomes(task, questions) + known_QA).std())
+        spread = float((factor * outcomes(task, questions) + known_QA).std())
         forecast_QA = forecast(questions, spread) - known_QA
-        return shrinkage(forecast_QA, scores(task, questions), blocks(task, questions), most)
+        return shrinkage(forecast_QA, scores(task, questions), blocks(task, questions), most=1 / factor)
