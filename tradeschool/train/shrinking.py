@@ -11,6 +11,7 @@ Shapes: Q validation questions, A decisions.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,14 @@ class Shrinkage:
 
     def _worth(self, forecast: Callable[[Sequence[Example], float], Floats], factor: float) -> float:
         """What the forecasts are worth of a policy that was trained with a factor."""
+        outcome_QA, known_QA, score_QA = self._values
+        spread = float((factor * outcome_QA + known_QA).std())
+        forecast_QA = forecast(self.questions, spread) - known_QA
+        return shrinkage(forecast_QA, score_QA, blocks(self._task, self.questions), most=1 / factor)
+
+    @cached_property
+    def _values(self) -> tuple[Floats, Floats, Floats]:
+        """Each [Q, A]: the part of the rewards that depends on the outcome, the known part, the score."""
         task, questions = self._task, self.questions
-        known_QA = np.array(
-            [[task.total(known_rewards(task, one, a)) for a in task.decisions(one) or ()] for one in questions]
-        )
-        spread = float((factor * outcomes(task, questions) + known_QA).std())
-        forecast_QA = forecast(questions, spread) - known_QA
-        return shrinkage(forecast_QA, scores(task, questions), blocks(task, questions), most=1 / factor)
+        known = [[task.total(known_rewards(task, one, a)) for a in task.decisions(one) or ()] for one in questions]
+        return outcomes(task, questions), np.array(known), scores(task, questions)
