@@ -83,8 +83,9 @@ def test_forecasts_that_are_too_large_are_shrunken_to_their_worth(true: float) -
 
 
 def test_right_forecasts_are_kept_and_wrong_ones_dropped() -> None:
-    assert shrinkage(*outcomes_of(1.5, 0.1)) == 1
-    assert shrinkage(*outcomes_of(1.5, 0.1), most=4.0) == pytest.approx(1.5, abs=0.1)
+    forecast_QA, outcome_QA, block_Q = outcomes_of(1.5, 0.1)
+    assert shrinkage(forecast_QA, outcome_QA, block_Q) == 1
+    assert shrinkage(forecast_QA, outcome_QA, block_Q, most=4.0) == pytest.approx(1.5, abs=0.1)
     assert shrinkage(*outcomes_of(-0.5, 0.5)) == 0
 
 

@@ -192,7 +192,7 @@ class DecisionTrainer(WholeGroupTrainer):
     ) -> None:
         super().__init__(rollout=_all_decisions, **options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
-        self._shrinkage, self._weights_K = shrinkage, self.reward_weights
+        self._shrinkage, self._weights_K = shrinkage, torch.tensor(list(task.weights.values()))
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
