@@ -197,6 +197,7 @@ class DecisionTrainer(WholeGroupTrainer):
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
         self._known: dict[int, Branches] = {}
+        self._asked: dict[str, tuple[list[int], Branches]] = {}
 
     # the group -----------------------------------------------------------------------------------
 
@@ -270,8 +271,11 @@ class DecisionTrainer(WholeGroupTrainer):
         model.eval()
         for start in range(0, len(questions), size):
             part = questions[start : start + size]
-            groups = [self._branches(one, self._task.reasoning(one)) for one in part]
-            prompts = [self._renderer.prompt(self._renderer.supported(self._task.messages(one))) for one in part]
+            for one in part:
+                if one.key not in self._asked:
+                    prompt = self._renderer.prompt(self._renderer.supported(self._task.messages(one)))
+                    self._asked[one.key] = prompt, self._branches(one, self._task.reasoning(one))
+            prompts, groups = zip(*(self._asked[one.key] for one in part), strict=True)
             with torch.no_grad():
                 found.append(self._decision_log_probs(model, prompts, groups))
         model.train(training)

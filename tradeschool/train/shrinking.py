@@ -22,7 +22,7 @@ from tradeschool.metrics import shrinkage
 from tradeschool.policies.table import blocks, known_rewards, outcomes, scores
 from tradeschool.tasks.base import Example, Task
 
-MOST_QUESTIONS = 5000
+MOST_QUESTIONS = 2500
 """Of the validation dates, drawn evenly over them."""
 WHEN = (0.5, 0.7)
 """Shares of the steps after which the factor is estimated."""
