@@ -84,10 +84,11 @@ def main(
             budget = equal[-1][REFERENCE][1]
             for stage in slower:
                 steps = stage["trl"]["max_steps"] * budget / equal[-1][stage["name"]][1]
-                stage["trl"]["max_steps"] = max(1, round(steps))
+                stage["trl"]["max_steps"] = max(8, round(steps))  # a few more than the warm-up
                 stage["model"] = "base"
             start = {"base": str((folder / "1-sft" / "weights").absolute())}
             again = demo | {"model": start, "stages": [*slower, evaluate | {"base": False}]}
+            own = [one for one in own if not one.startswith(("stages.sft.", "model"))]  # the SFT model is there
             timed.append(_results(again, own, out / f"seconds-{seed}", console))
     console.print(_table(equal, timed))
 
