@@ -56,6 +56,7 @@ SYNTHETIC = {
     "seed": "of the simulation",
     "tickers": "number of stocks",
     "days": "number of trading days",
+    "drift": "what every stock is expected to gain in a year; all gain it alike, so it is no edge",
     "edge": "correlation of the best possible forecast with the next excess return in volatilities; 0: nothing can be "
     "predicted",
     "start": "the first day",
@@ -168,6 +169,8 @@ GRPO = {
     "group": "`sampled` answers, or all `decisions` of a question, for tasks with a finite set of them",
     "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own",
     "tau": "temperature of `gvpo`, in standard deviations of the reward",
+    "shrink": "with `gvpo` and `decisions`: multiply the outcomes' part of the rewards by what forecasts are worth on "
+    "the validation dates",
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute what the answers of a group share once; no effect on episodes",

@@ -141,3 +141,28 @@ def deflated_sharpe(returns: ArrayLike, tried: ArrayLike, bars_per_year: float =
     known = known[np.isfinite(known)]
     variance = float(known.var(ddof=1)) if known.size > 1 else 0.0
     return probabilistic_sharpe(returns, expected_maximum_sharpe(variance, known.size))
+
+
+def shrinkage(forecast_QA: Floats, outcome_QA: Floats, block_Q: NDArray[np.int64], most: float = 1.0) -> float:
+    """What a unit of forecast is worth on other dates, from 0 to ``most``, less the more uncertain that is.
+
+    The slope of outcomes on forecasts, both centred over a question's decisions, times 1 - 1 / t^2 of the slope
+    (the positive-part estimator of James and Stein 1961): 0 where the slope is within its standard error of 0 or below.
+
+    Args:
+        forecast_QA: by question and decision.
+        outcome_QA: the same, NaN where not known.
+        block_Q: equal for questions whose outcomes may be related, such as those of one date.
+        most: the largest value returned.
+    """
+    known_Q = np.isfinite(outcome_QA).all(1) & np.isfinite(forecast_QA).all(1)
+    f_QA, y_QA = forecast_QA[known_Q], outcome_QA[known_Q]
+    f_QA, y_QA = f_QA - f_QA.mean(1, keepdims=True), y_QA - y_QA.mean(1, keepdims=True)
+    scale = float((f_QA**2).sum())
+    if scale == 0:
+        return 0.0
+    slope = float((f_QA * y_QA).sum()) / scale
+    error_Q = (f_QA * (y_QA - slope * f_QA)).sum(1)
+    _, block = np.unique(block_Q[known_Q], return_inverse=True)
+    error = float(np.sqrt((np.bincount(block, error_Q) ** 2).sum())) / scale
+    return float(min(most, slope * (1 - (error / slope) ** 2))) if slope > error else 0.0

@@ -42,6 +42,19 @@ def test_an_edge_is_found(comparison: Comparison) -> None:
     assert comparison.row(comparison.best_baseline).kind in ("naive", "rule")
 
 
+def test_a_bound_is_shown_and_changes_no_verdict(questions: EvaluationSet, comparison: Comparison) -> None:
+    strong = fake.drawn(questions, "same facts, table", 9, "bound", 0.9)
+    found = compare(questions, [*fake.field(questions), strong])
+    row = found.row("same facts, table")
+    assert (row.verdict, row.differences) == ("bound", [])
+    assert "bound" in row.sentence
+    assert row.metrics["share"].value == pytest.approx(0.9, abs=0.05)
+    assert found.best_baseline == comparison.best_baseline
+    for before in comparison.rows:
+        assert found.row(before.policy).verdict == before.verdict
+        assert found.row(before.policy).differences == before.differences
+
+
 def test_the_share_of_the_edge_is_the_share_of_questions_known(comparison: Comparison) -> None:
     assert comparison.row("best possible").metrics["share"].value == pytest.approx(1.0)
     share = comparison.row("grpo").metrics["share"]

@@ -143,3 +143,12 @@ def test_the_forecast_follows_strength_regime_and_news() -> None:
             if event.ticker is not None and dates[t - 4] <= event.known_at <= dates[t]:
                 news[panel.tickers.index(event.ticker)] = tone(event.text)
         np.testing.assert_allclose(panel.true_alpha_TN[t], 0.3 * (0.78 * side * strength + 0.65 * news), atol=1e-12)
+
+
+def test_a_drift_is_common_to_all_stocks_and_no_edge() -> None:
+    calm, rising = (simulate(SyntheticConfig(edge=0.0, drift=drift, tickers=20, days=2000)) for drift in (0.0, 0.3))
+    gains = [np.log(panel.open_TN[-1] / panel.open_TN[0]).mean() / 2000 * 252 for panel in (calm, rising)]
+    assert gains[1] - gains[0] == pytest.approx(0.3, abs=0.03)
+    assert rising.true_alpha_TN is not None
+    assert not np.nan_to_num(rising.true_alpha_TN).any()
+    assert rising.name != calm.name

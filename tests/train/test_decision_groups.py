@@ -141,6 +141,18 @@ def test_training_raises_the_expected_reward_and_keeps_the_answers_form(objectiv
     assert sum(value for name, value in rows[-1].items() if name.startswith("answers/")) == pytest.approx(1, abs=1e-4)
 
 
+def test_without_an_edge_the_outcomes_part_of_the_rewards_is_dropped(tmp_path: Path) -> None:
+    stage = (DECISIONS % ("gvpo", "")).replace("max_steps: 12", "max_steps: 30")
+    run = pipeline.run(recipe(stage, "market.edge=0.0"), tmp_path / "run", Console(quiet=True))
+    rows = metrics(run)
+    assert rows[0]["shrinkage"] == 1
+    found = json.loads((run / "2-grpo" / "shrinkage.json").read_text())
+    assert list(found) == ["15", "21"]
+    assert [rows[step]["shrinkage"] for step in (15, 21)] == pytest.approx(list(found.values()))
+    assert found["21"] < 0.2
+    assert rows[-1]["answers/HOLD"] > rows[15]["answers/HOLD"]
+
+
 def test_batches_of_parts_train_as_one_batch_of_whole_groups(tmp_path: Path) -> None:
     """The gradients of four parts of 16 questions add up to that of 64."""
     whole = metrics(pipeline.run(recipe(DECISIONS % ("grpo", "")), tmp_path / "whole", Console(quiet=True)))

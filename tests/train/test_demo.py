@@ -54,17 +54,19 @@ def test_the_demo_stays_within_its_memory(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_promise_2_training_without_an_edge_is_not_reported_as_skill(tmp_path: Path) -> None:
-    run = pipeline.run(read(ROOT / "recipes" / "no-edge.yaml"), tmp_path / "run", Console(quiet=True))
+@pytest.mark.parametrize("name", ["no-edge", "drift"])
+def test_promise_2_training_without_an_edge_is_not_reported_as_skill(name: str, tmp_path: Path) -> None:
+    run = pipeline.run(read(ROOT / "recipes" / f"{name}.yaml"), tmp_path / "run", Console(quiet=True))
     result = comparison(run)
     verdicts = {row.policy: row.verdict for row in result.rows if row.kind == "trained"}
     assert verdicts.keys() == {"sft", "gvpo"}
     assert set(verdicts.values()) <= {"not shown", "same"}
 
 
-def test_no_edge_trains_as_the_demo_does() -> None:
-    demo, no_edge = (read(ROOT / "recipes" / name).resolved for name in ("demo.yaml", "no-edge.yaml"))
-    assert demo["stages"] == no_edge["stages"]
-    assert demo["model"] == no_edge["model"]
-    assert {**demo["market"], "edge": 0.0} == no_edge["market"]
-    assert {**demo["task"], "eval_score": ["profit"]} == no_edge["task"]
+@pytest.mark.parametrize(("name", "drift"), [("no-edge", 0.0), ("drift", 0.2)])
+def test_markets_without_an_edge_train_as_the_demo_does(name: str, drift: float) -> None:
+    demo, other = (read(ROOT / "recipes" / f"{one}.yaml").resolved for one in ("demo", name))
+    assert demo["stages"] == other["stages"]
+    assert demo["model"] == other["model"]
+    assert {**demo["market"], "edge": 0.0, "drift": drift} == other["market"]
+    assert {**demo["task"], "eval_score": ["profit"]} == other["task"]

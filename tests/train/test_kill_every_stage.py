@@ -51,11 +51,11 @@ EPISODES = (
     "stages.ppo.envs=4",
     "stages.leaderboard.episodes=4",
 )
-TINY = {"demo": RATING, "episodes": EPISODES, "no-edge": RATING, "stocks": RATING}
+TINY = {"demo": RATING, "drift": RATING, "episodes": EPISODES, "no-edge": RATING, "stocks": RATING}
 KILLED = [
     (name, stage)
     for name, stages in {
-        **dict.fromkeys(("demo", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
+        **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
         "episodes": ("days", "sft", "grpo", "ppo", "leaderboard"),
     }.items()
     for stage in stages

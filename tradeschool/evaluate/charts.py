@@ -269,12 +269,14 @@ def class_colours(names: Sequence[str]) -> list[Any]:
 
 
 def _styles(rows: Sequence[Row]) -> list[tuple[Row, dict[str, Any]]]:
-    """Models in colour, baselines thin, grey and dashed, the best possible in the colour of the text."""
+    """Models in colour, baselines thin, grey and dashed, yardsticks in the colour of the text."""
     models, naive = itertools.count(), itertools.count()
 
     def style(row: Row) -> dict[str, Any]:
         if row.kind == "best":
             return {"color": INK, "linestyle": "--", "linewidth": 1.0}
+        if row.kind == "bound":
+            return {"color": INK, "linestyle": ":", "linewidth": 1.0}
         if row.kind in MODELS:
             return {**line_style(next(models)), "linewidth": 1.9}
         place = next(naive)

@@ -30,6 +30,7 @@ from tradeschool.evaluate.figures import Figures, figures_of
 from tradeschool.evaluate.inference import holm
 from tradeschool.evaluate.predictions import Predictions, daily_sums
 from tradeschool.evaluate.verdicts import Judgement, best_baseline, judge
+from tradeschool.policies.base import YARDSTICKS
 from tradeschool.tasks.base import Metric
 
 PERIODS = 40
@@ -179,14 +180,14 @@ class _RowWriter:
 
     def row(self, p: Predictions, filled: Predictions) -> Row:
         """The row; ``filled`` has a value for unreadable answers too."""
-        test, is_best = self.tests.get(p.policy), p.kind == "best"
+        test = self.tests.get(p.policy)
         verdict, p_value = self._verdict(p)
-        differences = [] if is_best else self._differences(p)
+        differences = [] if p.kind in YARDSTICKS else self._differences(p)
         figures = {
             key: e.interval(self.confidence) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key
         }
         if test:
-            tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind != "best"]
+            tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind not in YARDSTICKS]
             deflated = metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)
             figures["psr"] = Interval(value=metrics.probabilistic_sharpe(test.returns_T))
             figures["dsr"] = Interval(value=deflated)
@@ -207,8 +208,10 @@ class _RowWriter:
         )
 
     def _verdict(self, p: Predictions) -> tuple[Verdict, float]:
-        if p.kind == "best" or p.policy == self.reference:
-            return "ceiling" if p.kind == "best" else "best baseline", math.nan
+        if p.kind in YARDSTICKS:
+            return "ceiling" if p.kind == "best" else "bound", math.nan
+        if p.policy == self.reference:
+            return "best baseline", math.nan
         return self.scores[p.policy].verdict, self.scores[p.policy].p_value
 
     def _differences(self, p: Predictions) -> list[Difference]:

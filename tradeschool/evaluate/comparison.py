@@ -11,7 +11,9 @@ from tradeschool.errors import RunError, did_you_mean
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric
 
-Verdict = Literal["better", "not shown", "worse", "same", "too few dates", "best baseline", "reference", "ceiling"]
+Verdict = Literal[
+    "better", "not shown", "worse", "same", "too few dates", "best baseline", "reference", "ceiling", "bound"
+]
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 NAIVE: tuple[Kind, ...] = ("naive", "rule")
@@ -272,6 +274,8 @@ def sentence(verdict: Verdict, primary: Metric, kind: Kind, differences: Sequenc
     """The verdict on one policy in words: on the score, on the return against ``market``, on each step of training."""
     if verdict == "ceiling":
         return "The best possible answers given all that could be known: a ceiling, not a competitor."
+    if verdict == "bound":
+        return "What a table learns from the same facts and outcomes: a bound, not a competitor."
     if verdict == "too few dates":
         return "Not judged: the dates are too few."
     every = "every other baseline" if kind in NAIVE else "every baseline"

@@ -13,12 +13,13 @@ from tradeschool.evaluate.comparison import NAIVE
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
 from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
 from tradeschool.manifest import replace_text
+from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
 from tradeschool.progress import progress, status
 from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
+from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
 
 
 class Config(StageConfig):
@@ -69,7 +70,7 @@ def check(config: Config, context: CheckContext) -> None:
         raise RecipeError(f"{where}.tickers: the task '{task.name}' asks about dates, not tickers. Remove tickers.")
     models = _model_names(config, context.models, where)
     baselines = _baselines(config, task)
-    refuse_reserved(context, [policy.name for policy in baselines])
+    refuse_reserved(context, [table.NAME, *(policy.name for policy in baselines)])
     if not any(policy.kind in NAIVE for policy in baselines):
         raise RecipeError(f"{where}: the task '{task.name}' has no baseline to beat. Return one from its baselines().")
     names = [*(policy.name for policy in baselines), *context.models]
@@ -108,6 +109,7 @@ def run(config: Config, context: Context) -> Result:
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
+    predictions += _ask_bound(context, questions, examples)
     comparison = compare(questions, predictions, confidence=config.confidence)
     replace_text(context.folder / COMPARISON, comparison.to_json())
     _write_figures(context, predictions)
@@ -192,6 +194,24 @@ def _ask_models(
             write_traces(unfinished, traces)
             unfinished.replace(path)
         yield traces_to_predictions(questions, name, kind, examples, traces)
+
+
+def _ask_bound(context: Context, questions: EvaluationSet, examples: list[Example]) -> Iterator[Predictions]:
+    """What a table learns from the facts of the prompt and the outcomes that the last stage with rewards has used."""
+    task = context.task
+    used = [path for weights in context.models.values() if (path := weights.parent / OUTCOMES).exists()]
+    if not used or not task.decisions(examples[0]) or task.facts(examples[0]) is None:
+        return
+    keys = set(json.loads(used[-1].read_text(encoding="utf-8")))
+    learned = [example for example in task.stream("train") if example.key in keys]
+    with status(context.console, f"Learning a table from {len(learned):,} outcomes"):
+        try:
+            policy = table.learn(task, learned, task.examples("validation"))
+        except ValueError as error:
+            return context.log(f"The row '{table.NAME}' is left out: {error}.")
+        yield traces_to_predictions(
+            questions, policy.name, policy.kind, examples, rollout(policy, task, examples, context.versions)
+        )
 
 
 def _kept_traces(path: Path, context: Context, examples: list[Example]) -> list[Trace] | None:

@@ -23,6 +23,7 @@ STYLES = {
     "best baseline": "cyan",
     "reference": "cyan",
     "ceiling": "dim",
+    "bound": "dim",
 }
 """Of CSS classes, in the terminal."""
 # For browsers' widest usual font. Tables that are wider than the page would scroll sideways.

@@ -12,6 +12,7 @@ from tradeschool.errors import RunError
 from tradeschool.evaluate.comparison import MODELS, NAIVE, Verdict
 from tradeschool.evaluate.inference import Estimate, holm
 from tradeschool.evaluate.predictions import Predictions
+from tradeschool.policies.base import YARDSTICKS
 from tradeschool.tasks.base import Metric
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
@@ -43,7 +44,7 @@ def judge(
     confidence: float,
     worse_than: Collection[str] = (),
 ) -> dict[str, Judgement]:
-    """Test a metric of every policy but the ceiling against all baselines. Models are judged together, baselines too.
+    """Test a metric of every competitor against all baselines. Models are judged together, baselines too.
 
     Each one-sided test has half of 1 - confidence: "better" of a policy that is not comes up in half of that at most.
 
@@ -54,7 +55,7 @@ def judge(
         confidence: of the verdicts.
         worse_than: the baselines that a policy can be worse than, by default all.
     """
-    figures = {p.policy: estimates[p.policy][metric.key] for p in predictions if p.kind != "best"}
+    figures = {p.policy: estimates[p.policy][metric.key] for p in predictions if p.kind not in YARDSTICKS}
     baselines = [p.policy for p in predictions if p.kind in NAIVE and math.isfinite(figures[p.policy].value)]
     found: dict[str, Judgement] = {}
     for group in (MODELS, NAIVE):

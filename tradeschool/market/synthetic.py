@@ -20,6 +20,7 @@ from tradeschool.market.panel import Floats, Panel
 STRENGTH_DAYS = 10
 VOLATILITY_DAYS = 20
 NEWS_DAYS = 5
+DAYS_A_YEAR = 252
 MAX_STRENGTH = 2.0
 INTRADAY_VARIANCE = 0.7
 TAIL_DEGREES = 5
@@ -57,7 +58,8 @@ class SyntheticConfig(BaseModel):
 
     ``edge`` is the correlation (to within about 20 %) over all tickers and days between the best possible forecast of
     the next open-to-open excess return, in units of volatility, and that return. 0 is a martingale, 0.05 a good real
-    signal, 0.3 a strong edge that a small model learns in minutes.
+    signal, 0.3 a strong edge that a small model learns in minutes. ``drift`` is what every stock is expected to gain in
+    a year. All gain it alike, so it is no edge: returns above the market do not have it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -66,6 +68,7 @@ class SyntheticConfig(BaseModel):
     tickers: int = Field(default=40, ge=2, le=500)
     days: int = Field(default=1500, ge=200, le=20_000)
     edge: float = Field(default=0.3, ge=0.0, le=0.6)
+    drift: float = Field(default=0.0, ge=-0.5, le=1.0)
     start: datetime.date = datetime.date(2010, 1, 4)
 
     @field_validator("start")
@@ -79,8 +82,8 @@ class SyntheticConfig(BaseModel):
 def simulate(config: SyntheticConfig) -> Panel:
     """Simulate a market whose ``true_alpha_TN`` [T, N] is the best possible forecast at the close of every date.
 
-    ``true_alpha_TN`` is the expected simple return from the open of t+1 to the open of t+2, divided by the 20-day
-    volatility known at the close of t; NaN for the first 20 days.
+    ``true_alpha_TN`` is the expected simple return from the open of t+1 to the open of t+2, less the drift that all
+    stocks have in common, divided by the 20-day volatility known at the close of t; NaN for the first 20 days.
     """
     rng = np.random.default_rng([config.seed, 20])
     dates_T = np.busday_offset(np.datetime64(config.start, "D"), np.arange(config.days), roll="forward").astype(
@@ -99,7 +102,8 @@ def simulate(config: SyntheticConfig) -> Panel:
     shock_T2N = _shocks(rng, days, count)
     scale_TN = _volatility(rng, days, count)
     opening_N = rng.uniform(20, 200, count)
-    open_TN, close_TN, true_alpha_TN = _simulate(config.edge, opening_N, trending_T, tone_TN, shock_T2N, scale_TN)
+    open_TN, close_TN, true_alpha_TN = _simulate(config, opening_N, trending_T, tone_TN, shock_T2N, scale_TN)
+    drifting = f"drift {config.drift:g}, " if config.drift else ""
     return Panel(
         dates_T=dates_T,
         tickers=tickers,
@@ -107,7 +111,7 @@ def simulate(config: SyntheticConfig) -> Panel:
         close_TN=close_TN,
         **_ranges(rng, open_TN, close_TN, scale_TN),
         events=tuple(sorted(events, key=lambda event: event.known_at)),
-        name=f"synthetic market (edge {config.edge:g}, seed {config.seed})",
+        name=f"synthetic market (edge {config.edge:g}, {drifting}seed {config.seed})",
         true_alpha_TN=true_alpha_TN,
     )
 
@@ -172,25 +176,31 @@ def _volatility(rng: np.random.Generator, days: int, count: int) -> Floats:
 
 
 def _simulate(
-    edge: float, opening_N: Floats, trending_T: NDArray[np.bool_], tone_TN: Floats, shock_T2N: Floats, scale_TN: Floats
+    config: SyntheticConfig,
+    opening_N: Floats,
+    trending_T: NDArray[np.bool_],
+    tone_TN: Floats,
+    shock_T2N: Floats,
+    scale_TN: Floats,
 ) -> tuple[Floats, Floats, Floats]:
     """Opens, closes and true alpha; the predictable part of t+1 depends on what is known at the close of t."""
     days, count = tone_TN.shape
     open_TN, close_TN, true_alpha_TN = (np.full((days, count), np.nan) for _ in range(3))
-    drift_N = np.zeros(count)  # the expected return of the current open-to-open step
-    noise_left = np.sqrt(1 - edge**2)
+    common = config.drift / DAYS_A_YEAR
+    expected_N = np.full(count, common)  # the expected return of the current open-to-open step
+    noise_left = np.sqrt(1 - config.edge**2)
     for t in range(days):
         open_TN[t] = opening_N
         sigma_N = scale_TN[t] * noise_left
-        step_N = INTRADAY_VARIANCE * drift_N + np.sqrt(INTRADAY_VARIANCE) * sigma_N * shock_T2N[t, 0]
+        step_N = INTRADAY_VARIANCE * expected_N + np.sqrt(INTRADAY_VARIANCE) * sigma_N * shock_T2N[t, 0]
         close_TN[t] = opening_N * (1 + np.clip(step_N, -0.6, 0.6))
         night = 1 - INTRADAY_VARIANCE
-        step_N = night * drift_N + np.sqrt(night) * sigma_N * shock_T2N[t, 1]
+        step_N = night * expected_N + np.sqrt(night) * sigma_N * shock_T2N[t, 1]
         opening_N = close_TN[t] * (1 + np.clip(step_N, -0.6, 0.6))
         if t >= VOLATILITY_DAYS:
             signal_N, volatility_N = _signal(close_TN[: t + 1], trending_T[t], tone_TN[t])
-            true_alpha_TN[t] = edge * signal_N
-            drift_N = true_alpha_TN[t] * volatility_N
+            true_alpha_TN[t] = config.edge * signal_N
+            expected_N = true_alpha_TN[t] * volatility_N + common
     return open_TN, close_TN, true_alpha_TN
 
 

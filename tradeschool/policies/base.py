@@ -8,8 +8,10 @@ from typing import Any, Literal, TypeVar
 from tradeschool.chat import Chat, Message
 
 T = TypeVar("T")
-Kind = Literal["naive", "rule", "base", "trained", "decisions", "best"]
-"""``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained."""
+Kind = Literal["naive", "rule", "base", "trained", "decisions", "best", "bound"]
+"""``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained. ``best``
+and ``bound`` are not competitors: the best possible answers, and what a table learns from as many outcomes."""
+YARDSTICKS: tuple[Kind, ...] = ("best", "bound")
 
 
 class Answerer(ABC):

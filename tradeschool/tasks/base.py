@@ -131,6 +131,7 @@ class Task(ABC):
         action_names: the classes of answers; empty where answers have no classes.
         episodic: True where a question begins an episode of several answers that are rewarded together.
         per_ticker: False where questions are about a date only, so that ``Example.n`` is not a ticker.
+        known_components: the reward components that do not depend on the outcome, such as a charge for risk.
         horizon: days that outcomes look ahead; intervals allow for outcomes that overlap.
     """
 
@@ -141,6 +142,7 @@ class Task(ABC):
     action_names: Sequence[str] = ()
     episodic: bool = False
     per_ticker: bool = True
+    known_components: Sequence[str] = ()
     horizon: int = 1
 
     # the question --------------------------------------------------------------------------------
@@ -245,6 +247,13 @@ class Task(ABC):
         """The reasoning that a good answer states before any decision; None where the task knows none."""
         return None
 
+    def facts(self, example: Example) -> Sequence[str] | None:
+        """The facts of the prompt in one word each, for a learner without a language model; None without such facts.
+
+        With ``decisions``, they get an evaluation the row "same facts, table" (``policies/table.py``).
+        """
+        return None
+
     def reasoning_of(self, completion: str) -> str:
         """The reasoning in an answer: what ``format_answer`` joins with a decision."""
         return reasoning_of(completion)
@@ -288,6 +297,10 @@ class Task(ABC):
         primary = next((metric for metric in self.metrics() if metric.primary), None)
         value = self.metric_values(example, action).get(primary.values[0], math.nan) if primary else math.nan
         return value if math.isfinite(value) else None
+
+    def outcome_score(self, example: Example, action: Any) -> float | None:
+        """The part of ``eval_score`` that depends on the outcome, to which learners shrink what they forecast."""
+        return self.eval_score(example, action)
 
     def score_definition(self) -> str:
         """All that the primary metric depends on; evaluations that differ in it are not compared."""

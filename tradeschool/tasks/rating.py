@@ -41,6 +41,8 @@ EXPERT_POINTS: dict[str, dict[str, int]] = {
 
 RATING_VALUES = tuple(RATINGS.values())
 """-2 (STRONG_SELL) to 2 (STRONG_BUY)."""
+KNOWN = ("risk", "format")
+"""The reward components that do not depend on the outcome."""
 PAIR = ("rating", "forward_return")
 METRICS = (
     Metric("score", "score", "mean score per question", primary=True),
@@ -90,6 +92,7 @@ class RatingTask(Task):
     name, version = "rating", "1.1.0"
     special_tokens = ("<think>", "</think>", *(f"[[[{name}]]]" for name in RATINGS))
     action_names = tuple(RATINGS)
+    known_components = KNOWN
     config_class = RatingConfig
 
     def __init__(self, config: RatingConfig, panel: Panel, split: Split) -> None:
@@ -214,6 +217,10 @@ class RatingTask(Task):
         stated = self._seen(example.t, example.n)[1]
         return " ".join(f"{fact.label} {fact.word}." for fact in stated if fact.name not in ("stock", "date"))
 
+    def facts(self, example: Example) -> list[str]:
+        """The word of each fact of the prompt."""
+        return [one.word for one in self._seen(example.t, example.n)[1]]
+
     def _seen(self, t: int, n: int) -> tuple[Snapshot, list[Fact]]:
         """The snapshot of a question and its facts, cached for the next call about the same question."""
         if self._last is None or self._last[0] != (t, n):
@@ -281,9 +288,16 @@ class RatingTask(Task):
         An unreadable answer takes no position, so its profit and risk are those of HOLD. The penalty that training
         charges for it is not a trading result; unreadable answers are counted separately.
         """
+        return self._score(example, action, self.config.eval_score)
+
+    def outcome_score(self, example: Example, action: float | None) -> float | None:
+        """The same without the charge for risk."""
+        return self._score(example, action, [name for name in self.config.eval_score if name not in KNOWN])
+
+    def _score(self, example: Example, action: float | None, names: Sequence[str]) -> float | None:
         held = float(self.held_TN[example.t, example.n])
         total = 0.0
-        for name in self.config.eval_score:
+        for name in names:
             taken: Any = 0 if action is None and name in ("profit", "risk") else action
             if (value := self._component(name, example, "", taken, held)) is None:
                 return None

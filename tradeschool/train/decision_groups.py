@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
+from trl.trainer.utils import pad, split_tensor_dict
 
 from tradeschool.errors import RunError
+from tradeschool.market.panel import Floats
 from tradeschool.models.chat_renderer import ChatRenderer
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.grpo_trainers import SharedPrefixTrainer, sample_tokens
+from tradeschool.train.shrinking import Shrinkage
 
 
 def gvpo_loss(log_ratios_NA: Tensor, advantages_NA: Tensor, tau: float) -> Tensor:
@@ -174,18 +176,28 @@ class DecisionTrainer(WholeGroupTrainer):
         examples: of the training dataset, whose column ``example`` holds their index.
         renderer: of the model's chat template.
         loss: what is trained on.
+        shrinkage: of the rewards' part that depends on the outcome; None trains on the rewards as they are.
         options: of TRL's trainer; ``num_generations`` is reasonings (at least 1) x decisions.
     """
 
     def __init__(
-        self, *, task: Task, examples: Sequence[Example], renderer: ChatRenderer, loss: DecisionLoss, **options: Any
+        self,
+        *,
+        task: Task,
+        examples: Sequence[Example],
+        renderer: ChatRenderer,
+        loss: DecisionLoss,
+        shrinkage: Shrinkage | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(rollout=_all_decisions, **options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
+        self._shrinkage, self._weights_K = shrinkage, torch.tensor(list(task.weights.values()))
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
         self._known: dict[int, Branches] = {}
+        self._asked: dict[str, tuple[list[int], Branches]] = {}
 
     # the group -----------------------------------------------------------------------------------
 
@@ -227,6 +239,7 @@ class DecisionTrainer(WholeGroupTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = inputs
+        self._shrink()
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         ids_BC = output["completion_ids"]
         position_C = torch.arange(ids_BC.shape[1], device=ids_BC.device)
@@ -240,6 +253,55 @@ class DecisionTrainer(WholeGroupTrainer):
         for name in ("reward", *(f"rewards/{name}/mean" for name in self.reward_func_names)):
             self._metrics["train"][name].pop()
         return output
+
+    def _shrink(self) -> None:
+        """Give the rewards that depend on the outcome the weights that this step trains with."""
+        if self._shrinkage is not None:
+            factor = self._shrinkage.factor(self.state.global_step, self.state.max_steps, self._forecast)
+            known = [name in self._task.known_components for name in self.reward_func_names]
+            self.reward_weights = torch.where(torch.tensor(known), self._weights_K, factor * self._weights_K)
+            self._metrics["train"]["shrinkage"].append(factor)
+
+    def _forecast(self, questions: Sequence[Example], spread: float) -> Floats:
+        """[Q, A] the rewards that make the present probabilities the optimum, up to a constant for each question."""
+        model = self.accelerator.unwrap_model(self.model)
+        decisions = self.num_generations // max(self._loss.reasonings, 1)
+        size = max(1, self.args.per_device_train_batch_size // decisions)
+        training, found = model.training, []
+        model.eval()
+        for start in range(0, len(questions), size):
+            part = questions[start : start + size]
+            for one in part:
+                if one.key not in self._asked:
+                    prompt = self._renderer.prompt(self._renderer.supported(self._task.messages(one)))
+                    self._asked[one.key] = prompt, self._branches(one, self._task.reasoning(one))
+            prompts, groups = zip(*(self._asked[one.key] for one in part), strict=True)
+            with torch.no_grad():
+                found.append(self._decision_log_probs(model, prompts, groups))
+        model.train(training)
+        forecast_QA: Floats = self._loss.tau * spread * torch.cat(found).double().cpu().numpy()
+        return forecast_QA
+
+    def _decision_log_probs(self, model: Any, prompts: Sequence[list[int]], groups: Sequence[Branches]) -> Tensor:
+        """[Q, A] of the tokens that state each decision."""
+        pad_id, device = self.processing_class.pad_token_id, self.accelerator.device
+        asked = [torch.tensor(ids) for ids, group in zip(prompts, groups, strict=True) for _ in group.answers]
+        stated = [
+            torch.tensor(answer[:end])
+            for group in groups
+            for answer, end in zip(group.answers, group.ends, strict=True)
+        ]
+        ids_BL, ids_BC = pad(asked, pad_id, "left").to(device), pad(stated, pad_id).to(device)
+        length_B = torch.tensor([len(ids) for ids in stated], device=device)
+        mask_BC = torch.arange(ids_BC.shape[1], device=device) < length_B[:, None]
+        mask_BL = pad([torch.ones_like(ids) for ids in asked], 0, "left").to(device)
+        logps_BC = self.token_log_probs(
+            model,
+            {"prompt_ids": ids_BL, "prompt_mask": mask_BL, "completion_ids": ids_BC, "completion_mask": mask_BC.long()},
+        )
+        start_B = torch.tensor([group.start for group in groups for _ in group.answers], device=device)
+        decision_BC = mask_BC & (torch.arange(ids_BC.shape[1], device=device) >= start_B[:, None])
+        return (logps_BC * decision_BC).sum(1).view(len(groups), -1)
 
     # the loss ------------------------------------------------------------------------------------
 
@@ -285,7 +347,7 @@ class DecisionTrainer(WholeGroupTrainer):
         expected_K = (chances_NA[:, :, None] * rewards_NAK).sum(1).mean(0)
         for k, name in enumerate(self.reward_func_names):
             self.log_mean(f"rewards/{name}/mean", expected_K[k])
-        self.log_mean("reward", (expected_K * self.reward_weights.to(expected_K.device)).sum())
+        self.log_mean("reward", (expected_K * self._weights_K.to(expected_K.device)).sum())
         self.log_mean("decision_entropy", -(chances_NA * log_probs_NA.log_softmax(1)).sum(1).mean())
         for name, share in zip(self._task.action_names, chances_NA.mean(0), strict=False):
             self.log_mean(f"answers/{name}", share)

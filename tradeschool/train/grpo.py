@@ -1,5 +1,6 @@
 """Learning from rewards by TRL's GRPOTrainer: GRPO or GVPO, with groups of sampled answers or of all decisions."""
 
+import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +11,14 @@ import numpy as np
 from pydantic import Field
 
 from tradeschool.errors import RecipeError
+from tradeschool.manifest import replace_text
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
 from tradeschool.models.load import TRIED, check_room, refuse_too_long
 from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig
 
 TRL = "trl:GRPOConfig"
 MAKES = "language"
@@ -29,6 +31,9 @@ ONLY_IN_TRL_GENERATION = {
 """Fields that only TRL's own generation reads, and their defaults."""
 QUESTIONS = 64
 """In a batch of decision groups, by default."""
+SHOWN = ("reward", "entropy", "decision_entropy", "shrinkage", "kl")
+SHRINKAGE = "shrinkage.json"
+"""Estimates of ``train/shrinking.py``, in the stage's folder."""
 FIRST_VARIANT = 1_000
 """GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
 
@@ -46,6 +51,8 @@ class Config(CurriculumConfig, StageConfig):
     ``decisions``, all decisions of a question behind one reasoning, where one outcome reveals the reward of each
     (``train/decision_groups.py``). They need no generation: the reasoning is the task's own, unless ``reasonings`` says
     how many to sample for each question. ``sft_weight`` is that of the cross-entropy of the tokens around the decision.
+    ``shrink`` multiplies the part of the rewards that depends on the outcome by what the policy's forecasts are worth
+    on the validation dates (``train/shrinking.py``).
 
     In a task of episodes a question starts an episode; all its answers are the completion
     (``train/grpo_trainers.py``), their order is random, and ``share_prefix`` has no effect. Otherwise ``share_prefix``
@@ -61,6 +68,7 @@ class Config(CurriculumConfig, StageConfig):
     objective: Literal["grpo", "gvpo"] = "grpo"
     group: Literal["sampled", "decisions"] = "sampled"
     reasonings: int = Field(default=0, ge=0, le=64)
+    shrink: bool = True
     tau: float = Field(default=0.3, gt=0, le=100)
     sft_weight: float = Field(default=1.0, ge=0, le=100)
 
@@ -213,32 +221,57 @@ def run(config: Config, context: Context) -> Result:
     key = f"stages.{config.name}.trl.max_completion_length"
     check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
     with refused(f"stages.{config.name}"):
-        trainer = _trainer(config, context.task, examples, args.num_generations, renderer)(
+        trainer = _trainer(config, context, examples, args.num_generations, renderer)(
             model=model,
             args=args,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=peft,
         )
-    train(trainer, context, title=config.name, shown=("reward", "entropy", "decision_entropy", "kl"))
-    return finish(trainer, tokenizer, context, summary=("reward", "entropy", "decision_entropy", "kl", "parse_errors"))
+    train(trainer, context, title=config.name, shown=SHOWN)
+    used = trainer.state.global_step * args.generation_batch_size // args.num_generations // args.num_iterations
+    keys = [example.key for example in examples[:used]]
+    replace_text(context.folder / OUTCOMES, json.dumps(keys))
+    return finish(
+        trainer,
+        tokenizer,
+        context,
+        summary=("reward", "entropy", "decision_entropy", "shrinkage", "kl", "parse_errors"),
+    )
 
 
-def _trainer(config: Config, task: Task, examples: list[Example], group: int, renderer: ChatRenderer) -> Any:
+def _trainer(config: Config, context: Context, examples: list[Example], group: int, renderer: ChatRenderer) -> Any:
     """The trainer of the task's kind, which takes the arguments that all have in common."""
+    task = context.task
     from tradeschool.train.decision_groups import DecisionLoss, DecisionTrainer, SampledGVPOTrainer
     from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.rewards import reward_functions
+    from tradeschool.train.shrinking import Shrinkage
 
     if task.episodic:
         return partial(MultiTurnTrainer, task=task, examples=examples)
     if config.group == "decisions":
         loss = DecisionLoss(config.objective, config.tau, config.sft_weight, config.reasonings)
         scored = reward_functions(task, group, examples, renderer.decode, sampled=False)
-        return partial(DecisionTrainer, task=task, examples=examples, renderer=renderer, loss=loss, reward_funcs=scored)
+        return partial(
+            DecisionTrainer,
+            task=task,
+            examples=examples,
+            renderer=renderer,
+            loss=loss,
+            shrinkage=Shrinkage(task, context.folder / SHRINKAGE) if _shrinks(config, task) else None,
+            reward_funcs=scored,
+        )
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
     trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
     return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))
+
+
+def _shrinks(config: Config, task: Task) -> bool:
+    """Whether forecasts can be shrunken: towards the decision that is best without any, after a known reasoning."""
+    wanted = config.shrink and (config.objective, config.group) == ("gvpo", "decisions")
+    towards_known = any(task.weights.get(name) for name in task.known_components)
+    return wanted and towards_known and task.reasoning(task.examples("train")[0]) is not None
 
 
 # questions ----------------------------------------------------------------------------------------

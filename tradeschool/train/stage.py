@@ -123,6 +123,10 @@ class Context:
         self.console.print(text, markup=False, highlight=False)
 
 
+OUTCOMES = "outcomes.json"
+"""In the folder of a stage that learns from rewards: the keys of the questions whose outcomes it used."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a stage hands on.
