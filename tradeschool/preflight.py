@@ -11,6 +11,7 @@ from tradeschool.config.recipe import Recipe, makes, split_for
 from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market.panel import Panel
 from tradeschool.models.load import ModelConfig, build_tokenizer, loading_options, peft_config, tiny_config
+from tradeschool.models.pretrained import PACKAGED
 from tradeschool.tasks.base import Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.options import refuse_owned
@@ -109,7 +110,7 @@ def check_loading(config: ModelConfig, task: Task) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    if (Path(config.base) / "adapter_config.json").exists():
+    if config.base != "tiny" and (Path(config.source) / "adapter_config.json").exists():
         return  # whose base only loading can judge
     shape = _shape(config, task)
     options = {key: value for key, value in loading_options(config).items() if key != "quantization_config"}
@@ -131,11 +132,11 @@ def _shape(config: ModelConfig, task: Task) -> Any:
     if config.base == "tiny":
         return tiny_config(build_tokenizer(["?"], task.special_tokens, config.tiny), config.tiny)
     try:
-        return AutoConfig.from_pretrained(config.base)
+        return AutoConfig.from_pretrained(config.source)
     except (OSError, ValueError, ImportError) as error:
         why = f"it has no usable config.json: {_line(error)}" if Path(config.base).is_dir() else _line(error)
         raise RecipeError(
-            f"model.base: '{config.base}' cannot be loaded ({why}).{did_you_mean(config.base, ['tiny'])} Give a local "
+            f"model.base: '{config.base}' cannot be loaded ({why}).{did_you_mean(config.base, ['tiny', *PACKAGED])} Give a local "
             "folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
         ) from error
 
