@@ -169,6 +169,7 @@ def test_a_sound_stage_passes(task: RatingTask) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
+        ({"few_shot": 2, "base": False}, r"evaluate\.few_shot .*base is false\. Remove it\."),
         ({"models": ["gpro"]}, r"evaluate\.models: 'gpro'.*Did you mean 'grpo'.*sft, grpo\."),
         ({"baselines": ["markets:Says2"]}, r"evaluate\.baselines: .*Did you mean 'Says'"),
         (

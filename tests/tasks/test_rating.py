@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tradeschool.errors import ParseError, RecipeError
 from tradeschool.market import labels
-from tradeschool.rollout import answer
+from tradeschool.policies.rules import Rule
 from tradeschool.tasks.rating import INSTRUCTIONS, RATING_VALUES, RatingTask
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.text.describe import facts
@@ -338,7 +338,8 @@ def test_the_best_constant_is_the_best_of_the_training_dates(task: RatingTask, m
     worth = {-2: 1.0, -1: 2.5, 0: 0.0, 1: 2.0, 2: 0.0}
     monkeypatch.setattr(task, "eval_score", lambda example, rating: None if example.t % 2 else worth[rating])
     constant = next(policy for policy in task.baselines() if policy.name == "best constant")
-    assert {task.parse(text) for text in answer(constant, task, task.examples("test")[:3])} == {-1}
+    assert isinstance(constant, Rule)
+    assert {task.parse(text) for text in constant.answer(task, task.examples("test")[:3])} == {-1}
 
 
 def test_the_ratings_are_the_decisions(task: RatingTask) -> None:
