@@ -1,4 +1,4 @@
-"""Defaults of a pretrained model: laid over a recipe's values for the tiny model, and visible in the resolved recipe."""
+"""Defaults of a pretrained model: laid over a recipe's values for the tiny one, and visible in the resolved recipe."""
 
 from pathlib import Path
 from typing import Any
