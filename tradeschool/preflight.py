@@ -135,9 +135,10 @@ def _shape(config: ModelConfig, task: Task) -> Any:
         return AutoConfig.from_pretrained(config.source)
     except (OSError, ValueError, ImportError) as error:
         why = f"it has no usable config.json: {_line(error)}" if Path(config.base).is_dir() else _line(error)
+        meant = did_you_mean(config.base, ["tiny", *PACKAGED])
         raise RecipeError(
-            f"model.base: '{config.base}' cannot be loaded ({why}).{did_you_mean(config.base, ['tiny', *PACKAGED])} Give a local "
-            "folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
+            f"model.base: '{config.base}' cannot be loaded ({why}).{meant} Give a "
+            "local folder with config.json, tokenizer.json and safetensors, a Hub name, or 'tiny'."
         ) from error
 
 

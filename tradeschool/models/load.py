@@ -64,8 +64,9 @@ class LoraConfig(BaseModel):
 class ModelConfig(BaseModel):
     """The ``model`` section of a recipe.
 
-    ``base`` is "tiny", "smollm2-135m" (``models/pretrained.py``), a local folder or a Hub name. ``lora`` trains adapters instead of all weights. ``attention`` is
-    transformers' attn_implementation; "auto" takes eager on a CPU, which is faster there for short prompts, and sdpa
+    ``base`` is "tiny", "smollm2-135m" (``models/pretrained.py``), a local folder or a Hub name. ``lora`` trains
+    adapters instead of all weights, by default for a pretrained model (``config/model_defaults.py``). ``attention``
+    is transformers' attn_implementation; "auto" takes eager on a CPU, which is faster there for short prompts, and sdpa
     elsewhere. ``load_in_4bit`` needs the ``gpu`` extra. ``template`` holds variables for the chat template, such as
     ``{enable_thinking: false}``; they are saved with the tokenizer.
     """

@@ -1,6 +1,5 @@
 """A language model of transformers as a policy, for questions of one turn and for conversations of several."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,8 +124,8 @@ class _Choices:
 
     @classmethod
     def of(cls, prompt: list[int], answers: Sequence[Sequence[int]]) -> "_Choices":
-        common = len(os.path.commonprefix([list(answer) for answer in answers]))
-        common = min(common, *(len(answer) - 1 for answer in answers))
+        shortest = min(map(len, answers)) - 1  # so that something is left of each
+        common = next((i for i in range(shortest) if len({answer[i] for answer in answers}) > 1), shortest)
         return cls([*prompt, *answers[0][:common]], [list(answer[common:]) for answer in answers])
 
 
