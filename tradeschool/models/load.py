@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer, TemplateVariables, end_tokens, positions_of, prepare_template
-from tradeschool.models.pretrained import PACKAGED, checkpoint
+from tradeschool.models.pretrained import PACKAGED, checkpoint, located
 from tradeschool.progress import quiet_libraries
 from tradeschool.tasks.base import Message, Task
 
@@ -139,7 +139,7 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
             from peft import PeftConfig, PeftModel
 
             # Not peft's AutoPeftModel: it resizes the embeddings to the tokenizer, which changes the model.
-            base = PeftConfig.from_pretrained(source).base_model_name_or_path
+            base = located(PeftConfig.from_pretrained(source).base_model_name_or_path)
             model = AutoModelForCausalLM.from_pretrained(base, **options)
             model = PeftModel.from_pretrained(model, source, is_trainable=trainable)
         else:

@@ -80,6 +80,12 @@ def checkpoint(name: str) -> Path:
     return folder
 
 
+def located(base: str) -> str:
+    """The base of adapters, which name its folder; the checkpoint of this machine where that is a packaged model's."""
+    name = Path(base).name
+    return str(checkpoint(name)) if name in PACKAGED and not Path(base).is_dir() else base
+
+
 def _installed(name: str, packaged: Packaged) -> Path:
     """The folder of the package's file."""
     missing = [module for module in (packaged.module, "gguf") if importlib.util.find_spec(module) is None]
