@@ -277,9 +277,7 @@ def _answers(
     traces = rollout(policy, task, examples, versions, shots=shots, constrained=config.constrained)
     if config.constrained:
         count = sum(trace.metrics[CONSTRAINED] > 0 for trace in traces)
-        context.log(
-            f"{policy.name}: {count:,} of {len(traces):,} answers could not be read before constrained decoding"
-        )
+        context.log(f"{policy.name}: {count:,} of {len(traces):,} answers were unreadable before constrained decoding")
     return traces
 
 
