@@ -12,6 +12,8 @@ import datasets
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from trl.kernels.chunked_logprob import _use_triton
+from trl.trainer import utils
 
 from tradeschool.errors import RecipeError, RunError, did_you_mean
 from tradeschool.models.load import base_source, load, peft_config
@@ -34,6 +36,14 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def _project_answers_alone() -> None:
+    """Have TRL project the tokens that bear loss onto the vocabulary, and no prompts, on a CPU too.
+
+    It does so where it has Triton. With 49,000 tokens and a prompt of 60 a step on a CPU takes a fifth less.
+    """
+    utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
+
+
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
 
@@ -45,6 +55,7 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
         RecipeError: no earlier stage trained a language model under that name.
     """
     _keep_freed_memory()
+    _project_answers_alone()
     datasets.disable_progress_bars()
     known = ["base", *context.models]
     name = known[-1] if model_name is None else model_name
