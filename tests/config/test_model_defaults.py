@@ -22,7 +22,7 @@ def test_another_model_replaces_what_was_meant_for_the_tiny_one() -> None:
     by_name, recipe = stages(HUB)
     assert by_name["sft"]["trl"]["learning_rate"] == 2e-4
     assert by_name["sft"]["trl"]["per_device_train_batch_size"] == 8
-    assert by_name["gvpo"]["trl"]["learning_rate"] == 1e-4
+    assert by_name["gvpo"]["trl"]["learning_rate"] == 5e-5
     assert "per_device_train_batch_size" not in by_name["gvpo"]["trl"]  # follows from the accumulation
     assert by_name["gvpo"]["trl"]["gradient_accumulation_steps"] == 8
     assert by_name["evaluate"]["max_new_tokens"] == 128

@@ -8,7 +8,7 @@ from tradeschool.config.document import Draft
 
 TRL: dict[str, dict[str, Any]] = {
     "sft": {"learning_rate": 2e-4, "per_device_train_batch_size": 8},
-    "grpo": {"learning_rate": 1e-4, "gradient_accumulation_steps": 8},
+    "grpo": {"learning_rate": 5e-5, "gradient_accumulation_steps": 8},
 }
 """By kind of stage. A grpo stage's batch on a device follows from the accumulation (``grpo.trl_arguments``)."""
 EVALUATE = {"max_new_tokens": 128, "batch_size": 32}
