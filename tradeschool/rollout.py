@@ -11,25 +11,110 @@ from tradeschool.policies.base import Answerer, Policy
 from tradeschool.tasks.base import Example, SplitName, Task
 from tradeschool.trace import Stop, Trace
 
+CONSTRAINED = "constrained"
+"""Where decoding is constrained, this value of a trace is 1 for an answer that could not be read without it."""
+
 # single questions ---------------------------------------------------------------------------------
 
 
-def rollout(policy: Answerer, task: Task, examples: Sequence[Example], versions: dict[str, str]) -> list[Trace]:
+@runtime_checkable
+class Chooser(Protocol):
+    """A policy that says which of some answers it finds most likely."""
+
+    def choose(self, conversations: Sequence[Sequence[Message]], choices: Sequence[Sequence[str]]) -> list[int]:
+        """The place of the most likely answer to each conversation."""
+
+
+def rollout(
+    policy: Answerer,
+    task: Task,
+    examples: Sequence[Example],
+    versions: dict[str, str],
+    *,
+    shots: Sequence[Message] = (),
+    constrained: bool = False,
+) -> list[Trace]:
     """Let a policy answer every example.
+
+    Args:
+        policy: gives the answers.
+        task: writes the questions and scores the answers.
+        examples: of the task.
+        versions: recorded in every trace.
+        shots: questions with answers (:func:`few_shot`), which a policy other than a rule sees before each question.
+        constrained: replace an answer that cannot be read by the most likely decision after the reasoning in it
+            (:func:`constrain`); the policy is a :class:`Chooser`.
 
     Returns:
         One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
     """
-    return [
-        score_answer(
-            task,
-            example,
-            [*task.messages(example), {"role": "assistant", "content": completion}],
-            policy.name,
-            versions,
-        )
-        for example, completion in zip(examples, policy.answer(task, examples), strict=True)
-    ]
+    if shots and isinstance(policy, Policy):
+        prompts = [_with_shots(task.messages(example), shots) for example in examples]
+        completions = [answers[0] for answers in policy.generate(prompts)]
+    else:
+        prompts, completions = [task.messages(example) for example in examples], policy.answer(task, examples)
+    replaced: dict[int, str] = {}
+    if constrained:
+        assert isinstance(policy, Chooser)
+        replaced = constrain(policy, task, examples, prompts, completions)
+    traces = []
+    for i, (example, prompt, completion) in enumerate(zip(examples, prompts, completions, strict=True)):
+        messages = [*prompt, {"role": "assistant", "content": replaced.get(i, completion)}]
+        trace = score_answer(task, example, messages, policy.name, versions)
+        if constrained:
+            trace.metrics[CONSTRAINED] = float(i in replaced)
+        traces.append(trace)
+    return traces
+
+
+def few_shot(task: Task, count: int, seed: int = 0) -> list[Message]:
+    """``count`` questions of the training split, each with an answer that SFT would imitate, as turns of a chat."""
+    turns: list[Message] = []
+    for example, text in task.sft_examples("train", count, seed)[:count]:
+        asked = [message for message in task.messages(example) if message["role"] != "system"]
+        turns += [*asked, {"role": "assistant", "content": text}]
+    return turns
+
+
+def _with_shots(messages: list[Message], shots: Sequence[Message]) -> list[Message]:
+    """The messages of a question with earlier turns behind its system message."""
+    head = sum(message["role"] == "system" for message in messages)
+    return [*messages[:head], *shots, *messages[head:]]
+
+
+def constrain(
+    policy: Chooser,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[Sequence[Message]],
+    completions: Sequence[str],
+) -> dict[int, str]:
+    """The answers that replace unreadable ones: the most likely of the task's decisions after the reasoning so far.
+
+    Readable answers stay as they are, so that only unreadable ones depend on this.
+
+    Returns:
+        By place, the whole answer.
+    """
+    choices: dict[int, list[str]] = {}
+    for i, (example, text) in enumerate(zip(examples, completions, strict=True)):
+        if not _readable(task, [text]):
+            decisions = task.decisions(example) or ()
+            for reasoning in (task.reasoning_of(text), ""):  # a reasoning may hold a marker that ends it
+                choices[i] = [task.format_answer(decision, reasoning) for decision in decisions]
+                if _readable(task, choices[i]):
+                    break
+    places = policy.choose([prompts[i] for i in choices], list(choices.values())) if choices else []
+    return {i: answers[place] for (i, answers), place in zip(choices.items(), places, strict=True)}
+
+
+def _readable(task: Task, texts: Sequence[str]) -> bool:
+    try:
+        for text in texts:
+            task.parse(text)
+    except ParseError:
+        return False
+    return True
 
 
 def score_answer(task: Task, example: Example, messages: list[Message], policy: str, versions: dict[str, str]) -> Trace:

@@ -105,6 +105,16 @@ def test_every_policy_answers_the_same_questions_of_the_test_dates(evaluated: Pa
     assert all(trace.versions.get("commit", "").partition("-")[0] == source.get("commit", "") for trace in traces)
 
 
+def test_a_model_that_writes_nonsense_decides_where_decoding_is_constrained(tmp_path: Path, console: Console) -> None:
+    done = pipeline.run(recipe(constrained=True, few_shot=1, tickers=1), tmp_path / "run", console)
+    traces = list(read_traces(done / "1-evaluate" / "traces-base.jsonl"))
+    assert all(trace.error is None and trace.action for trace in traces)
+    assert all(trace.metrics["constrained"] == 1 for trace in traces)
+    assert [message["role"] for message in traces[0].messages] == ["user", "assistant", "user", "assistant"]
+    said = f"{len(traces)} of {len(traces)} answers were unreadable before constrained decoding"
+    assert said in console.export_text()
+
+
 def questions(seed: int, tickers: int | None) -> list[Example]:
     pool = [Example(f"T{n}@{t}", t, n) for t in range(4) for n in range(10)]
     task: Any = SimpleNamespace(examples=lambda split: pool)
@@ -169,6 +179,7 @@ def test_a_sound_stage_passes(task: RatingTask) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
+        ({"few_shot": 2, "base": False}, r"evaluate\.few_shot .*base is false\. Remove it\."),
         ({"models": ["gpro"]}, r"evaluate\.models: 'gpro'.*Did you mean 'grpo'.*sft, grpo\."),
         ({"baselines": ["markets:Says2"]}, r"evaluate\.baselines: .*Did you mean 'Says'"),
         (

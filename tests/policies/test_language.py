@@ -59,6 +59,32 @@ def test_answers_come_in_order_and_do_not_depend_on_the_batch(batch_size: int) -
     assert len(set(texts)) > 2
 
 
+CHOICES = [
+    ["<think>RSI up.</think>[[[BUY]]]", "<think>RSI up.</think>[[[SELL]]]", "<think>RSI up.</think>[[[BUY]]] Momentum"],
+    ["RSI", "RSI 28"],
+    ["Market", "trending", "Momentum up"],
+    ["[[[SELL]]]", "[[[BUY]]]"],
+    ["up. RSI", "up. Market"],
+]
+
+
+def log_prob(question: str, answer: str) -> float:
+    """Of all tokens of an answer, its end included, in one row without cache or padding."""
+    renderer = ChatRenderer.of(TOKENIZER, [TOKENIZER.eos_token_id])
+    asked, ids = renderer.prompt(prompts([question])[0]), renderer.answer(answer)
+    with torch.no_grad():
+        logps = MODEL(input_ids=torch.tensor([asked + ids])).logits[0].log_softmax(-1)
+    return sum(float(logps[len(asked) + i - 1, token]) for i, token in enumerate(ids))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 256])
+def test_the_most_likely_of_some_answers_is_chosen(batch_size: int) -> None:
+    found = policy(batch_size=batch_size).choose(prompts(), CHOICES)
+    scores = [[log_prob(q, answer) for answer in answers] for q, answers in zip(QUESTIONS, CHOICES, strict=True)]
+    assert found == [max(range(len(one)), key=one.__getitem__) for one in scores]
+    assert len(set(found)) > 1
+
+
 def test_special_tokens_are_not_part_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(input_ids: Any, **options: Any) -> Any:
         words = TOKENIZER("[[[BUY]]]<|end|><|pad|>", add_special_tokens=False, return_tensors="pt").input_ids

@@ -175,7 +175,7 @@ def test_values_that_trl_accepts_pass(task: RatingTask) -> None:
     checked(task)
     checked(task, trl={key: default for key, default in grpo.ONLY_IN_TRL_GENERATION.items() if default is not None})
     checked(task, trl={"repetition_penalty": 1.1}, share_prefix=False)
-    checked(task, trl={"scale_rewards": False, "loss_type": "dr_grpo", "min_p": 0.05, "eval_strategy": "no"})
+    checked(task, trl={"scale_rewards": False, "loss_type": "dr_grpo", "temperature": 0.7, "eval_strategy": "no"})
     checked(task, model={"attention": "flash_attention_2"}, share_prefix=False)
 
 
@@ -193,7 +193,10 @@ def test_values_that_trl_accepts_pass(task: RatingTask) -> None:
         ({"temperature": 0.0}, "temperature is 0.0, but must be greater than 0"),
         ({"num_iterations": "two"}, "num_iterations is 'two', but must be a whole number"),
         ({"generation_batch_size": 1.5}, "generation_batch_size is 1.5, but must be a whole number"),
-        ({"top_p": 7.0}, "top_p is 7.0, but must be at most 1"),
+        *(
+            ({key: value}, f"{key}: .*over all tokens")
+            for key, value in (("min_p", 0.05), ("top_k", 20), ("top_p", 0.9))
+        ),
         ({"loss_type": "grpoo"}, "loss_type is 'grpoo'.*Did you mean 'grpo'"),
         ({"scale_rewards": "groups"}, "scale_rewards is 'groups'.*Did you mean 'group'"),
         ({"max_steps": 0}, "max_steps is 0, but must be at least 1"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import tiny_models
+import torch
 from rich.console import Console
+from trl.trainer import utils
 
 from tradeschool.models.load import ModelConfig
 from tradeschool.train import trainer
@@ -156,3 +158,25 @@ def test_the_summary_is_the_last_known_value_of_each_figure(tmp_path: Path) -> N
     ]
     write_rows(tmp_path / "metrics.jsonl", rows)
     assert finished(tmp_path, "loss", "kl", "entropy").summary == {"steps": 2, "loss": 1.0, "kl": 0.5}
+
+
+def test_answers_alone_are_projected_onto_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "_use_triton", utils._use_triton)  # restored after the test
+    trainer._project_answers_alone()
+    model, ids = tiny_models.model(), torch.tensor([[10, 11, 12, 13, 14, 15]])
+    plain = model(input_ids=ids).logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:, None]).squeeze(2)
+    utils.add_fused_lm_head(model)
+    rows: list[int] = []
+    theirs = utils._ChunkedLogProbFunction.apply
+
+    def project(hidden: Any, *more: Any) -> Any:
+        rows.append(len(hidden))
+        return theirs(hidden, *more)
+
+    monkeypatch.setattr(utils._ChunkedLogProbFunction, "apply", project)
+    labels = ids.clone()
+    labels[:, :3] = -100
+    found = model(input_ids=ids, labels=labels, fused_lm_head=True).log_probs
+    assert rows == [3]
+    torch.testing.assert_close(found[:, 2:], plain[:, 2:])
+    assert not found[:, :2].any()

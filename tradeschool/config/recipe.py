@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tradeschool.config.check import check, is_class_path, load_class
 from tradeschool.config.document import NAME, Draft, read_draft
+from tradeschool.config.model_defaults import base_of, lay_model_defaults
 from tradeschool.config.sections import SplitConfig, load_market, market_section, split_panel
 from tradeschool.errors import RecipeError, did_you_mean
 
@@ -153,8 +154,14 @@ def _flat(value: Any, keys: str = "") -> Iterator[tuple[str, Any]]:
 
 def _assemble(draft: Draft, sets: Sequence[str]) -> Recipe:
     _name_stages(draft.document)
+    base = base_of(draft.document)
     draft.lay(sets)
     _name_stages(draft.document)  # an option may have replaced the list
+    lay_model_defaults(draft, base)
+    return _checked(draft)
+
+
+def _checked(draft: Draft) -> Recipe:
     document, problems = draft.document, draft.problems
     draft.require(SECTIONS, ("name", "task", "model", "stages"), "recipes/demo.yaml")
     head = check(_Head, {key: document[key] for key in ("name", "seed") if key in document}, (), problems)

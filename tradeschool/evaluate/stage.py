@@ -16,7 +16,7 @@ from tradeschool.manifest import replace_text
 from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
 from tradeschool.progress import progress, status
-from tradeschool.rollout import MultiTurnTask, rollout, rollout_episodes
+from tradeschool.rollout import CONSTRAINED, Chooser, MultiTurnTask, few_shot, rollout, rollout_episodes
 from tradeschool.tasks.base import Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
 from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
@@ -34,6 +34,8 @@ class Config(StageConfig):
         base: whether the base model is evaluated too.
         baselines: further policies, as ``my_package.module:Class``, constructed with the task or with nothing.
         max_new_tokens, batch_size: of generation.
+        few_shot: how many questions of training dates with answers the base model sees before each question.
+        constrained: take the most likely decision where the answer of a language model cannot be read.
         costs: of the backtest.
         confidence: of the intervals and verdicts.
     """
@@ -46,6 +48,8 @@ class Config(StageConfig):
     baselines: list[str] = Field(default=[])
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=256, ge=1)
+    few_shot: int = Field(default=0, ge=0, le=64)
+    constrained: bool = False
     costs: Costs = Costs()
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
@@ -85,9 +89,26 @@ def check(config: Config, context: CheckContext) -> None:
         )
     questions = _questions(config, task)
     _check_scores(config, task, questions)
+    _check_answers(config, task, questions[0])
     if models or config.base:
-        prompts = [task.messages(example) for example in questions[:: len(questions) // TRIED + 1]]
+        shots = few_shot(task, config.few_shot) if config.base else []
+        prompts = [[*shots, *task.messages(example)] for example in questions[:: len(questions) // TRIED + 1]]
         refuse_too_long(f"{where}.max_new_tokens", context.model, task, prompts, config.max_new_tokens)
+
+
+def _check_answers(config: Config, task: Task, example: Example) -> None:
+    """Refuse few-shot examples and constrained decoding where the task has neither answers nor finite decisions."""
+    where = f"stages.{config.name}"
+    if config.few_shot and not (config.base and not task.episodic and few_shot(task, 1)):
+        raise RecipeError(
+            f"{where}.few_shot shows the base model answers that SFT would imitate, but "
+            + ("base is false." if not config.base else f"the task '{task.name}' has none for single questions.")
+            + " Remove it."
+        )
+    if config.constrained and (task.episodic or not task.decisions(example)):
+        raise RecipeError(
+            f"{where}.constrained: the task '{task.name}' has no finite set of decisions to choose from. Remove it."
+        )
 
 
 def _check_scores(config: Config, task: Task, examples: Sequence[Example]) -> None:
@@ -266,7 +287,14 @@ def _answers(
         assert isinstance(policy, Policy)  # as `check` has made sure
         split, batch = config.split, config.batch_size
         return rollout_episodes(policy, task, examples, versions, split=split, batch=batch, on_batch=on_batch)
-    return rollout(policy, task, examples, versions)
+    if not isinstance(policy, Chooser):  # a baseline
+        return rollout(policy, task, examples, versions)
+    shots = few_shot(task, config.few_shot) if policy.kind == "base" else []
+    traces = rollout(policy, task, examples, versions, shots=shots, constrained=config.constrained)
+    if config.constrained:
+        count = sum(trace.metrics[CONSTRAINED] > 0 for trace in traces)
+        context.log(f"{policy.name}: {count:,} of {len(traces):,} answers were unreadable before constrained decoding")
+    return traces
 
 
 # files -------------------------------------------------------------------------------------------

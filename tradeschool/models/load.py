@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer, TemplateVariables, end_tokens, positions_of, prepare_template
+from tradeschool.models.pretrained import PACKAGED, checkpoint, located
 from tradeschool.progress import quiet_libraries
 from tradeschool.tasks.base import Message, Task
 
@@ -63,8 +64,9 @@ class LoraConfig(BaseModel):
 class ModelConfig(BaseModel):
     """The ``model`` section of a recipe.
 
-    ``base`` is "tiny", a local folder or a Hub name. ``lora`` trains adapters instead of all weights. ``attention`` is
-    transformers' attn_implementation; "auto" takes eager on a CPU, which is faster there for short prompts, and sdpa
+    ``base`` is "tiny", "smollm2-135m" (``models/pretrained.py``), a local folder or a Hub name. ``lora`` trains
+    adapters instead of all weights, by default for a pretrained model (``config/model_defaults.py``). ``attention``
+    is transformers' attn_implementation; "auto" takes eager on a CPU, which is faster there for short prompts, and sdpa
     elsewhere. ``load_in_4bit`` needs the ``gpu`` extra. ``template`` holds variables for the chat template, such as
     ``{enable_thinking: false}``; they are saved with the tokenizer.
     """
@@ -84,13 +86,22 @@ class ModelConfig(BaseModel):
     def _absolute(cls, base: str) -> str:
         """A folder's real path: a run may be resumed from elsewhere, and ``runs/NAME/latest`` will be another run."""
         folder = Path(base).expanduser()
-        return str(folder.resolve()) if base != "tiny" and folder.is_dir() else base
+        return str(folder.resolve()) if base not in ("tiny", *PACKAGED) and folder.is_dir() else base
+
+    @property
+    def source(self) -> str:
+        """The folder or Hub name that a ``base`` other than "tiny" is loaded from.
+
+        Raises:
+            RecipeError: it comes from a package that is not installed.
+        """
+        return str(checkpoint(self.base)) if self.base in PACKAGED else self.base
 
 
 def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) -> str:
     """The Hub name or folder of the base model; the "tiny" model is built here on the first call."""
     if config.base != "tiny":
-        return config.base
+        return config.source
     folder = run_folder / BASE_FOLDER
     if not folder.exists():
         quiet_libraries()
@@ -128,7 +139,7 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
             from peft import PeftConfig, PeftModel
 
             # Not peft's AutoPeftModel: it resizes the embeddings to the tokenizer, which changes the model.
-            base = PeftConfig.from_pretrained(source).base_model_name_or_path
+            base = located(PeftConfig.from_pretrained(source).base_model_name_or_path)
             model = AutoModelForCausalLM.from_pretrained(base, **options)
             model = PeftModel.from_pretrained(model, source, is_trainable=trainable)
         else:
@@ -186,7 +197,7 @@ def preview(config: ModelConfig, task: Task, texts: Iterable[str]) -> tuple[Chat
         tokenizer = build_tokenizer(texts, task.special_tokens, config.tiny)
         model = SimpleNamespace(config=tiny_config(tokenizer, config.tiny), generation_config=GenerationConfig())
         return ChatRenderer.of(tokenizer, end_tokens(model, tokenizer)), model
-    folder = Path(config.base)
+    folder = Path(config.source)
     if not (folder / "config.json").is_file():
         return None
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradeschool.chat import Message
@@ -60,6 +61,27 @@ class LanguagePolicy(Policy):
             self._on_batch(start + len(batch))
         return [answers[i : i + n] for i in range(0, len(answers), n)]
 
+    def choose(self, conversations: Sequence[Sequence[Message]], choices: Sequence[Sequence[str]]) -> list[int]:
+        """The place of the most likely of some answers to each conversation, by the probability of all its tokens.
+
+        Args:
+            conversations: the questions.
+            choices: answers to each, in which what they have in common (the reasoning) stands first.
+        """
+        rows = [
+            _Choices.of(self._renderer.prompt(messages), [self._renderer.answer(text) for text in answers])
+            for messages, answers in zip(conversations, choices, strict=True)
+        ]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].shared))
+        chosen = [0] * len(rows)
+        self._model.eval()
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            log_probs = _log_probs(self._model, [rows[i] for i in batch], self._renderer.tokenizer.pad_token_id)
+            for i, of_row in zip(batch, log_probs, strict=True):
+                chosen[i] = max(range(len(of_row)), key=of_row.__getitem__)
+        return chosen
+
     def chat(self) -> "BatchedChat":
         """Conversations on a key-value cache, which computes every token once.
 
@@ -91,6 +113,59 @@ class LanguagePolicy(Policy):
                 **sampling,
             )
         return [self._renderer.decode(ids) for ids in output[:, inputs.input_ids.shape[1] :].tolist()]
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """Answers to one question as tokens: what all begin with, after the prompt, and the rest of each."""
+
+    shared: list[int]
+    rest: list[list[int]]
+
+    @classmethod
+    def of(cls, prompt: list[int], answers: Sequence[Sequence[int]]) -> "_Choices":
+        shortest = min(map(len, answers)) - 1  # so that something is left of each
+        common = next((i for i in range(shortest) if len({answer[i] for answer in answers}) > 1), shortest)
+        return cls([*prompt, *answers[0][:common]], [list(answer[common:]) for answer in answers])
+
+
+def _log_probs(model: Any, rows: Sequence[_Choices], pad: int) -> list[list[float]]:
+    """The log-probability of each answer's own tokens. What a question's answers share is computed once.
+
+    Shapes: B questions, A answers of the question that has most, W tokens of the longest shared part (padded left), R
+    of the longest rest (padded right).
+    """
+    import torch
+
+    answers = max(len(row.rest) for row in rows)
+    width, length = max(len(row.shared) for row in rows), max(len(rest) for row in rows for rest in row.rest)
+    shared_BW = torch.tensor([[pad] * (width - len(row.shared)) + row.shared for row in rows], device=model.device)
+    mask_BW = torch.tensor([[0] * (width - len(row.shared)) + [1] * len(row.shared) for row in rows])
+    rests = [rest for row in rows for rest in [*row.rest, *row.rest[:1] * (answers - len(row.rest))]]
+    rest_NR = torch.tensor([rest + [pad] * (length - len(rest)) for rest in rests], device=model.device)
+    mask_NR = torch.tensor([[1] * len(rest) + [0] * (length - len(rest)) for rest in rests], device=model.device)
+    mask_BW = mask_BW.to(model.device)
+    with torch.inference_mode():
+        first = model(
+            input_ids=shared_BW,
+            attention_mask=mask_BW,
+            position_ids=(mask_BW.cumsum(1) - 1).clamp(min=0),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        first.past_key_values.batch_repeat_interleave(answers)
+        mask_NW = mask_BW.repeat_interleave(answers, 0)
+        later = model(
+            input_ids=rest_NR,
+            attention_mask=torch.cat([mask_NW, mask_NR], dim=1),
+            position_ids=mask_NW.sum(1, keepdim=True) + torch.arange(length, device=model.device),
+            past_key_values=first.past_key_values,
+            use_cache=True,
+        )
+        before_NRV = torch.cat([first.logits.repeat_interleave(answers, 0), later.logits[:, :-1]], dim=1)
+        logps_NR = before_NRV.float().log_softmax(-1).gather(2, rest_NR[:, :, None]).squeeze(2)
+        sum_BA = (logps_NR * mask_NR).sum(1).view(len(rows), answers).tolist()
+    return [of_row[: len(row.rest)] for of_row, row in zip(sum_BA, rows, strict=True)]
 
 
 @contextmanager

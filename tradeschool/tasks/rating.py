@@ -151,8 +151,8 @@ class RatingTask(Task):
         if self.config.sections:
             text += "\n\n" + sections(snapshot, self.config.sections, self._variant_rng(example))
         messages: list[Message] = [{"role": "user", "content": text}]
-        if self.config.instructions:
-            messages.insert(0, {"role": "system", "content": INSTRUCTIONS})
+        if given := self.config.instructions:
+            messages.insert(0, {"role": "system", "content": given if isinstance(given, str) else INSTRUCTIONS})
         return messages
 
     def snapshot(self, example: Example) -> Snapshot:

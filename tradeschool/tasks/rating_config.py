@@ -23,7 +23,7 @@ class RatingConfig(BaseModel):
             another sample of them. Trading-R1 has 20. Other splits have one prompt with all sections in order.
         variant_seed: of these samples.
         mask: hides tickers, names and dates.
-        instructions: adds a system prompt that explains the answer's format.
+        instructions: true adds a system message that explains the answer's format; a text is that message itself.
         horizons: days over which rewards measure the return (the mean over them, which is less noisy than one horizon
             where signals last). The score that policies are compared by uses the first one only.
         risk_aversion: lambda in profit - lambda / 2 * position^2.
@@ -42,7 +42,7 @@ class RatingConfig(BaseModel):
     variants: int = Field(default=1, ge=1, le=1000)
     variant_seed: int = Field(default=0, ge=0)
     mask: bool = True
-    instructions: bool = False
+    instructions: bool | str = False
     horizons: list[Annotated[int, Field(ge=1)]] = Field(default=[1], min_length=1)
     risk_aversion: float = Field(default=0.2, ge=0, le=1000)
     label_mode: Literal["forward", "paper"] = "forward"

@@ -30,7 +30,7 @@ ONLY_IN_TRL_GENERATION = {
 }
 """Fields that only TRL's own generation reads, and their defaults."""
 QUESTIONS = 64
-"""In a batch of decision groups, by default."""
+"""In a step with decision groups, by default."""
 SHOWN = ("reward", "entropy", "decision_entropy", "shrinkage", "kl")
 SHRINKAGE = "shrinkage.json"
 """Estimates of ``train/shrinking.py``, in the stage's folder."""
@@ -199,7 +199,8 @@ def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
     defaults: dict[str, Any] = {"shuffle_dataset": not config.by_date, "scale_rewards": "batch"}
     if config.group == "decisions":
         group = _group_size(config, task)
-        defaults |= {"num_generations": group, "per_device_train_batch_size": QUESTIONS * group}
+        questions = max(QUESTIONS // max(int(config.trl.get("gradient_accumulation_steps", 1)), 1), 1)
+        defaults |= {"num_generations": group, "per_device_train_batch_size": questions * group}
     elif config.objective == "gvpo":
         defaults["beta"] = config.tau
     return trl_config(GRPOConfig, config, folder, seed, defaults=defaults, fixed=fixed)
@@ -218,6 +219,12 @@ def run(config: Config, context: Context) -> Result:
     with status(context.console, "Writing questions"):
         examples = training_examples(config, context)
         rows = dataset_rows(context.task, examples, renderer)
+    if args.scale_rewards == "group":
+        context.log(
+            f"Warning: stages.{config.name}.trl.scale_rewards is group: each question's rewards are divided by their "
+            "own spread, so that small outcomes count like large ones, and where outcomes are mostly luck the model "
+            "becomes too sure of itself (arXiv 2508.11800). batch, the default here, divides all by one spread."
+        )
     key = f"stages.{config.name}.trl.max_completion_length"
     check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
     with refused(f"stages.{config.name}"):

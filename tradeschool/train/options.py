@@ -41,6 +41,10 @@ _TOKENIZER = (
     "weights and name the folder in model.base"
 )
 _TOKENS = "rows reach TRL as tokens. Remove it"
+_SUPPORT = (
+    "log-probabilities are over all tokens, so answers must be sampled from all: the gradient would be biased. Remove "
+    "it; a lower temperature, which log-probabilities have too, makes unlikely tokens rare"
+)
 UNUSED: dict[str, str] = {
     **dict.fromkeys(("batch_eval_metrics", "do_eval", "do_predict", "greater_is_better", "label_names"), _EVALUATION),
     **dict.fromkeys(("include_for_metrics", "load_best_model_at_end", "metric_for_best_model"), _EVALUATION),
@@ -48,6 +52,7 @@ UNUSED: dict[str, str] = {
     **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "local_rank", "parallelism_config"), _ONE_PROCESS),
     **dict.fromkeys(("chat_template_path", "eos_token", "pad_token"), _TOKENIZER),
     **dict.fromkeys(("dataset_kwargs", "dataset_num_proc", "dataset_text_field", "remove_unused_columns"), _TOKENS),
+    **dict.fromkeys(("min_p", "top_k", "top_p"), _SUPPORT),
     "assistant_only_loss": "the loss is always on the answers alone. Remove it",
     "chat_template_kwargs": "SFT and evaluation would not use them. Write them as model.template",
     "model_init_kwargs": "the model is loaded before. Write its options in the section model",
@@ -71,7 +76,7 @@ def _share_or_count(value: float) -> float:
 
 POSITIVE = ("adam_epsilon", "delta", "entropy_target", "learning_rate", "repetition_penalty", "temperature")
 NOT_NEGATIVE = ("beta", "entropy_coef", "epsilon", "epsilon_high", "max_grad_norm", "save_steps")
-SHARES = ("label_smoothing_factor", "min_p", "ref_model_mixup_alpha", "top_entropy_quantile")
+SHARES = ("label_smoothing_factor", "ref_model_mixup_alpha", "top_entropy_quantile")
 LIMITS: dict[str, Any] = {
     **dict.fromkeys(POSITIVE, Field(gt=0, allow_inf_nan=False)),
     **dict.fromkeys((*NOT_NEGATIVE, "logging_steps", "neftune_noise_alpha", "weight_decay"), Field(ge=0)),
@@ -86,8 +91,6 @@ LIMITS: dict[str, Any] = {
     "num_generations": Field(ge=2, le=100_000),
     "num_train_epochs": Field(gt=0, le=10_000),
     "save_total_limit": Field(ge=1),
-    "top_k": Field(ge=0),
-    "top_p": Field(gt=0, le=1),
     "warmup_steps": Annotated[float, Field(ge=0), AfterValidator(_share_or_count)],
 }
 """Of fields that TRL and transformers do not check before training, or for which they accept an endless training."""

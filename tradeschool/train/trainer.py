@@ -12,6 +12,8 @@ import datasets
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from trl.kernels.chunked_logprob import _use_triton
+from trl.trainer import utils
 
 from tradeschool.errors import RunError
 from tradeschool.models.load import base_source, load, peft_config
@@ -27,16 +29,29 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 # first weights and checkpoints --------------------------------------------------------------------
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc reuse freed blocks of many megabytes, which makes a step on a CPU a sixth faster."""
+    if sys.platform == "linux" and not torch.cuda.is_available() and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _project_answers_alone() -> None:
+    """Have TRL project the tokens that bear loss onto the vocabulary, and no prompts, on a CPU too.
+
+    It does so where it has Triton. With 49,000 tokens and a prompt of 60 a step on a CPU takes a fifth less.
+    """
+    utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
+
+
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
 
     ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model. The
     recipe's check has made sure that there is one.
     """
-    if sys.platform == "linux" and not torch.cuda.is_available() and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # glibc then reuses freed blocks of many megabytes, which makes a step on a CPU a sixth faster.
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    _keep_freed_memory()
+    _project_answers_alone()
     datasets.disable_progress_bars()
     name = model_name or next(reversed(context.models), BASE)
     with status(context.console, f"Loading the model ({name})"):
