@@ -10,21 +10,21 @@ from pydantic import BaseModel
 
 from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
-from tradeschool.env.grading import WEIGHTS, grade_paths, market_portfolios, whole_path
 from tradeschool.env.market_data import MarketData
 from tradeschool.env.render import Form
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Demonstration, Example, Message, SplitName, Task
 from tradeschool.tasks.demonstrations import demonstrate
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
+from tradeschool.tasks.trade_rewards import day_rewards
+from tradeschool.tasks.what_if import WhatIf, what_if
 from tradeschool.text.parse import Order, format_orders, parse_orders
 
 OF_THE_EPISODE = ("grade", "activity")
 """Components on the last day that count for all days alike."""
-LEAST_EQUITY = 1e-6
-"""Of the start: what a smaller equity counts as, as in the environment's own reward."""
 
 
 @dataclass
@@ -129,7 +129,7 @@ class TradeTask(Task):
         return {name: 1.0 if name in OF_THE_EPISODE else self.config.discount for name in self.weights}
 
     def episode_rewards(self, episodes: Sequence[Episode]) -> dict[str, Floats]:
-        """[D, B] of each component; see :func:`day_rewards`."""
+        """[D, B] of each component; see :func:`~tradeschool.tasks.trade_rewards.path_rewards`."""
         envs: list[TradingEnv] = []
         refused_DB = np.ones((self.config.environment().days, len(episodes)))
         for b, episode in enumerate(episodes):
@@ -137,6 +137,20 @@ class TradeTask(Task):
             envs.append(episode.env.env)
             refused_DB[: len(episode.turns), b] = [turn.result.info["refused"] for turn in episode.turns]
         return day_rewards(envs, refused_DB)
+
+    def what_if(self, examples: Sequence[Example], seeds: Sequence[Sequence[int]]) -> list[WhatIf]:
+        """Episodes with what every order of every day would have earned; see ``what_if.py``.
+
+        Raises:
+            RecipeError: answers are not single orders, so there is no finite set of them.
+        """
+        if self.config.answers != "one_order":
+            raise RecipeError(
+                "task.answers is reasons, whose decisions are not a finite set: a reason says which order follows. For "
+                "group: decisions set answers: one_order."
+            )
+        discounts = self.turn_discounts or dict.fromkeys(self.weights, 1.0)
+        return what_if(self.chat_env("train"), self.config, self.weights, discounts, examples, seeds)
 
     def demonstrations(
         self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
@@ -149,44 +163,3 @@ class TradeTask(Task):
     def tokenizer_texts(self, count: int, seed: int) -> list[str]:
         """All messages of demonstrations with ``count`` answers that bear loss."""
         return [message["content"] for one in self.demonstrations(count, seed) for message in one.messages]
-
-
-def day_rewards(envs: Sequence[TradingEnv], refused_DB: Floats) -> dict[str, Floats]:
-    """Rewards by component of B finished episodes of D days.
-
-    Args:
-        envs: the environments, each at the end of its episode.
-        refused_DB: [D, B] refused orders; not 0 on days after a bankruptcy.
-
-    Returns:
-        [D, B] of each component:
-
-        - ``profit``: log return less the market's (buy and hold at the same costs), in daily volatilities of the
-          market.
-        - ``risk``: minus half the square of the log return in the same units: the price of variance.
-        - ``grade``: the episode's grade (``env/grading.py``) on its last day, 0 before.
-        - ``activity``: on the last day, the part of the grade for capital at work. It has the least luck in it, and
-          separates earning nothing in cash from earning nothing in the market.
-        - ``valid_order``: 1 on a day without a refused order, else 0.
-    """
-    days, cash = envs[0].config.days, envs[0].config.cash
-    found = market_portfolios([env.episode for env in envs])
-    scale_B = np.array([market.volatility for market in found])
-    equity_DB = np.stack([whole_path(env.equities, days) for env in envs], axis=1)
-    over_DB = np.arange(days)[:, None] >= np.array([len(env.equities) - 1 for env in envs])
-    market_DB = np.stack([market.equity_D for market in found], axis=1)
-    traded_B = np.array([sum(env.turnovers) / cash for env in envs])
-    change_DB = np.diff(np.log(np.maximum(equity_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
-    market_change_DB = np.diff(np.log(np.maximum(market_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
-    parts_4B = grade_paths(equity_DB, found, traded_B)
-    grade_DB, activity_DB = np.zeros_like(change_DB), np.zeros_like(change_DB)
-    grade_DB[-1] = list(WEIGHTS.values()) @ parts_4B
-    activity_DB[-1] = parts_4B[list(WEIGHTS).index("activity")]
-    return {
-        # A bankruptcy is charged on its day: it earns nothing when the market falls afterwards.
-        "profit": np.where(over_DB, 0.0, change_DB - market_change_DB),
-        "risk": -0.5 * change_DB**2,
-        "grade": grade_DB,
-        "activity": activity_DB,
-        "valid_order": (refused_DB == 0).astype(float),
-    }

@@ -19,13 +19,16 @@ class TradeConfig(BaseModel):
 
     ``level`` sets stocks and days; ``env`` overrides any setting of the environment. ``form`` and ``facts`` set how a
     day is written, and which of the market's facts. ``demonstrators`` are the rules to imitate; they read nothing but
-    ``facts``. Their reasons hold ``figures``, or words alone; on a share ``random_action_prob`` of the days a random
-    order is given (``tasks/demonstrations.py``).
+    ``facts``. ``answers: reasons`` are a rule's reason and all its orders, with ``figures`` or in words alone.
+    ``answers: one_order`` are one of a day's single orders (``Account.single_orders``) and nothing else: a finite set,
+    which ``group: decisions`` needs. On a share ``random_action_prob`` of the days a random order is given
+    (``tasks/demonstrations.py``).
 
     ``advantage: turn`` credits every answer with the rewards from its own day on, each later day multiplied by
     ``discount`` once more, and compares it with those completions of the group that hold as many stocks on that day.
-    ``advantage: episode`` credits every answer with the sum over the episode. ``weights`` are those of the components
-    described at ``tasks.trade.day_rewards``.
+    ``advantage: episode`` credits every answer with the sum over the episode. With ``group: decisions`` an answer is
+    credited as with ``turn`` and compared with all other orders of its day (``tasks/what_if.py``). ``weights`` are those of the components
+    described at ``tasks.trade_rewards.path_rewards``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -36,6 +39,7 @@ class TradeConfig(BaseModel):
     form: Form = "text"
     facts: Facts = list(FACTS)
     figures: bool = True
+    answers: Literal["reasons", "one_order"] = "reasons"
     demonstrators: list[str] = Field(default=["rules", "momentum"], min_length=1)
     random_action_prob: float = Field(default=0.3, ge=0, lt=1)
     advantage: Literal["turn", "episode"] = "turn"
@@ -69,6 +73,12 @@ class TradeConfig(BaseModel):
                     f"{' and '.join(missing)}. A model cannot learn from what it does not see. Add it to facts, or "
                     f"choose among the rules that read only these facts: {', '.join(readable)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _single_orders_are_long(self) -> "TradeConfig":
+        if self.answers == "one_order" and (self.environment().short or self.environment().leverage > 1.0):
+            raise ValueError("has answers: one_order, which needs env.short: false and env.leverage: 1. Set these")
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ ONLY_IN_TRL_GENERATION = {
 """Fields that only TRL's own generation reads, and their defaults."""
 QUESTIONS = 64
 """In a batch of decision groups, by default."""
+EPISODES = 16
+"""In a batch of episodes with groups of decisions, by default."""
 FIRST_VARIANT = 1_000
 """GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
 
@@ -104,8 +106,9 @@ def check(config: Config, context: CheckContext) -> None:
 def _check_group(config: Config, task: Task) -> None:
     """Refuse groups and objectives that the task or other keys do not allow."""
     where = f"stages.{config.name}"
-    if task.episodic and (config.group, config.objective) != ("sampled", "grpo"):
-        raise RecipeError(f"{where}: the task '{task.name}' has episodes, which need group: sampled, objective: grpo.")
+    if task.episodic:
+        _check_episodes(config, task)
+        return
     if (config.objective == "gvpo" or config.group == "decisions") and not config.share_prefix:
         raise RecipeError(f"{where}.share_prefix: objective gvpo and group decisions need it. Set it to true.")
     if config.group == "sampled":
@@ -132,6 +135,19 @@ def _check_group(config: Config, task: Task) -> None:
             f"{where}.group: the task '{task.name}' knows no reasoning to decide after. Set reasonings: 1 or more, to "
             "have the model write it."
         )
+
+
+def _check_episodes(config: Config, task: Task) -> None:
+    """The same for a task of episodes."""
+    where = f"stages.{config.name}"
+    if config.group == "decisions":
+        from tradeschool.train.what_if import check_what_if
+
+        check_what_if(where, task)
+    elif config.objective == "gvpo":
+        raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
+    if config.reasonings:
+        raise RecipeError(f"{where}.reasonings has no effect in episodes. Remove it.")
 
 
 def _decisions(task: Task) -> int:
@@ -190,7 +206,9 @@ def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
 
     fixed = {"remove_unused_columns": False, "reward_weights": list(task.weights.values())}
     defaults: dict[str, Any] = {"shuffle_dataset": not config.by_date, "scale_rewards": "batch"}
-    if config.group == "decisions":
+    if task.episodic and config.group == "decisions":
+        defaults |= {"num_generations": 2, "per_device_train_batch_size": EPISODES}
+    elif config.group == "decisions":
         group = _group_size(config, task)
         defaults |= {"num_generations": group, "per_device_train_batch_size": QUESTIONS * group}
     elif config.objective == "gvpo":
@@ -230,13 +248,15 @@ def _trainer(config: Config, task: Task, examples: list[Example], group: int, re
     from tradeschool.train.decision_groups import DecisionLoss, DecisionTrainer, SampledGVPOTrainer
     from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.rewards import reward_functions
+    from tradeschool.train.what_if import WhatIfTrainer
 
-    if task.episodic:
+    if task.episodic and config.group == "sampled":
         return partial(MultiTurnTrainer, task=task, examples=examples)
     if config.group == "decisions":
+        kind = WhatIfTrainer if task.episodic else DecisionTrainer
         loss = DecisionLoss(config.objective, config.tau, config.sft_weight, config.reasonings)
         scored = reward_functions(task, group, examples, renderer.decode, sampled=False)
-        return partial(DecisionTrainer, task=task, examples=examples, renderer=renderer, loss=loss, reward_funcs=scored)
+        return partial(kind, task=task, examples=examples, renderer=renderer, loss=loss, reward_funcs=scored)
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
     trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
     return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))
