@@ -20,6 +20,9 @@ NOT_TRADED = "not traded"
 Form = Literal["text", "table", "numbers"]
 """``text`` puts a label before every figure, ``table`` gives the labels once in the first message, ``numbers`` gives
 the same figures without labels and words."""
+Memory = Literal["episode", "day"]
+"""What a conversation holds: all days so far, or the rules and today alone. Today's message has all that decides: the
+market's figures, holdings and cash."""
 FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message can hold, in order."""
 

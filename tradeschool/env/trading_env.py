@@ -11,7 +11,7 @@ from tradeschool.env.broker import Account
 from tradeschool.env.config import EnvConfig, EnvError, ExecutionParams, env_config, versions
 from tradeschool.env.features import action_space, observation_space
 from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
-from tradeschool.env.render import FACTS, Form, Observation, day_message, system_message
+from tradeschool.env.render import FACTS, Form, Memory, Observation, day_message, system_message
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
 
@@ -187,15 +187,18 @@ class TradingChatEnv:
         env: the environment; it holds the episode, its equities and its account.
         form: how a day is written; see ``env/render.py``.
         facts: the market's figures that are shown.
+        memory: with "day" every day begins a new conversation, of the rules and that day.
 
     Attributes:
         refused: orders refused, one entry per day so far.
     """
 
-    def __init__(self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS) -> None:
+    def __init__(
+        self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS, memory: Memory = "episode"
+    ) -> None:
         self.env = env
         self.refused: list[int] = []
-        self._form, self._facts = form, facts
+        self._form, self._facts, self._memory = form, facts, memory
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -211,8 +214,7 @@ class TradingChatEnv:
         options = {"start": payload["start"]} if "start" in payload else None
         self.env.reset(seed=payload["seed"], options=options)
         self.refused = []
-        rules = system_message(self.env.config, self._form, self._facts)
-        return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
+        return self._opening()
 
     def step(self, completion: str) -> StepResult:
         """Give a day's orders, as an answer has them.
@@ -231,8 +233,15 @@ class TradingChatEnv:
         found = {"action": action, "error": error, "state": state, "refused": info["refused"]}
         if terminated:
             found["stop"] = "bankrupt"
-        messages = [] if done else [{"role": "user", "content": self.day()}]
-        return StepResult(messages, {"return": reward}, done, found)
+        if self._memory == "day":
+            found["restart"] = True
+            return StepResult([] if done else self._opening(), {"return": reward}, done, found)
+        return StepResult([] if done else [{"role": "user", "content": self.day()}], {"return": reward}, done, found)
+
+    def _opening(self) -> list[Message]:
+        """The rules and today's message."""
+        rules = system_message(self.env.config, self._form, self._facts)
+        return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
 
     def day(self) -> str:
         """Today's message."""

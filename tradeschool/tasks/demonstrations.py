@@ -185,6 +185,13 @@ def _agrees(order: Order, wanted: Mapping[str, float]) -> bool:
     return (change > 0 and order.side == "BUY") or (change < 0 and order.side == "SELL")
 
 
+def by_day(one: Demonstration) -> list[Demonstration]:
+    """A conversation for each learned answer, of an episode in which every day begins a new one."""
+    first = [i for i, message in enumerate(one.messages) if message["role"] == "system"]
+    days = [one.messages[a:b] for a, b in zip(first, [*first[1:], None], strict=True)]
+    return [Demonstration(day, [True]) for day, learned in zip(days, one.learned, strict=True) if learned]
+
+
 def _balanced(episodes: Sequence[Played], each: int, rng: np.random.Generator) -> list[Demonstration]:
     """The episodes with at most ``each`` answers of every class, drawn at random, marked as learned."""
     classes = np.array([name for _, own in episodes for name in own])

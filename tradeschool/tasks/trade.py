@@ -17,7 +17,7 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Demonstration, Example, Message, SplitName, Task
-from tradeschool.tasks.demonstrations import demonstrate
+from tradeschool.tasks.demonstrations import by_day, demonstrate
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
 from tradeschool.tasks.trade_rewards import day_rewards
 from tradeschool.tasks.what_if import WhatIf, what_if
@@ -40,7 +40,6 @@ class TradeTask(Task):
     split: Split
     name: str = "trade"
     version: str = "1.0.0"
-    special_tokens: Sequence[str] = ("<think>", "</think>", "BUY", "SELL", "HOLD")
     action_names: Sequence[str] = ("BUY", "SELL", "HOLD")
     episodic: bool = True
     data: MarketData = field(init=False, repr=False)
@@ -50,6 +49,13 @@ class TradeTask(Task):
     def __post_init__(self) -> None:
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **self.config.weights}
         self.data = MarketData(self.panel)
+
+    @property
+    def special_tokens(self) -> Sequence[str]:  # type: ignore[override]
+        """The words of an answer, and the stocks' names where they are hidden."""
+        environment = self.config.environment()
+        names = [f"S{n}" for n in range(1, environment.tickers + 1)] if environment.mask else []
+        return ("<think>", "</think>", "BUY", "SELL", "HOLD", *names)
 
     # episodes
 
@@ -82,7 +88,7 @@ class TradeTask(Task):
 
     def chat_env(self, split: SplitName | None) -> TradingChatEnv:
         """The environment on the rows of a split, as a conversation."""
-        return TradingChatEnv(self.env(split), self.config.form, self.config.facts)
+        return TradingChatEnv(self.env(split), self.config.form, self.config.facts, self.config.memory)
 
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
@@ -158,7 +164,8 @@ class TradeTask(Task):
         """Episodes of the demonstrators; see ``demonstrations.py``."""
         pool = self.examples("train") if pool is None else pool
         starts = [self.example(example.t) for example in pool]
-        return demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
+        found = demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
+        return found if self.config.memory == "episode" else [day for one in found for day in by_day(one)]
 
     def tokenizer_texts(self, count: int, seed: int) -> list[str]:
         """All messages of demonstrations with ``count`` answers that bear loss."""

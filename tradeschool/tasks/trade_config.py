@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tradeschool.env.config import LEVELS, EnvConfig, env_config
-from tradeschool.env.render import FACTS, Facts, Form
+from tradeschool.env.render import FACTS, Facts, Form, Memory
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
@@ -18,7 +18,8 @@ class TradeConfig(BaseModel):
     """Which episodes are played, how a day is written, what is imitated and what is rewarded.
 
     ``level`` sets stocks and days; ``env`` overrides any setting of the environment. ``form`` and ``facts`` set how a
-    day is written, and which of the market's facts. ``demonstrators`` are the rules to imitate; they read nothing but
+    day is written, and which of the market's facts; ``memory: day`` begins a new conversation every day, of the rules
+    and that day, which is much shorter. ``demonstrators`` are the rules to imitate; they read nothing but
     ``facts``. ``answers: reasons`` are a rule's reason and all its orders, with ``figures`` or in words alone.
     ``answers: one_order`` are one of a day's single orders (``Account.single_orders``) and nothing else: a finite set,
     which ``group: decisions`` needs. On a share ``random_action_prob`` of the days a random order is given
@@ -37,6 +38,7 @@ class TradeConfig(BaseModel):
     level: str = "Easy"
     env: dict[str, Any] = {}
     form: Form = "text"
+    memory: Memory = "episode"
     facts: Facts = list(FACTS)
     figures: bool = True
     answers: Literal["reasons", "one_order"] = "reasons"

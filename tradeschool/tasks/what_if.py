@@ -32,6 +32,8 @@ from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.tasks.trade_rewards import path_rewards
 from tradeschool.text.parse import Order
 
+DAYS_APART = 3
+"""From one question to the next of an episode, where every day is a conversation of its own."""
 Choices = Sequence[tuple[list[Order], int]]
 """By day, all orders, and the number of the one that was given."""
 
@@ -54,13 +56,25 @@ class WhatIf:
     rewards: list[Floats]
     classes: list[list[str]]
 
+    def by_day(self) -> list["WhatIf"]:
+        """A conversation for each answer, where every day began a new one of three messages."""
+        return [
+            WhatIf(self.messages[3 * d : 3 * d + 3], [texts], [given], [rewards], [classes])
+            for d, (texts, given, rewards, classes) in enumerate(
+                zip(self.answers, self.given, self.rewards, self.classes, strict=True)
+            )
+        ]
+
 
 @runtime_checkable
 class WhatIfTask(Protocol):
     """What a :class:`~tradeschool.rollout.MultiTurnTask` has in addition for ``group: decisions``."""
 
     def what_if(self, examples: Sequence[Example], seeds: Sequence[Sequence[int]]) -> list[WhatIf]:
-        """An episode of each example, with answers drawn from the seeds, whoever gives them."""
+        """An episode of each example, with answers drawn from the seeds, whoever gives them.
+
+        An episode may come as several conversations of fewer turns.
+        """
 
 
 def what_if(
@@ -94,7 +108,7 @@ def what_if(
         messages.append(played.messages)
         choices.append(rules.choices)
     rewards = choice_rewards(episodes, choices, weights, discounts)
-    return [
+    played = [
         WhatIf(
             messages=messages[b],
             answers=[[order_text(order, episodes[b].names) for order in orders] for orders, _ in choices[b]],
@@ -104,6 +118,11 @@ def what_if(
         )
         for b in range(len(episodes))
     ]
+    if config.memory == "episode":
+        return played
+    # Orders of neighbouring days are rewarded with nearly the same moves, so every third day teaches more per question.
+    first = [int(np.random.default_rng([*seed, 3]).integers(DAYS_APART)) for seed in seeds]
+    return [day for one, start in zip(played, first, strict=True) for day in one.by_day()[start::DAYS_APART]]
 
 
 def choice_rewards(

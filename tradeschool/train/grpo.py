@@ -144,7 +144,10 @@ def _check_episodes(config: Config, task: Task) -> None:
         from tradeschool.train.what_if import check_what_if
 
         check_what_if(where, task)
-    elif config.objective == "gvpo":
+        return
+    if getattr(getattr(task, "config", None), "memory", None) == "day":
+        raise RecipeError(f"{where}.group: with task.memory: day no episode is one conversation. Use group: decisions.")
+    if config.objective == "gvpo":
         raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
     if config.reasonings:
         raise RecipeError(f"{where}.reasonings has no effect in episodes. Remove it.")

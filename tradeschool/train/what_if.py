@@ -18,12 +18,15 @@ from torch import Tensor
 
 from tradeschool.errors import RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer
+from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
 from tradeschool.tasks.what_if import WhatIf, WhatIfTask
 from tradeschool.train.decision_groups import DecisionLoss, WholeGroupTrainer, mass_loss
 
 NONE = -100
 """A label of a position that has none, as torch and transformers have it."""
+COPY = 1_000_000
+"""Between the variants of episodes that begin at the same start."""
 _HIDDEN = torch.finfo(torch.float32).min
 
 
@@ -51,18 +54,22 @@ class Row:
     paths: list[list[list[tuple[int, int]]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, renderer: ChatRenderer, episode: WhatIf) -> "Row":
-        """The row of an episode."""
+    def of(cls, renderer: ChatRenderer, episode: WhatIf, known: dict[str, list[int]] | None = None) -> "Row":
+        """The row of an episode. ``known`` are the tokens of answers; new ones are added."""
+        known = {} if known is None else known
         row, messages = cls(), episode.messages
         row._append(renderer.prompt(messages[:2]))
         groups = []
         for day, texts in enumerate(episode.answers):
-            answers = [renderer.answer(text) for text in texts]
+            for text in texts:
+                if text not in known:
+                    known[text] = renderer.answer(text)
+            answers = [known[text] for text in texts]
             given = answers[episode.given[day]]
             stated = stating(answers)
             groups.append((len(row.ids) - 1, stated))
-            known = len(stated[episode.given[day]])
-            row._append(given, [NONE] * (known - 1) + given[known:] + [NONE])
+            told = len(stated[episode.given[day]])
+            row._append(given, [NONE] * (told - 1) + given[told:] + [NONE])
             if day + 1 < len(episode.answers):
                 row._append(renderer.next_turn([messages[2 * day + 3]], given))
         for root, stated in groups:
@@ -183,7 +190,7 @@ def log_probs(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]
 class WhatIfTrainer(WholeGroupTrainer):
     """TRL's GRPO trainer on episodes with the rewards of all answers. Batching, logging and checkpoints are TRL's.
 
-    ``num_generations`` is how many episodes begin at each start.
+    ``num_generations`` is how many episodes begin at each start, each with other stocks.
 
     Args:
         task: a task of episodes that knows the rewards of all answers.
@@ -198,14 +205,18 @@ class WhatIfTrainer(WholeGroupTrainer):
     ) -> None:
         super().__init__(**options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
+        self._known: dict[str, list[int]] = {}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         task, numbers = self._task, [row["example"] for row in inputs]
-        assert isinstance(task, WhatIfTask)
+        assert isinstance(task, WhatIfTask) and isinstance(task, MultiTurnTask)
         # An episode depends on the seed and its place alone, so that a resumed run trains on the same ones.
-        seeds = [(self.args.seed, 31, number, i % self.num_generations) for i, number in enumerate(numbers)]
-        episodes = task.what_if([self._examples[number] for number in numbers], seeds)
-        rows = [Row.of(self._renderer, episode) for episode in episodes]
+        copies = [i % self.num_generations for i in range(len(numbers))]
+        seeds = [(self.args.seed, 31, *pair) for pair in zip(numbers, copies, strict=True)]
+        drawn = [self._examples[number] for number in numbers]
+        starts = [task.variant(one, one.variant + COPY * copy) for one, copy in zip(drawn, copies, strict=True)]
+        episodes = task.what_if(starts, seeds)
+        rows = [Row.of(self._renderer, episode, self._known) for episode in episodes]
         batch = batch_of(rows, episodes, self.processing_class.pad_token_id)
         centred_BDA = batch["rewards"] - batch["rewards"].nanmean(-1, keepdim=True)
         batch["advantages"] = self._scaled(centred_BDA)

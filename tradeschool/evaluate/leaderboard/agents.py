@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import tradeschool
-from tradeschool.env.render import FACTS, Form
+from tradeschool.env.render import FACTS, Form, Memory
 from tradeschool.env.strategies import Agent, make_strategy
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RecipeError, RunError
@@ -48,7 +48,8 @@ class AgentSpec:
         settings: what the recipe sets. An agent with other settings is another agent.
         build: makes it for a market and level.
         observation: what it reads.
-        form, facts: how a day is described in text, and which of the market's facts are.
+        form, facts, memory: how a day is described in text, which of the market's facts are, and what a conversation
+            holds.
         episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
         batch: episodes played side by side.
         learns: whether ``build`` trains it, on the training dates.
@@ -61,6 +62,7 @@ class AgentSpec:
     observation: Observation = "numeric"
     form: Form = "text"
     facts: Sequence[str] = FACTS
+    memory: Memory = "episode"
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
@@ -141,6 +143,7 @@ def model_agent(
     batch: int,
     form: Form = "text",
     facts: Sequence[str] = FACTS,
+    memory: Memory = "episode",
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     kind: Kind = "base",
@@ -159,9 +162,9 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], **sampling}
+    settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], "memory": memory, **sampling}
     return AgentSpec(
-        name, settings, build, "text", form, facts, batch=batch, weights=lambda: {"weights": fingerprint(source)}
+        name, settings, build, "text", form, facts, memory, batch=batch, weights=lambda: {"weights": fingerprint(source)}
     )
 
 
