@@ -273,7 +273,7 @@ def test_a_fork_goes_on_from_the_present_state_and_leaves_the_original_alone() -
             env.step(orders)
         return env
 
-    orders_DBN = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2))
+    orders_DBN = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2)).astype(np.float32)
     env, same, other = played(), played(), played()
     fork = env.fork([2, 0, 2, 1])
     forked = fork.step(orders_DBN[3, [2, 1, 0, 1]])

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from tradeschool import pipeline
 from tradeschool.config.recipe import from_mapping
-from tradeschool.errors import RecipeError
 from tradeschool.market.splits import split_rows
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, transcribe
 from tradeschool.models.load import TinyConfig, build_model, build_tokenizer

@@ -119,7 +119,8 @@ class Demonstrator:
         pairs = list(zip(self._rules, self._states, strict=True))
         # Every rule is asked every day, because it may remember what it saw.
         if self._config.answers == "one_order":
-            text, name = self._one_order([rule.act(self._env.account.vector()[None], state)[0] for rule, state in pairs])
+            vector_1F = self._env.account.vector()[None]
+            text, name = self._one_order([rule.act(vector_1F, state)[0] for rule, state in pairs])
         else:
             answers = [self._by_rule(*pair) for pair in pairs]
             by_rule = self._rng.random() >= self._config.random_action_prob
@@ -138,7 +139,7 @@ class Demonstrator:
         names, by_rule = self._env.names, self._rng.random() >= self._config.random_action_prob
         given = int(self._rng.integers(len(choices)))
         if by_rule:
-            orders_N = orders_RN[self._rng.integers(len(orders_RN))]
+            orders_N = orders_RN[int(self._rng.integers(len(orders_RN)))]
             wanted = {name: order for name, order in zip(names, orders_N.tolist(), strict=True) if order}
             agreed = [i for i, order in enumerate(choices) if _agrees(order, wanted)]
             sales = [i for i in agreed if choices[i].side == "SELL"]

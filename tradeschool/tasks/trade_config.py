@@ -28,8 +28,8 @@ class TradeConfig(BaseModel):
     ``advantage: turn`` credits every answer with the rewards from its own day on, each later day multiplied by
     ``discount`` once more, and compares it with those completions of the group that hold as many stocks on that day.
     ``advantage: episode`` credits every answer with the sum over the episode. With ``group: decisions`` an answer is
-    credited as with ``turn`` and compared with all other orders of its day (``tasks/what_if.py``). ``weights`` are those of the components
-    described at ``tasks.trade_rewards.path_rewards``.
+    credited in the same way and compared with all other orders of its day (``tasks/what_if.py``). ``weights`` are those
+    of the components described at ``tasks.trade_rewards.path_rewards``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

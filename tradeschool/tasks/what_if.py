@@ -103,9 +103,9 @@ def what_if(
     choices: list[Choices] = []
     for example, seed in zip(examples, seeds, strict=True):
         rules = Demonstrator(chat.env, config, example, np.random.default_rng(seed))
-        (played,) = run_episodes(rules, [chat], [example])
+        (conversation,) = run_episodes(rules, [chat], [example])
         episodes.append(chat.env.episode)
-        messages.append(played.messages)
+        messages.append(conversation.messages)
         choices.append(rules.choices)
     rewards = choice_rewards(episodes, choices, weights, discounts)
     played = [
@@ -152,7 +152,7 @@ def choice_rewards(
         for b in live:
             found[b].append(total_F[owner_F == b])
             given_BN[b] = signed_fractions([choices[b][day][0][choices[b][day][1]]], episodes[b].names)
-        info = env.step(given_BN)[-1]
+        info = env.step(given_BN)[-1]  # type: ignore[arg-type]
         equity_DB[day + 1] = info["equity"]
         traded_B += info["turnover"] / config.cash
     return found
@@ -167,7 +167,7 @@ def _hold_after(
     refused_DF, lasted_F = np.zeros((days, len(owner_F))), np.full(len(owner_F), days)
     for later in range(day, days):
         live_F = lasted_F == days
-        _, _, terminated_F, _, info = fork.step(orders_FN)
+        _, _, terminated_F, _, info = fork.step(orders_FN)  # type: ignore[arg-type]
         equity_DF[later + 1] = np.where(live_F, info["equity"], equity_DF[later])
         traded_F = traded_F + np.where(live_F, info["turnover"], 0.0) / env.config.cash
         refused_DF[later] = np.where(live_F, info["refused"], 1)

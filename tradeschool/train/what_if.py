@@ -86,8 +86,8 @@ class Row:
 
     def _branch(self, root: int, stated: Sequence[Sequence[int]]) -> None:
         """The branches of a day behind the token ``root``."""
-        nodes = {(): root}
-        paths = []
+        nodes: dict[tuple[int, ...], int] = {(): root}
+        paths: list[list[tuple[int, int]]] = []
         for answer in stated:
             path = []
             for depth, token in enumerate(answer):
@@ -209,7 +209,8 @@ class WhatIfTrainer(WholeGroupTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         task, numbers = self._task, [row["example"] for row in inputs]
-        assert isinstance(task, WhatIfTask) and isinstance(task, MultiTurnTask)
+        assert isinstance(task, WhatIfTask)
+        assert isinstance(task, MultiTurnTask)
         # An episode depends on the seed and its place alone, so that a resumed run trains on the same ones.
         copies = [i % self.num_generations for i in range(len(numbers))]
         seeds = [(self.args.seed, 31, *pair) for pair in zip(numbers, copies, strict=True)]

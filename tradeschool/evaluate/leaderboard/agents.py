@@ -162,10 +162,13 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], "memory": memory, **sampling}
-    return AgentSpec(
-        name, settings, build, "text", form, facts, memory, batch=batch, weights=lambda: {"weights": fingerprint(source)}
-    )
+    text: dict[str, Any] = {"form": form, "facts": [*facts], "memory": memory}
+    settings = {"agent": "model", "kind": kind, **loading, **text, **sampling}
+
+    def weights() -> dict[str, Any]:
+        return {"weights": fingerprint(source)}
+
+    return AgentSpec(name, settings, build, "text", **text, batch=batch, weights=weights)
 
 
 _kept: dict[tuple[str, str, str], tuple[Any, Any]] = {}
