@@ -1,6 +1,7 @@
 """Groups of decisions in episodes: rows with branches equal separate rows, and a stage that trains on them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ import pytest
 import torch
 from markets import market
 from rich.console import Console
+from transformers import TrainerCallback
 
 from tradeschool import pipeline
 from tradeschool.config.recipe import from_mapping
+from tradeschool.errors import RecipeError
 from tradeschool.market.splits import split_rows
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, transcribe
 from tradeschool.models.load import TinyConfig, build_model, build_tokenizer
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
+from tradeschool.train import trainer
 from tradeschool.train.what_if import Row, batch_of, log_probs, stating
 
 pytestmark = pytest.mark.usefixtures("few_texts")
@@ -83,10 +87,11 @@ def test_branches_have_the_log_probabilities_of_separate_rows(tickers: int) -> N
             before = episode.messages[: 2 + 2 * d]
             for a, (answer, stated) in enumerate(zip(answers, stating(answers), strict=True)):
                 ids = transcribe(renderer, [*before, {"role": "assistant", "content": texts[a]}]).ids
-                logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
                 first = len(ids) - len(answer)
                 each = [float(logits[first + i - 1, token]) for i, token in enumerate(answer)]
-                assert sum(each[: len(stated)]) == pytest.approx(float(found_BDA[b, d, a]), abs=1e-4)
+                assert sum(each[: len(stated)]) == pytest.approx(found_BDA[b, d, a].item(), abs=1e-4)
                 if a == episode.given[d]:
                     others += each[len(stated) :]
     assert sorted(others) == pytest.approx(sorted(labelled.tolist()), abs=1e-4)
@@ -96,8 +101,73 @@ def test_an_answer_is_stated_as_soon_as_it_differs_from_all_others() -> None:
     assert stating([[1, 2, 9], [1, 3, 9], [4, 9], [1, 9]]) == [[1, 2], [1, 3], [4], [1, 9]]
 
 
-def test_training_raises_the_expected_reward_without_generating(tmp_path: Path) -> None:
-    rows = metrics(pipeline.run(recipe(), tmp_path / "run", Console(quiet=True)))
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pipeline.run(recipe(), tmp_path_factory.mktemp("runs") / "unbroken", Console(quiet=True))
+
+
+def test_training_raises_the_expected_reward(unbroken: Path) -> None:
+    rows = metrics(unbroken)
     assert sum(row["reward"] for row in rows[4:]) > sum(row["reward"] for row in rows[:4])
     assert rows[-1]["decision_mass"] > rows[0]["decision_mass"]
     assert all(torch.isfinite(torch.tensor(row["loss"])) for row in rows)
+
+
+class CutOff(BaseException):
+    """As a Ctrl+C or a power cut: nothing may catch it."""
+
+
+class CutAt(TrainerCallback):
+    """Ends training at the beginning of step 5, after the checkpoint of step 3."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 5:
+            raise CutOff
+
+
+def test_an_interrupted_training_ends_like_the_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
+    run = tmp_path / "cut"
+    shutil.copytree(unbroken, run)
+    shutil.rmtree(run / "2-grpo")
+    train = trainer.train
+
+    def watched(made: Any, *given: Any, **options: Any) -> None:
+        made.add_callback(CutAt())
+        train(made, *given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "train", watched)
+        with pytest.raises(CutOff):
+            pipeline.resume(run, None, Console(quiet=True))
+    assert [path.name for path in (run / "2-grpo" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
+    pipeline.resume(run, None, Console(quiet=True))
+    ours, theirs = (folder / "2-grpo" / "weights" / "model.safetensors" for folder in (run, unbroken))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("memory", ["episode", "day"])
+@pytest.mark.parametrize("objective", ["gvpo", "grpo"])
+def test_every_kind_of_conversation_and_objective_can_be_trained(memory: str, objective: str, tmp_path: Path) -> None:
+    stage = {**STAGE, "objective": objective, "trl": {**STAGE["trl"], "max_steps": 2, "scale_rewards": "group"}}
+    made = recipe(stage, memory=memory, env={"days": 4, "tickers": 2})
+    rows = metrics(pipeline.run(made, tmp_path / "run", Console(quiet=True)))
+    assert 0 < rows[-1]["decision_mass"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "task", "words"),
+    [
+        ({}, {"answers": "reasons"}, r"stages\.grpo\.group: task\.answers is reasons.* one_order"),
+        ({"reasonings": 2}, {}, r"reasonings has no effect in episodes"),
+        ({"group": "sampled"}, {}, r"objective: in the episodes of 'trade' gvpo needs group: decisions"),
+        ({"group": "sampled", "objective": "grpo"}, {"memory": "day"}, r"with task\.memory: day"),
+        ({}, {"env": {"days": 40}}, r"a conversation has .* 1,024 positions. Set task\.memory: day"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_first_stage(
+    stage: dict[str, Any], task: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    made = recipe({**STAGE, **stage}, **task)
+    with pytest.raises(RecipeError, match=words):
+        pipeline.run(made, tmp_path / "run", Console(quiet=True))
+    assert not (tmp_path / "run").exists()

@@ -82,7 +82,7 @@ def check(config: Config, context: CheckContext) -> None:
         )
     if task.episodic and not isinstance(task, MultiTurnTask):
         raise RecipeError(f"stages.{name}: the task '{task.name}' has episodes but no chat_env() to play them in.")
-    _check_group(config, task)
+    _check_group(config, task, context.model)
     _check_generation(config, task, context.model)
     args = trl_arguments(config, task, Path("unused"), context.seed)
     batch = args.per_device_train_batch_size * args.steps_per_generation
@@ -98,16 +98,18 @@ def check(config: Config, context: CheckContext) -> None:
     if not task.episodic:  # episodes begin again, with other draws
         count = min(count, len(_pool(config, context)))
     refuse_no_steps(name, count, args)
+    if task.episodic and config.group == "decisions":
+        return
     prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
     key = f"stages.{name}.trl.max_completion_length"
     refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
 
 
-def _check_group(config: Config, task: Task) -> None:
+def _check_group(config: Config, task: Task, model: Any) -> None:
     """Refuse groups and objectives that the task or other keys do not allow."""
     where = f"stages.{config.name}"
     if task.episodic:
-        _check_episodes(config, task)
+        _check_episodes(config, task, model)
         return
     if (config.objective == "gvpo" or config.group == "decisions") and not config.share_prefix:
         raise RecipeError(f"{where}.share_prefix: objective gvpo and group decisions need it. Set it to true.")
@@ -137,20 +139,20 @@ def _check_group(config: Config, task: Task) -> None:
         )
 
 
-def _check_episodes(config: Config, task: Task) -> None:
+def _check_episodes(config: Config, task: Task, model: Any) -> None:
     """The same for a task of episodes."""
     where = f"stages.{config.name}"
+    if config.reasonings:
+        raise RecipeError(f"{where}.reasonings has no effect in episodes. Remove it.")
     if config.group == "decisions":
         from tradeschool.train.what_if import check_what_if
 
-        check_what_if(where, task)
+        check_what_if(where, task, model)
         return
     if getattr(getattr(task, "config", None), "memory", None) == "day":
         raise RecipeError(f"{where}.group: with task.memory: day no episode is one conversation. Use group: decisions.")
     if config.objective == "gvpo":
         raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
-    if config.reasonings:
-        raise RecipeError(f"{where}.reasonings has no effect in episodes. Remove it.")
 
 
 def _decisions(task: Task) -> int:
@@ -233,7 +235,8 @@ def run(config: Config, context: Context) -> Result:
         examples = training_examples(config, context)
         rows = dataset_rows(context.task, examples, renderer)
     key = f"stages.{config.name}.trl.max_completion_length"
-    check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
+    if not (context.task.episodic and config.group == "decisions"):
+        check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
     with refused(f"stages.{config.name}"):
         trainer = _trainer(config, context.task, examples, args.num_generations, renderer)(
             model=model,

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from tradeschool.errors import RecipeError
-from tradeschool.models.chat_renderer import ChatRenderer
+from tradeschool.models.chat_renderer import ChatRenderer, positions_of
+from tradeschool.models.load import ModelConfig, preview
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
 from tradeschool.tasks.what_if import WhatIf, WhatIfTask
@@ -218,6 +219,7 @@ class WhatIfTrainer(WholeGroupTrainer):
         starts = [task.variant(one, one.variant + COPY * copy) for one, copy in zip(drawn, copies, strict=True)]
         episodes = task.what_if(starts, seeds)
         rows = [Row.of(self._renderer, episode, self._known) for episode in episodes]
+        check_room("group: decisions", rows, positions_of(self.model))
         batch = batch_of(rows, episodes, self.processing_class.pad_token_id)
         centred_BDA = batch["rewards"] - batch["rewards"].nanmean(-1, keepdim=True)
         batch["advantages"] = self._scaled(centred_BDA)
@@ -262,8 +264,8 @@ class WhatIfTrainer(WholeGroupTrainer):
         self.log_mean("answers/HOLD", chances_NA[:, 0].mean())
 
 
-def check_what_if(where: str, task: Task) -> None:
-    """Refuse a task of episodes that does not know what other answers would have earned.
+def check_what_if(where: str, task: Task, model: ModelConfig) -> None:
+    """Refuse a task of episodes that does not know what other answers would have earned, and conversations too long.
 
     Raises:
         RecipeError: this is the case.
@@ -274,6 +276,23 @@ def check_what_if(where: str, task: Task) -> None:
             "have earned. Use group: sampled."
         )
     try:
-        task.what_if(task.examples("train")[:1], [(0,)])
+        episodes = task.what_if(task.examples("train")[:1], [(0,)])
     except RecipeError as error:
         raise RecipeError(f"{where}.group: {error}") from error
+    if found := preview(model, task, [message["content"] for one in episodes for message in one.messages]):
+        check_room(where, [Row.of(found[0], one) for one in episodes], positions_of(found[1]))
+
+
+def check_room(where: str, rows: Sequence[Row], positions: int | None) -> None:
+    """Refuse conversations that exceed the model's context.
+
+    Raises:
+        RecipeError: this is the case.
+    """
+    longest = max(max(row.places) + 1 for row in rows)
+    if positions is not None and longest > positions:
+        raise RecipeError(
+            f"{where}: a conversation has {longest:,} tokens, but the model has {positions:,} positions. Set "
+            "task.memory: day, or use fewer facts, days or stocks, or a model with more positions "
+            "(model.tiny.positions)."
+        )
