@@ -27,6 +27,7 @@ PANEL = market(tickers=6, days=400)
 TASK: dict[str, Any] = {"answers": "one_order", "facts": ["macd_hist"], "demonstrators": ["macd"]}
 SFT = {
     "stage": "sft",
+    "turns": 4,
     "examples": 200,
     "trl": {"max_steps": 40, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "logging_steps": 20},
 }
