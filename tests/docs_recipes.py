@@ -113,6 +113,9 @@ TRADE = {
     "random_action_prob": "share of demonstration days on which a random order is given, without loss",
     "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
     "discount": "factor per day on later rewards, with `advantage: turn`",
+    "answers": "a rule's reason and all its orders, or one of the day's single orders alone, which `group: decisions` "
+    "needs",
+    "memory": "what a conversation holds: the episode so far, or the rules and today alone",
     "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
 }
 ENV = {
