@@ -19,7 +19,7 @@ from rich.table import Table
 from tradeschool.config.recipe import load_panel, make_task, read
 from tradeschool.env.grading import Record, grades
 from tradeschool.env.play import play
-from tradeschool.env.strategies import AT, State, facts_of, make_strategy, orders_to
+from tradeschool.env.strategies import AT, Agent, State, facts_of, make_strategy, orders_to
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.tasks.trade import TradeTask
 
@@ -67,7 +67,8 @@ def main(path: str = "recipes/episodes-medium.yaml", seeds: str = "0") -> None:
         task = make_task(recipe, panel)
         assert isinstance(task, TradeTask)
         table = Table("agent", "grade", "return, %", "traded", title=f"{task.config.level}, market seed {seed}")
-        for agent in (*map(make_strategy, RULES), BestPlayer(panel)):
+        agents: list[Agent] = [*map(make_strategy, RULES), BestPlayer(panel)]
+        for agent in agents:
             env = task.env("test", "numeric")
             table.add_row(agent.name, *row(play(agent, env, EPISODES, FIRST_SEED, foresight=True)))
         Console().print(table)

@@ -115,7 +115,7 @@ TRADE = {
     "discount": "factor per day on later rewards, with `advantage: turn`",
     "answers": "a rule's reason and all its orders, or one of the day's single orders alone, which `group: decisions` "
     "needs",
-    "memory": "what a conversation holds: the episode so far, or the rules and today alone",
+    "question": "what a conversation is about: the episode so far, one day, or one stock on one day",
     "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
 }
 ENV = {

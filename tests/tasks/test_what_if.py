@@ -95,7 +95,7 @@ def test_more_is_earned_by_holding_what_rises() -> None:
 
 def test_every_day_a_conversation_of_its_own() -> None:
     whole = task_of(env={"days": 9, "tickers": 3})
-    daily = task_of(env={"days": 9, "tickers": 3}, memory="day")
+    daily = task_of(env={"days": 9, "tickers": 3}, question="day")
     example = whole.examples("train")[5]
     (one,) = whole.what_if([example], SEEDS[:1])
     days = daily.what_if([example], SEEDS[:1])
@@ -107,10 +107,10 @@ def test_every_day_a_conversation_of_its_own() -> None:
         assert np.allclose(day.rewards[0], one.rewards[d])
 
 
-@pytest.mark.parametrize("memory", ["episode", "day"])
-def test_no_message_depends_on_later_days(memory: Any) -> None:
+@pytest.mark.parametrize("question", ["episode", "day"])
+def test_no_message_depends_on_later_days(question: Any) -> None:
     def shown(panel: Any) -> list[WhatIf]:
-        task = task_of(panel, env={"days": 6, "tickers": 2}, memory=memory)
+        task = task_of(panel, env={"days": 6, "tickers": 2}, question=question)
         return task.what_if([task.example(100)], SEEDS[:1])
 
     for last in (102, 104):

@@ -146,11 +146,11 @@ def test_an_interrupted_training_ends_like_the_unbroken_one(unbroken: Path, tmp_
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("memory", ["episode", "day"])
+@pytest.mark.parametrize("question", ["episode", "day"])
 @pytest.mark.parametrize("objective", ["gvpo", "grpo"])
-def test_every_kind_of_conversation_and_objective_can_be_trained(memory: str, objective: str, tmp_path: Path) -> None:
+def test_every_kind_of_conversation_and_objective_can_be_trained(question: str, objective: str, tmp_path: Path) -> None:
     stage = {**STAGE, "objective": objective, "trl": {**STAGE["trl"], "max_steps": 2, "scale_rewards": "group"}}
-    made = recipe(stage, memory=memory, env={"days": 4, "tickers": 2})
+    made = recipe(stage, question=question, env={"days": 4, "tickers": 2})
     rows = metrics(pipeline.run(made, tmp_path / "run", Console(quiet=True)))
     assert 0 < rows[-1]["decision_mass"] <= 1
 
@@ -161,8 +161,8 @@ def test_every_kind_of_conversation_and_objective_can_be_trained(memory: str, ob
         ({}, {"answers": "reasons"}, r"stages\.grpo\.group: task\.answers is reasons.* one_order"),
         ({"reasonings": 2}, {}, r"reasonings has no effect in episodes"),
         ({"group": "sampled"}, {}, r"objective: in the episodes of 'trade' gvpo needs group: decisions"),
-        ({"group": "sampled", "objective": "grpo"}, {"memory": "day"}, r"with task\.memory: day"),
-        ({}, {"env": {"days": 40}}, r"a conversation has .* 1,024 positions. Set task\.memory: day"),
+        ({"group": "sampled", "objective": "grpo"}, {"question": "day"}, r"with task\.question: day"),
+        ({}, {"env": {"days": 40}}, r"a conversation has .* 1,024 positions. Set task\.question: day"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_stage(

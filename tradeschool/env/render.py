@@ -16,13 +16,14 @@ from tradeschool.errors import did_you_mean
 OVERSOLD, OVERBOUGHT = 30.0, 70.0
 HEADING = " ".join(["stock", *(fact.label for fact in (*MARKET[1:], *HOLDING))])
 NOT_TRADED = "not traded"
+EVERY_DAY = "Answer every day with orders, one a line"
 
 Form = Literal["text", "table", "numbers"]
 """``text`` puts a label before every figure, ``table`` gives the labels once in the first message, ``numbers`` gives
 the same figures without labels and words."""
-Memory = Literal["episode", "day"]
-"""What a conversation holds: all days so far, or the rules and today alone. Today's message has all that decides: the
-market's figures, holdings and cash."""
+Question = Literal["episode", "day", "stock"]
+"""What one conversation is about: all days so far; the rules and today, since today's message has all that decides; or
+one stock after another, each with what sets it apart from the mean of all."""
 FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message can hold, in order."""
 
@@ -118,16 +119,18 @@ def observation_text(observation: Observation, words: Sequence[str] | None = Non
     return "\n".join(lines)
 
 
-def system_message(config: EnvConfig, form: Form = "text", facts: Sequence[str] = FACTS) -> str:
+def system_message(
+    config: EnvConfig, form: Form = "text", facts: Sequence[str] = FACTS, question: Question = "episode"
+) -> str:
     """The first message: what is traded, how orders are written, how the days are shown."""
     stocks = "one stock" if config.tickers == 1 else f"{config.tickers} stocks"
-    where = "" if config.tickers == 1 else " STOCK"
+    where = "" if config.tickers == 1 or question == "stock" else " STOCK"
     power = "cash"
     if config.leverage > 1.0:
         power = f"buying power ({config.leverage:g} times the equity, less what is held)"
     short = " SELL without a holding opens a short." if config.short else ""
     rules = (
-        f"Trade {stocks} for {config.days} days. Answer every day with orders, one a line: "
+        f"Trade {stocks} for {config.days} days. {'Answer for each' if question == 'stock' else EVERY_DAY}: "
         f"BUY{where} FRACTION of the {power}, SELL{where} FRACTION of the holding, or HOLD.{short} "
         "Orders fill at the next open, with costs."
     )
@@ -151,6 +154,28 @@ def day_message(observation: Observation, form: Form = "text", facts: Sequence[s
         head = [f"{observation.day} {observation.days} {round(cash)} {equity:.1f} {int(refused)}"]
     stocks = zip(observation.names, observation.stocks, strict=True)
     return "\n".join([*head, *(" ".join([name, *_stock(stock, form, facts)]) for name, stock in stocks)])
+
+
+def stock_message(observation: Observation, n: int, form: Form = "text", facts: Sequence[str] = FACTS) -> str:
+    """The message about stock number ``n``: the account, its line, and its figures less the mean of all stocks."""
+    head = day_message(observation._replace(names=[], figures=observation.figures[-G:]), form, facts)
+    own, name = observation.stocks[n], observation.names[n]
+    lines = [head, " ".join([name, *_stock(own, form, facts)])]
+    if len(observation.names) > 1 and own[0]:
+        means = _means(observation)
+        shown = [
+            _words(fact, _figure(fact, value if value == UNKNOWN else value - mean), form)
+            for fact, value, mean in zip(MARKET[1:], own[1:M], means[1:M], strict=True)
+            if fact.name in facts
+        ]
+        lines.append(" ".join(["to the mean", *shown]))
+    return "\n".join(lines)
+
+
+def _means(observation: Observation) -> list[float]:
+    """Each figure's mean over the stocks of which it is known."""
+    known = [[value for value in column if value != UNKNOWN] for column in zip(*observation.stocks, strict=True)]
+    return [sum(values) / max(len(values), 1) for values in known]
 
 
 def _stock(stock: Sequence[float], form: Form, facts: Sequence[str]) -> list[str]:

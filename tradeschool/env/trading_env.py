@@ -7,13 +7,14 @@ from typing import Any
 import gymnasium
 
 from tradeschool.chat import Message, StepResult
-from tradeschool.env.broker import Account
+from tradeschool.env.broker import Account, read_text
 from tradeschool.env.config import EnvConfig, EnvError, ExecutionParams, env_config, versions
 from tradeschool.env.features import action_space, observation_space
 from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
-from tradeschool.env.render import FACTS, Form, Memory, Observation, day_message, system_message
+from tradeschool.env.render import FACTS, Form, Observation, Question, day_message, stock_message, system_message
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
+from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
 """Prime, so that the seeds of different rows and variants differ."""
@@ -187,18 +188,22 @@ class TradingChatEnv:
         env: the environment; it holds the episode, its equities and its account.
         form: how a day is written; see ``env/render.py``.
         facts: the market's figures that are shown.
-        memory: with "day" every day begins a new conversation, of the rules and that day.
+        question: what a conversation is about. With "stock" a day has an answer for each stock, which fill together.
 
     Attributes:
         refused: orders refused, one entry per day so far.
+        stock: number of the stock that the next answer is about, with ``question="stock"``.
     """
 
     def __init__(
-        self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS, memory: Memory = "episode"
+        self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS, question: Question = "episode"
     ) -> None:
         self.env = env
         self.refused: list[int] = []
-        self._form, self._facts, self._memory = form, facts, memory
+        self.stock = 0
+        self._orders: list[Order] = []
+        self._unread = 0
+        self._form, self._facts, self._question = form, facts, question
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -214,6 +219,7 @@ class TradingChatEnv:
         options = {"start": payload["start"]} if "start" in payload else None
         self.env.reset(seed=payload["seed"], options=options)
         self.refused = []
+        self.stock, self._orders, self._unread = 0, [], 0
         return self._opening()
 
     def step(self, completion: str) -> StepResult:
@@ -224,6 +230,8 @@ class TradingChatEnv:
             cannot be read), ``error`` (why), ``state`` (number of stocks held before the answer), ``refused`` (number
             of orders) and, after a bankruptcy, ``stop``.
         """
+        if self._question == "stock":
+            return self._step_stock(completion)
         state = sum(shares != 0 for shares in self.env.account.shares)
         _, reward, terminated, truncated, info = self.env.step(completion)
         account = self.env.account
@@ -233,16 +241,36 @@ class TradingChatEnv:
         found = {"action": action, "error": error, "state": state, "refused": info["refused"]}
         if terminated:
             found["stop"] = "bankrupt"
-        if self._memory == "day":
+        if self._question == "day":
             found["restart"] = True
             return StepResult([] if done else self._opening(), {"return": reward}, done, found)
         return StepResult([] if done else [{"role": "user", "content": self.day()}], {"return": reward}, done, found)
 
+    def _step_stock(self, completion: str) -> StepResult:
+        """Take the order for one stock; the day's orders are settled after the last."""
+        orders, faults = read_text(completion, self.env.names[self.stock : self.stock + 1])
+        self._orders += [order for order in orders if order.side != "HOLD"]
+        self._unread += len(faults)
+        found: dict[str, Any] = {"action": None if faults else orders, "error": faults[0] if faults else None}
+        found |= {"refused": len(faults), "restart": True}
+        self.stock = (self.stock + 1) % len(self.env.names)
+        if self.stock:
+            return StepResult(self._opening(), {"return": 0.0}, False, found)
+        _, reward, terminated, truncated, info = self.env.step(format_orders(self._orders))
+        self.refused.append(info["refused"] + self._unread)
+        self._orders, self._unread = [], 0
+        if terminated:
+            found["stop"] = "bankrupt"
+        done = terminated or truncated
+        return StepResult([] if done else self._opening(), {"return": reward}, done, found)
+
     def _opening(self) -> list[Message]:
         """The rules and today's message."""
-        rules = system_message(self.env.config, self._form, self._facts)
+        rules = system_message(self.env.config, self._form, self._facts, self._question)
         return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
 
     def day(self) -> str:
         """Today's message."""
+        if self._question == "stock":
+            return stock_message(self.env.observed, self.stock, self._form, self._facts)
         return day_message(self.env.observed, self._form, self._facts)

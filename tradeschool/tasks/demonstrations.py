@@ -98,7 +98,7 @@ class Demonstrator:
 
     Attributes:
         classes: of the answers so far.
-        choices: with ``answers: one_order``, all orders of each day so far, and the number of the one that was given.
+        choices: with ``answers: one_order``, all orders of each turn so far, and the number of the one that was given.
     """
 
     def __init__(self, env: TradingEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
@@ -119,8 +119,14 @@ class Demonstrator:
         pairs = list(zip(self._rules, self._states, strict=True))
         # Every rule is asked every day, because it may remember what it saw.
         if self._config.answers == "one_order":
-            vector_1F = self._env.account.vector()[None]
-            text, name = self._one_order([rule.act(vector_1F, state)[0] for rule, state in pairs])
+            per_day = len(self._env.names) if self._config.question == "stock" else 1
+            if (n := len(self.choices) % per_day) == 0:
+                vector_1F = self._env.account.vector()[None]
+                self._orders_RN = [rule.act(vector_1F, state)[0] for rule, state in pairs]
+            text, name = self._one_order(self._orders_RN, None if per_day == 1 else n)
+            if n + 1 < per_day:
+                self.classes.append(name)
+                return [text]
         else:
             answers = [self._by_rule(*pair) for pair in pairs]
             by_rule = self._rng.random() >= self._config.random_action_prob
@@ -133,9 +139,14 @@ class Demonstrator:
     def add_user_turn(self, turns: Sequence[Sequence[Message]]) -> None:
         """The messages are not read."""
 
-    def _one_order(self, orders_RN: Sequence[Floats]) -> tuple[str, str]:
-        """One of the day's single orders: any, or one that a rule wants, of which sales come first."""
+    def _one_order(self, orders_RN: Sequence[Floats], stock: int | None) -> tuple[str, str]:
+        """One of the day's single orders: any, or one that a rule wants, of which sales come first.
+
+        ``stock`` is the number of the only one that may be traded; None where all may.
+        """
         choices = self._env.account.single_orders(min(PARTS, len(self._env.names)))
+        if stock is not None:
+            choices = [order for order in choices if order.ticker in (None, self._env.names[stock])]
         names, by_rule = self._env.names, self._rng.random() >= self._config.random_action_prob
         given = int(self._rng.integers(len(choices)))
         if by_rule:
@@ -145,7 +156,8 @@ class Demonstrator:
             sales = [i for i in agreed if choices[i].side == "SELL"]
             given = int(self._rng.choice(sales or agreed or [0]))
         self.choices.append((choices, given))
-        return order_text(choices[given], names), choices[given].side if by_rule else RANDOM
+        named = len(names) > 1 and stock is None
+        return order_text(choices[given], named), choices[given].side if by_rule else RANDOM
 
     def _random_order(self) -> tuple[str, str]:
         """Buy a stock that is not held, of the buying power without leverage, or sell all of one that is."""
@@ -175,9 +187,9 @@ class Demonstrator:
         return format_orders(orders, reason), BOTH if len(sides) > 1 else next(iter(sides), "HOLD")
 
 
-def order_text(order: Order, names: Sequence[str]) -> str:
-    """The answer that places one order alone; a stock is named where there are several."""
-    return format_orders([order if len(names) > 1 else order._replace(ticker=None)])
+def order_text(order: Order, named: bool) -> str:
+    """The answer that places one order alone, with the stock's name or without."""
+    return format_orders([order if named else order._replace(ticker=None)])
 
 
 def _agrees(order: Order, wanted: Mapping[str, float]) -> bool:
@@ -186,11 +198,11 @@ def _agrees(order: Order, wanted: Mapping[str, float]) -> bool:
     return (change > 0 and order.side == "BUY") or (change < 0 and order.side == "SELL")
 
 
-def by_day(one: Demonstration) -> list[Demonstration]:
-    """A conversation for each learned answer, of an episode in which every day begins a new one."""
+def by_turn(one: Demonstration) -> list[Demonstration]:
+    """A conversation for each learned answer, of an episode in which every turn begins a new one."""
     first = [i for i, message in enumerate(one.messages) if message["role"] == "system"]
-    days = [one.messages[a:b] for a, b in zip(first, [*first[1:], None], strict=True)]
-    return [Demonstration(day, [True]) for day, learned in zip(days, one.learned, strict=True) if learned]
+    turns = [one.messages[a:b] for a, b in zip(first, [*first[1:], None], strict=True)]
+    return [Demonstration(turn, [True]) for turn, learned in zip(turns, one.learned, strict=True) if learned]
 
 
 def _balanced(episodes: Sequence[Played], each: int, rng: np.random.Generator) -> list[Demonstration]:

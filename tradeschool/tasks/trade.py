@@ -17,7 +17,7 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Demonstration, Example, Message, SplitName, Task
-from tradeschool.tasks.demonstrations import by_day, demonstrate
+from tradeschool.tasks.demonstrations import by_turn, demonstrate
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
 from tradeschool.tasks.trade_rewards import day_rewards
 from tradeschool.tasks.what_if import WhatIf, what_if
@@ -88,7 +88,7 @@ class TradeTask(Task):
 
     def chat_env(self, split: SplitName | None) -> TradingChatEnv:
         """The environment on the rows of a split, as a conversation."""
-        return TradingChatEnv(self.env(split), self.config.form, self.config.facts, self.config.memory)
+        return TradingChatEnv(self.env(split), self.config.form, self.config.facts, self.config.question)
 
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
@@ -141,7 +141,7 @@ class TradeTask(Task):
         for b, episode in enumerate(episodes):
             assert isinstance(episode.env, TradingChatEnv)
             envs.append(episode.env.env)
-            refused_DB[: len(episode.turns), b] = [turn.result.info["refused"] for turn in episode.turns]
+            refused_DB[: len(episode.env.refused), b] = episode.env.refused
         return day_rewards(envs, refused_DB)
 
     def what_if(self, examples: Sequence[Example], seeds: Sequence[Sequence[int]]) -> list[WhatIf]:
@@ -165,7 +165,7 @@ class TradeTask(Task):
         pool = self.examples("train") if pool is None else pool
         starts = [self.example(example.t) for example in pool]
         found = demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
-        return found if self.config.memory == "episode" else [day for one in found for day in by_day(one)]
+        return found if self.config.question == "episode" else [turn for one in found for turn in by_turn(one)]
 
     def tokenizer_texts(self, count: int, seed: int) -> list[str]:
         """All messages of demonstrations with ``count`` answers that bear loss."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tradeschool.env.config import LEVELS, EnvConfig, env_config
-from tradeschool.env.render import FACTS, Facts, Form, Memory
+from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
@@ -18,12 +18,13 @@ class TradeConfig(BaseModel):
     """Which episodes are played, how a day is written, what is imitated and what is rewarded.
 
     ``level`` sets stocks and days; ``env`` overrides any setting of the environment. ``form`` and ``facts`` set how a
-    day is written, and which of the market's facts; ``memory: day`` begins a new conversation every day, of the rules
-    and that day, which is much shorter. ``demonstrators`` are the rules to imitate; they read nothing but
-    ``facts``. ``answers: reasons`` are a rule's reason and all its orders, with ``figures`` or in words alone.
-    ``answers: one_order`` are one of a day's single orders (``Account.single_orders``) and nothing else: a finite set,
-    which ``group: decisions`` needs. On a share ``random_action_prob`` of the days a random order is given
-    (``tasks/demonstrations.py``).
+    day is written, and which of the market's facts. ``question: day`` begins a new conversation every day, of the rules
+    and that day, which is much shorter; ``question: stock`` one for each stock of each day.
+
+    ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. ``answers: reasons`` are a rule's
+    reason and all its orders, with ``figures`` or in words alone. ``answers: one_order`` are one of a day's single
+    orders (``Account.single_orders``) and nothing else: a finite set, which ``group: decisions`` needs. On a share
+    ``random_action_prob`` of the days a random order is given (``tasks/demonstrations.py``).
 
     ``advantage: turn`` credits every answer with the rewards from its own day on, each later day multiplied by
     ``discount`` once more, and compares it with those completions of the group that hold as many stocks on that day.
@@ -38,7 +39,7 @@ class TradeConfig(BaseModel):
     level: str = "Easy"
     env: dict[str, Any] = {}
     form: Form = "text"
-    memory: Memory = "episode"
+    question: Question = "episode"
     facts: Facts = list(FACTS)
     figures: bool = True
     answers: Literal["reasons", "one_order"] = "reasons"
@@ -81,6 +82,12 @@ class TradeConfig(BaseModel):
     def _single_orders_are_long(self) -> "TradeConfig":
         if self.answers == "one_order" and (self.environment().short or self.environment().leverage > 1.0):
             raise ValueError("has answers: one_order, which needs env.short: false and env.leverage: 1. Set these")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order_a_stock(self) -> "TradeConfig":
+        if self.question == "stock" and self.answers == "reasons":
+            raise ValueError("has question: stock, whose answers are single orders. Set answers: one_order")
         return self
 
     @model_validator(mode="after")

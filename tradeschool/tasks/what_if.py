@@ -34,8 +34,10 @@ from tradeschool.text.parse import Order
 
 DAYS_APART = 3
 """From one question to the next of an episode, where every day is a conversation of its own."""
+MOST_ASKED = 24
+"""Questions of such an episode, at most."""
 Choices = Sequence[tuple[list[Order], int]]
-"""By day, all orders, and the number of the one that was given."""
+"""By turn, all orders, and the number of the one that was given."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class WhatIf:
     rewards: list[Floats]
     classes: list[list[str]]
 
-    def by_day(self) -> list["WhatIf"]:
-        """A conversation for each answer, where every day began a new one of three messages."""
+    def by_turn(self) -> list["WhatIf"]:
+        """A conversation for each answer, where every turn began a new one of three messages."""
         return [
-            WhatIf(self.messages[3 * d : 3 * d + 3], [texts], [given], [rewards], [classes])
-            for d, (texts, given, rewards, classes) in enumerate(
+            WhatIf(self.messages[3 * i : 3 * i + 3], [texts], [given], [rewards], [classes])
+            for i, (texts, given, rewards, classes) in enumerate(
                 zip(self.answers, self.given, self.rewards, self.classes, strict=True)
             )
         ]
@@ -107,31 +109,51 @@ def what_if(
         episodes.append(chat.env.episode)
         messages.append(conversation.messages)
         choices.append(rules.choices)
-    rewards = choice_rewards(episodes, choices, weights, discounts)
+    turns = len(episodes[0].names) if config.question == "stock" else 1
+    by_day = [[own[i : i + turns] for i in range(0, len(own), turns)] for own in choices]
+    rewards = choice_rewards(episodes, by_day, weights, discounts)
+    named = turns == 1 and len(episodes[0].names) > 1
     played = [
         WhatIf(
             messages=messages[b],
-            answers=[[order_text(order, episodes[b].names) for order in orders] for orders, _ in choices[b]],
+            answers=[[order_text(order, named) for order in orders] for orders, _ in choices[b]],
             given=[given for _, given in choices[b]],
             rewards=rewards[b],
             classes=[[order.side for order in orders] for orders, _ in choices[b]],
         )
         for b in range(len(episodes))
     ]
-    if config.memory == "episode":
+    if config.question == "episode":
         return played
-    # Orders of neighbouring days are rewarded with nearly the same moves, so every third day teaches more per question.
-    first = [int(np.random.default_rng([*seed, 3]).integers(DAYS_APART)) for seed in seeds]
-    return [day for one, start in zip(played, first, strict=True) for day in one.by_day()[start::DAYS_APART]]
+    return [one for episode, seed in zip(played, seeds, strict=True) for one in _asked(episode, turns, seed)]
+
+
+def _asked(episode: WhatIf, per_day: int, seed: Sequence[int]) -> list[WhatIf]:
+    """The turns of an episode that are questions.
+
+    Orders of neighbouring days are rewarded with nearly the same moves, so every third day teaches more per question;
+    and so do few stocks of many episodes.
+    """
+    rng = np.random.default_rng([*seed, DAYS_APART])
+    start, turns = int(rng.integers(DAYS_APART)), episode.by_turn()
+    asked = [i for i in range(len(turns)) if i // per_day % DAYS_APART == start]
+    return [turns[i] for i in sorted(rng.permutation(asked)[:MOST_ASKED].tolist())]
 
 
 def choice_rewards(
     episodes: Sequence[MarketEpisode],
-    choices: Sequence[Choices],
+    choices: Sequence[Sequence[Choices]],
     weights: Mapping[str, float],
     discounts: Mapping[str, float],
 ) -> list[list[Floats]]:
-    """The weighted reward of every order of every day, by episode and day; see :func:`what_if`."""
+    """The weighted reward of every order of every turn, by episode; see :func:`what_if`.
+
+    Args:
+        episodes: stocks and days.
+        choices: by episode and day, those of its turns.
+        weights: of the reward components.
+        discounts: by component.
+    """
     data, config = episodes[0].data, episodes[0].config
     env = VectorTradingEnv(data, len(episodes), **{**config.model_dump(), "observation": "numeric"})
     env.reset(options=reset_options(episodes))
@@ -140,18 +162,20 @@ def choice_rewards(
     traded_B = np.zeros(len(episodes))
     found: list[list[Floats]] = [[] for _ in episodes]
     for day in range(config.days):
-        live = [b for b, own in enumerate(choices) if day < len(own)]
-        owner_F = np.array([b for b in live for _ in choices[b][day][0]], np.intp)
-        orders = [signed_fractions([one], episodes[b].names) for b in live for one in choices[b][day][0]]
-        paths = _hold_after(env, day, owner_F, np.array(orders), equity_DB, traded_B)
+        turns = [(b, *turn) for b, own in enumerate(choices) if day < len(own) for turn in own[day]]
+        owner_F = np.array([b for b, orders, _ in turns for _ in orders], np.intp)
+        orders_FN = np.array([signed_fractions([one], episodes[b].names) for b, orders, _ in turns for one in orders])
+        paths = _hold_after(env, day, owner_F, orders_FN, equity_DB, traded_B)
         parts = path_rewards(*paths, [markets[b] for b in owner_F])
         total_F = np.zeros(len(owner_F))
         for name, value_DF in parts.items():
             total_F += weights[name] * (discounts[name] ** np.arange(config.days - day) @ value_DF[day:])
         given_BN = np.zeros((len(episodes), config.tickers))
-        for b in live:
-            found[b].append(total_F[owner_F == b])
-            given_BN[b] = signed_fractions([choices[b][day][0][choices[b][day][1]]], episodes[b].names)
+        first = 0
+        for b, orders, given in turns:
+            found[b].append(total_F[first : first + len(orders)])
+            given_BN[b] += signed_fractions([orders[given]], episodes[b].names)
+            first += len(orders)
         info = env.step(given_BN)[-1]  # type: ignore[arg-type]
         equity_DB[day + 1] = info["equity"]
         traded_B += info["turnover"] / config.cash

@@ -149,8 +149,10 @@ def _check_episodes(config: Config, task: Task, model: Any) -> None:
 
         check_what_if(where, task, model)
         return
-    if getattr(getattr(task, "config", None), "memory", None) == "day":
-        raise RecipeError(f"{where}.group: with task.memory: day no episode is one conversation. Use group: decisions.")
+    if (question := getattr(getattr(task, "config", None), "question", "episode")) != "episode":
+        raise RecipeError(
+            f"{where}.group: with task.question: {question} an episode is not one conversation. Use group: decisions."
+        )
     if config.objective == "gvpo":
         raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
 

@@ -293,6 +293,6 @@ def check_room(where: str, rows: Sequence[Row], positions: int | None) -> None:
     if positions is not None and longest > positions:
         raise RecipeError(
             f"{where}: a conversation has {longest:,} tokens, but the model has {positions:,} positions. Set "
-            "task.memory: day, or use fewer facts, days or stocks, or a model with more positions "
+            "task.question: day, or use fewer facts, days or stocks, or a model with more positions "
             "(model.tiny.positions)."
         )

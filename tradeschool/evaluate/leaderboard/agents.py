@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import tradeschool
-from tradeschool.env.render import FACTS, Form, Memory
+from tradeschool.env.render import FACTS, Form, Question
 from tradeschool.env.strategies import Agent, make_strategy
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RecipeError, RunError
@@ -48,7 +48,7 @@ class AgentSpec:
         settings: what the recipe sets. An agent with other settings is another agent.
         build: makes it for a market and level.
         observation: what it reads.
-        form, facts, memory: how a day is described in text, which of the market's facts are, and what a conversation
+        form, facts, question: how a day is described in text, which of the market's facts are, and what a conversation
             holds.
         episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
         batch: episodes played side by side.
@@ -62,7 +62,7 @@ class AgentSpec:
     observation: Observation = "numeric"
     form: Form = "text"
     facts: Sequence[str] = FACTS
-    memory: Memory = "episode"
+    question: Question = "episode"
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
@@ -143,7 +143,7 @@ def model_agent(
     batch: int,
     form: Form = "text",
     facts: Sequence[str] = FACTS,
-    memory: Memory = "episode",
+    question: Question = "episode",
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     kind: Kind = "base",
@@ -162,7 +162,7 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    text: dict[str, Any] = {"form": form, "facts": [*facts], "memory": memory}
+    text: dict[str, Any] = {"form": form, "facts": [*facts], "question": question}
     settings = {"agent": "model", "kind": kind, **loading, **text, **sampling}
 
     def weights() -> dict[str, Any]:

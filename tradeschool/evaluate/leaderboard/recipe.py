@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, field_validator
 from tradeschool.config.check import Keys, check
 from tradeschool.config.document import NAME, Draft, read_draft
 from tradeschool.config.sections import SplitConfig, market_section
-from tradeschool.env.render import FACTS, Facts, Form, Memory
+from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import STRATEGIES
 from tradeschool.errors import TradeschoolError, did_you_mean
 from tradeschool.evaluate.leaderboard.agents import (
@@ -104,7 +104,7 @@ class ModelEntry(TextEntry):
     """
 
     source: str
-    memory: Memory = "episode"
+    question: Question = "episode"
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=1)
@@ -115,7 +115,7 @@ class ModelEntry(TextEntry):
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-        options = self.model_dump(include={"form", "facts", "memory", "max_new_tokens", "temperature"})
+        options = self.model_dump(include={"form", "facts", "question", "max_new_tokens", "temperature"})
         config = ModelConfig(base=self.source, **loading)
         return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
 

@@ -100,7 +100,8 @@ class EvalRun:
     @contextmanager
     def _progress(self, spec: AgentSpec, episodes: int) -> Iterator[OnProgress]:
         """A bar for the answers of an agent that reads text, or the steps of one that learns."""
-        total = self.benchmark.days * episodes if spec.observation == "text" else spec.settings.get("steps", 0)
+        answers = self.benchmark.days * (self.benchmark.tickers if spec.question == "stock" else 1)
+        total = answers * episodes if spec.observation == "text" else spec.settings.get("steps", 0)
         unit = "answers" if spec.observation == "text" else "steps"
         shown = self.bar.add_task(spec.name, total=total, unit=unit, figures="", visible=bool(total))
         try:
@@ -116,7 +117,7 @@ def play_conversations(
     episodes: list[Episode] = []
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
-        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts, spec.memory) for _ in batch]
+        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts, spec.question) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes

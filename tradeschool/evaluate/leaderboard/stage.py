@@ -179,7 +179,7 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
             batch=config.batch_size,
             form=task.config.form,
             facts=task.config.facts,
-            memory=task.config.memory,
+            question=task.config.question,
             max_new_tokens=config.max_new_tokens,
             kind=kind,
         )
