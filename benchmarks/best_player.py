@@ -40,7 +40,9 @@ class BestPlayer:
         """Sell what is expected to fall; buy the best of the rest, as far as parts are free."""
         assert state.episodes is not None
         facts_BNK = facts_of(observations, state.config.tickers)
-        alpha_BN = np.stack([self.panel.true_alpha_TN[one.start + state.day, one.columns] for one in state.episodes])
+        alpha_TN = self.panel.true_alpha_TN
+        assert alpha_TN is not None
+        alpha_BN = np.stack([alpha_TN[one.start + state.day, one.columns] for one in state.episodes])
         expected_BN = np.nan_to_num(alpha_BN) * np.maximum(facts_BNK[..., AT["volatility_20"]], 0.0)
         held_BN = facts_BNK[..., AT["share"]] > 0
         parts = min(PARTS, state.config.tickers)

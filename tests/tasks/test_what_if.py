@@ -9,6 +9,7 @@ from markets import market, scrambled_after
 from tradeschool.errors import RecipeError
 from tradeschool.market.splits import split_rows
 from tradeschool.rollout import run_episodes
+from tradeschool.tasks import what_if
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.tasks.what_if import DAYS_APART, WhatIf, WhatIfTask
@@ -69,6 +70,57 @@ def test_a_reward_is_what_the_episode_earns_when_it_is_played_again(settings: An
             assert np.allclose(episode.rewards[d], again, atol=1e-12)
 
 
+def test_a_stock_after_another_is_rewarded_as_one_order_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(what_if, "DAYS_APART", 1)
+    monkeypatch.setattr(what_if, "MOST_ASKED", 99)
+    settings = {"env": {"days": 4, "tickers": 3}, "discount": 0.8}
+    task, whole = task_of(question="stock", **settings), task_of(**settings)
+    example = task.examples("train")[7]
+    turns = task.what_if([example], SEEDS[:1])
+    assert len(turns) == 4 * 3
+
+    def named(text: str, stock: int) -> str:
+        return text.replace(" ", f" S{stock + 1} ")
+
+    given = [one.answers[0][one.given[0]] for one in turns]
+    days = [";".join(named(text, n) for n, text in enumerate(given[i : i + 3])) for i in range(0, 12, 3)]
+    for i, one in enumerate(turns):
+        again = [replayed(whole, example, [*days[: i // 3], named(text, i % 3)], i // 3) for text in one.answers[0]]
+        assert np.allclose(one.rewards[0], again, atol=1e-12)
+
+
+def test_answers_about_single_stocks_are_settled_together() -> None:
+    task = task_of(question="stock", env={"days": 3, "tickers": 2})
+    whole = task_of(env={"days": 3, "tickers": 2})
+    example = task.examples("train")[7]
+    answers = ["BUY 0.5", "BUY 0.25", "nothing", "SELL", "HOLD", "BUY 1"]
+    env, other = task.chat_env("train"), whole.chat_env("train")
+    episodes = run_episodes(Answers(answers), [env], [example])
+    run_episodes(Answers(["BUY S1 0.5; BUY S2 0.25", "SELL S2", "BUY S2 1"]), [other], [example])
+    assert env.env.equities == other.env.equities
+    assert env.refused == [0, 1, 0]
+    assert [turn.result.info["action"] is None for turn in episodes[0].turns] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert task.episode_rewards(episodes)["valid_order"][:, 0].tolist() == [1, 0, 1]
+    asked = [message["content"] for message in episodes[0].messages if message["role"] == "user"]
+    assert [text.splitlines()[1].split()[0] for text in asked] == ["S1", "S2"] * 3
+
+
+def test_a_stocks_message_says_what_sets_it_apart_from_the_mean() -> None:
+    task = task_of(question="stock", facts=["change_5"], demonstrators=["momentum"], env={"days": 3, "tickers": 2})
+    env = task.chat_env("train")
+    example = task.examples("train")[7]
+    shown = env.reset(example)[1]["content"]
+    fact, other = (stock[2] for stock in env.env.observed.stocks)
+    assert shown.splitlines()[1:] == [f"S1 5d {fact:.0f}%", f"to the mean 5d {fact - (fact + other) / 2:.0f}%"]
+
+
 def test_all_orders_of_a_day_are_accepted_and_differ_in_reward() -> None:
     task = task_of(env={"days": 8, "tickers": 3})
     (episode,) = task.what_if(task.examples("train")[:1], SEEDS[:1])
@@ -107,7 +159,7 @@ def test_every_day_a_conversation_of_its_own() -> None:
         assert np.allclose(day.rewards[0], one.rewards[d])
 
 
-@pytest.mark.parametrize("question", ["episode", "day"])
+@pytest.mark.parametrize("question", ["episode", "day", "stock"])
 def test_no_message_depends_on_later_days(question: Any) -> None:
     def shown(panel: Any) -> list[WhatIf]:
         task = task_of(panel, env={"days": 6, "tickers": 2}, question=question)
@@ -136,5 +188,7 @@ def test_orders_that_are_no_finite_set_are_refused() -> None:
     assert isinstance(task, WhatIfTask)
     with pytest.raises(RecipeError, match="answers: one_order"):
         task.what_if(task.examples("train")[:1], SEEDS[:1])
+    with pytest.raises(ValueError, match="Set answers: one_order"):
+        TradeConfig(question="stock")
     with pytest.raises(ValueError, match=r"env\.leverage: 1"):
         TradeConfig(answers="one_order", env={"leverage": 2})

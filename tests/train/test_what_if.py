@@ -146,7 +146,7 @@ def test_an_interrupted_training_ends_like_the_unbroken_one(unbroken: Path, tmp_
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("question", ["episode", "day"])
+@pytest.mark.parametrize("question", ["episode", "day", "stock"])
 @pytest.mark.parametrize("objective", ["gvpo", "grpo"])
 def test_every_kind_of_conversation_and_objective_can_be_trained(question: str, objective: str, tmp_path: Path) -> None:
     stage = {**STAGE, "objective": objective, "trl": {**STAGE["trl"], "max_steps": 2, "scale_rewards": "group"}}
