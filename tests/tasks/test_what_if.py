@@ -112,15 +112,6 @@ def test_answers_about_single_stocks_are_settled_together() -> None:
     assert [text.splitlines()[1].split()[0] for text in asked] == ["S1", "S2"] * 3
 
 
-def test_a_stocks_message_says_what_sets_it_apart_from_the_mean() -> None:
-    task = task_of(question="stock", facts=["change_5"], demonstrators=["momentum"], env={"days": 3, "tickers": 2})
-    env = task.chat_env("train")
-    example = task.examples("train")[7]
-    shown = env.reset(example)[1]["content"]
-    fact, other = (stock[2] for stock in env.env.observed.stocks)
-    assert shown.splitlines()[1:] == [f"S1 5d {fact:.0f}%", f"to the mean 5d {fact - (fact + other) / 2:.0f}%"]
-
-
 def test_all_orders_of_a_day_are_accepted_and_differ_in_reward() -> None:
     task = task_of(env={"days": 8, "tickers": 3})
     (episode,) = task.what_if(task.examples("train")[:1], SEEDS[:1])

@@ -23,7 +23,7 @@ Form = Literal["text", "table", "numbers"]
 the same figures without labels and words."""
 Question = Literal["episode", "day", "stock"]
 """What one conversation is about: all days so far; the rules and today, since today's message has all that decides; or
-one stock after another, each with what sets it apart from the mean of all."""
+one stock of today after another."""
 FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message can hold, in order."""
 
@@ -154,28 +154,6 @@ def day_message(observation: Observation, form: Form = "text", facts: Sequence[s
         head = [f"{observation.day} {observation.days} {round(cash)} {equity:.1f} {int(refused)}"]
     stocks = zip(observation.names, observation.stocks, strict=True)
     return "\n".join([*head, *(" ".join([name, *_stock(stock, form, facts)]) for name, stock in stocks)])
-
-
-def stock_message(observation: Observation, n: int, form: Form = "text", facts: Sequence[str] = FACTS) -> str:
-    """The message about stock number ``n``: the account, its line, and its figures less the mean of all stocks."""
-    head = day_message(observation._replace(names=[], figures=observation.figures[-G:]), form, facts)
-    own, name = observation.stocks[n], observation.names[n]
-    lines = [head, " ".join([name, *_stock(own, form, facts)])]
-    if len(observation.names) > 1 and own[0]:
-        means = _means(observation)
-        shown = [
-            _words(fact, _figure(fact, value if value == UNKNOWN else value - mean), form)
-            for fact, value, mean in zip(MARKET[1:], own[1:M], means[1:M], strict=True)
-            if fact.name in facts
-        ]
-        lines.append(" ".join(["to the mean", *shown]))
-    return "\n".join(lines)
-
-
-def _means(observation: Observation) -> list[float]:
-    """Each figure's mean over the stocks of which it is known."""
-    known = [[value for value in column if value != UNKNOWN] for column in zip(*observation.stocks, strict=True)]
-    return [sum(values) / max(len(values), 1) for values in known]
 
 
 def _stock(stock: Sequence[float], form: Form, facts: Sequence[str]) -> list[str]:

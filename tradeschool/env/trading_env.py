@@ -9,9 +9,9 @@ import gymnasium
 from tradeschool.chat import Message, StepResult
 from tradeschool.env.broker import Account, read_text
 from tradeschool.env.config import EnvConfig, EnvError, ExecutionParams, env_config, versions
-from tradeschool.env.features import action_space, observation_space
+from tradeschool.env.features import G, action_space, observation_space
 from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
-from tradeschool.env.render import FACTS, Form, Observation, Question, day_message, stock_message, system_message
+from tradeschool.env.render import FACTS, Form, Observation, Question, day_message, system_message
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
 from tradeschool.text.parse import Order, format_orders
@@ -271,6 +271,8 @@ class TradingChatEnv:
 
     def day(self) -> str:
         """Today's message."""
+        observed = self.env.observed
         if self._question == "stock":
-            return stock_message(self.env.observed, self.stock, self._form, self._facts)
-        return day_message(self.env.observed, self._form, self._facts)
+            figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
+            observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
+        return day_message(observed, self._form, self._facts)
