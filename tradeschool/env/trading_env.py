@@ -1,5 +1,6 @@
 """The trading environment: one episode with one account, as text, as numbers or as a conversation."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from tradeschool.env.market_data import Episode, MarketData, as_market_data, dra
 from tradeschool.env.render import FACTS, Form, Observation, Question, day_message, system_message
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
+from tradeschool.market.snapshot import Snapshots
+from tradeschool.text.describe import facts as described
 from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
@@ -189,6 +192,7 @@ class TradingChatEnv:
         form: how a day is written; see ``env/render.py``.
         facts: the market's figures that are shown.
         question: what a conversation is about. With "stock" a day has an answer for each stock, which fill together.
+        describe: facts of ``text/describe.py`` that a message about one stock ends with, such as its news.
 
     Attributes:
         refused: orders refused, one entry per day so far.
@@ -196,14 +200,19 @@ class TradingChatEnv:
     """
 
     def __init__(
-        self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS, question: Question = "episode"
+        self,
+        env: TradingEnv,
+        form: Form = "text",
+        facts: Sequence[str] = FACTS,
+        question: Question = "episode",
+        describe: Sequence[str] = (),
     ) -> None:
         self.env = env
         self.refused: list[int] = []
         self.stock = 0
         self._orders: list[Order] = []
         self._unread = 0
-        self._form, self._facts, self._question = form, facts, question
+        self._form, self._facts, self._question, self._describe = form, facts, question, describe
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -275,4 +284,16 @@ class TradingChatEnv:
         if self._question == "stock":
             figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
             observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
-        return day_message(observed, self._form, self._facts)
+        text = day_message(observed, self._form, self._facts)
+        if not self._describe:
+            return text
+        episode, account = self.env.episode, self.env.account
+        known = _snapshots(episode.data, episode.config.mask)
+        snapshot = known.at(episode.start + account.day, int(episode.columns[self.stock]))
+        return "\n".join([text, *(fact.text for fact in described(snapshot, self._describe))])
+
+
+@functools.lru_cache(maxsize=2)
+def _snapshots(data: MarketData, mask: bool) -> Snapshots:
+    """Computed once for a market, however many environments read it."""
+    return Snapshots(data.panel, mask=mask)

@@ -10,6 +10,7 @@ from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
+from tradeschool.text.describe import FACTS as DESCRIBED
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "valid_order")
 
@@ -19,7 +20,8 @@ class TradeConfig(BaseModel):
 
     ``level`` sets stocks and days; ``env`` overrides any setting of the environment. ``form`` and ``facts`` set how a
     day is written, and which of the market's facts. ``question: day`` begins a new conversation every day, of the rules
-    and that day, which is much shorter; ``question: stock`` one for each stock of each day.
+    and that day, which is much shorter; ``question: stock`` one for each stock of each day. ``describe`` adds facts of
+    the rating task (``text/describe.py``) to a message about one stock: its news, the state of the market.
 
     ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. ``answers: reasons`` are a rule's
     reason and all its orders, with ``figures`` or in words alone. ``answers: one_order`` are one of a day's single
@@ -41,6 +43,7 @@ class TradeConfig(BaseModel):
     form: Form = "text"
     question: Question = "episode"
     facts: Facts = list(FACTS)
+    describe: list[str] = []
     figures: bool = True
     answers: Literal["reasons", "one_order"] = "reasons"
     demonstrators: list[str] = Field(default=["rules", "momentum"], min_length=1)
@@ -82,6 +85,17 @@ class TradeConfig(BaseModel):
     def _single_orders_are_long(self) -> "TradeConfig":
         if self.answers == "one_order" and (self.environment().short or self.environment().leverage > 1.0):
             raise ValueError("has answers: one_order, which needs env.short: false and env.leverage: 1. Set these")
+        return self
+
+    @field_validator("describe")
+    @classmethod
+    def _known_descriptions(cls, names: list[str]) -> list[str]:
+        return [_known(name, DESCRIBED) for name in names]
+
+    @model_validator(mode="after")
+    def _described_one_by_one(self) -> "TradeConfig":
+        if self.describe and self.question != "stock" and self.environment().tickers > 1:
+            raise ValueError("has describe, for which a message must be about one stock. Set question: stock")
         return self
 
     @model_validator(mode="after")

@@ -63,6 +63,7 @@ class AgentSpec:
     form: Form = "text"
     facts: Sequence[str] = FACTS
     question: Question = "episode"
+    describe: Sequence[str] = ()
     episodes: int | None = None
     batch: int = NUMERIC_BATCH
     learns: bool = False
@@ -144,6 +145,7 @@ def model_agent(
     form: Form = "text",
     facts: Sequence[str] = FACTS,
     question: Question = "episode",
+    describe: Sequence[str] = (),
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     kind: Kind = "base",
@@ -162,7 +164,7 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    text: dict[str, Any] = {"form": form, "facts": [*facts], "question": question}
+    text: dict[str, Any] = {"form": form, "facts": [*facts], "question": question, "describe": [*describe]}
     settings = {"agent": "model", "kind": kind, **loading, **text, **sampling}
 
     def weights() -> dict[str, Any]:

@@ -105,6 +105,7 @@ class ModelEntry(TextEntry):
 
     source: str
     question: Question = "episode"
+    describe: list[str] = []
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=1)
@@ -115,7 +116,7 @@ class ModelEntry(TextEntry):
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-        options = self.model_dump(include={"form", "facts", "question", "max_new_tokens", "temperature"})
+        options = self.model_dump(include={"form", "facts", "question", "describe", "max_new_tokens", "temperature"})
         config = ModelConfig(base=self.source, **loading)
         return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
 

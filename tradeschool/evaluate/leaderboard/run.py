@@ -117,7 +117,7 @@ def play_conversations(
     episodes: list[Episode] = []
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
-        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts, spec.question) for _ in batch]
+        envs = [TradingChatEnv(copy.copy(env), spec.form, spec.facts, spec.question, spec.describe) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes

@@ -180,6 +180,7 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
             form=task.config.form,
             facts=task.config.facts,
             question=task.config.question,
+            describe=task.config.describe,
             max_new_tokens=config.max_new_tokens,
             kind=kind,
         )
