@@ -88,9 +88,8 @@ class TradeTask(Task):
 
     def chat_env(self, split: SplitName | None) -> TradingChatEnv:
         """The environment on the rows of a split, as a conversation."""
-        return TradingChatEnv(
-            self.env(split), self.config.form, self.config.facts, self.config.question, self.config.describe
-        )
+        config = self.config
+        return TradingChatEnv(self.env(split), config.form, config.facts, config.question, config.describe)
 
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
