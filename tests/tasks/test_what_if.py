@@ -73,6 +73,7 @@ def test_a_reward_is_what_the_episode_earns_when_it_is_played_again(settings: An
 def test_a_stock_after_another_is_rewarded_as_one_order_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(what_if, "DAYS_APART", 1)
     monkeypatch.setattr(what_if, "MOST_ASKED", 99)
+    monkeypatch.setattr(what_if, "WITHOUT_CHOICE", 1.0)
     settings = {"env": {"days": 4, "tickers": 3}, "discount": 0.8}
     task, whole = task_of(question="stock", **settings), task_of(**settings)
     example = task.examples("train")[7]

@@ -36,6 +36,8 @@ DAYS_APART = 3
 """From one question to the next of an episode, where every day is a conversation of its own."""
 MOST_ASKED = 24
 """Questions of such an episode, at most."""
+WITHOUT_CHOICE = 0.2
+"""Share of the turns with one possible answer (no cash, nothing held) that are questions: they teach it, and no more."""
 Choices = Sequence[tuple[list[Order], int]]
 """By turn, all orders, and the number of the one that was given."""
 
@@ -136,7 +138,11 @@ def _asked(episode: WhatIf, per_day: int, seed: Sequence[int]) -> list[WhatIf]:
     """
     rng = np.random.default_rng([*seed, DAYS_APART])
     start, turns = int(rng.integers(DAYS_APART)), episode.by_turn()
-    asked = [i for i in range(len(turns)) if i // per_day % DAYS_APART == start]
+    asked = [
+        i
+        for i in range(len(turns))
+        if i // per_day % DAYS_APART == start and (len(turns[i].answers[0]) > 1 or rng.random() < WITHOUT_CHOICE)
+    ]
     return [turns[i] for i in sorted(rng.permutation(asked)[:MOST_ASKED].tolist())]
 
 

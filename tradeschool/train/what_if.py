@@ -238,8 +238,8 @@ class WhatIfTrainer(WholeGroupTrainer):
     def _compute_loss(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         log_probs_BDA, labelled_M = log_probs(model, inputs)
         real_NA = inputs["rewards"].flatten(0, 1).isfinite()
-        # A day with one possible answer teaches nothing, and an episode may have ended before its last day.
-        group_N = real_NA.sum(1) > 1
+        # An episode may have ended before its last day. Where one answer is possible, the mass alone is trained on.
+        group_N = real_NA.any(1)
         real_NA = real_NA[group_N]
         log_probs_NA = log_probs_BDA.flatten(0, 1)[group_N]
         advantages_NA = inputs["advantages"].flatten(0, 1)[group_N].masked_fill(~real_NA, 0.0)
