@@ -37,7 +37,7 @@ DAYS_APART = 3
 MOST_ASKED = 24
 """Questions of such an episode, at most."""
 WITHOUT_CHOICE = 0.2
-"""Share of the turns with one possible answer (no cash, nothing held) that are questions: they teach it, and no more."""
+"""Share of the turns with one possible answer (no cash, nothing held) that are questions."""
 Choices = Sequence[tuple[list[Order], int]]
 """By turn, all orders, and the number of the one that was given."""
 

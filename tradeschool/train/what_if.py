@@ -27,7 +27,7 @@ from tradeschool.train.decision_groups import DecisionLoss, WholeGroupTrainer, m
 NONE = -100
 """A label of a position that has none, as torch and transformers have it."""
 COPY = 1_000_000
-"""Between the variants of episodes that begin at the same start."""
+"""Between the variants of the episodes that TRL takes for one group."""
 _HIDDEN = torch.finfo(torch.float32).min
 
 
@@ -191,7 +191,7 @@ def log_probs(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]
 class WhatIfTrainer(WholeGroupTrainer):
     """TRL's GRPO trainer on episodes with the rewards of all answers. Batching, logging and checkpoints are TRL's.
 
-    ``num_generations`` is how many episodes begin at each start, each with other stocks.
+    ``num_generations`` is 2 or more because TRL wants groups of answers; here every episode has a start of its own.
 
     Args:
         task: a task of episodes that knows the rewards of all answers.
@@ -215,7 +215,12 @@ class WhatIfTrainer(WholeGroupTrainer):
         # An episode depends on the seed and its place alone, so that a resumed run trains on the same ones.
         copies = [i % self.num_generations for i in range(len(numbers))]
         seeds = [(self.args.seed, 31, *pair) for pair in zip(numbers, copies, strict=True)]
-        drawn = [self._examples[number] for number in numbers]
+        # Other dates as well as other stocks: what moves all stocks of a date alike is noise to every order.
+        apart = max(len(self._examples) // self.num_generations, 1)
+        drawn = [
+            self._examples[(number + apart * copy) % len(self._examples)]
+            for number, copy in zip(numbers, copies, strict=True)
+        ]
         starts = [task.variant(one, one.variant + COPY * copy) for one, copy in zip(drawn, copies, strict=True)]
         episodes = task.what_if(starts, seeds)
         rows = [Row.of(self._renderer, episode, self._known) for episode in episodes]
