@@ -71,9 +71,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [row for row in rows if "reward" in row]
 
 
-@pytest.mark.parametrize("tickers", [1, 3])
-def test_branches_have_the_log_probabilities_of_separate_rows(tickers: int) -> None:
-    task = task_of(env={"days": 4, "tickers": tickers})
+@pytest.mark.parametrize(("tickers", "describe"), [(1, []), (3, []), (1, ["market", "news"])])
+def test_branches_have_the_log_probabilities_of_separate_rows(tickers: int, describe: list[str]) -> None:
+    task = task_of(env={"days": 4, "tickers": tickers}, describe=describe)
     episodes = task.what_if(task.examples("train")[:3], [(0, i) for i in range(3)])
     shape = TinyConfig(vocabulary=330, hidden_size=32, layers=2, heads=2, intermediate_size=32)
     tokenizer = build_tokenizer(task.tokenizer_texts(50, 0), task.special_tokens, shape)
@@ -86,20 +86,23 @@ def test_branches_have_the_log_probabilities_of_separate_rows(tickers: int) -> N
         for d, texts in enumerate(episode.answers):
             answers = [renderer.answer(text) for text in texts]
             before = episode.messages[: 2 + 2 * d]
-            for a, (answer, stated) in enumerate(zip(answers, stating(answers), strict=True)):
+            start, all_stated = stating(answers)
+            for a, (answer, stated) in enumerate(zip(answers, all_stated, strict=True)):
                 ids = transcribe(renderer, [*before, {"role": "assistant", "content": texts[a]}]).ids
                 with torch.no_grad():
                     logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
                 first = len(ids) - len(answer)
                 each = [float(logits[first + i - 1, token]) for i, token in enumerate(answer)]
-                assert sum(each[: len(stated)]) == pytest.approx(found_BDA[b, d, a].item(), abs=1e-4)
+                assert sum(each[start : start + len(stated)]) == pytest.approx(found_BDA[b, d, a].item(), abs=1e-4)
                 if a == episode.given[d]:
-                    others += each[len(stated) :]
+                    others += each[:start] + each[start + len(stated) :]
     assert sorted(others) == pytest.approx(sorted(labelled.tolist()), abs=1e-4)
 
 
 def test_an_answer_is_stated_as_soon_as_it_differs_from_all_others() -> None:
-    assert stating([[1, 2, 9], [1, 3, 9], [4, 9], [1, 9]]) == [[1, 2], [1, 3], [4], [1, 9]]
+    assert stating([[1, 2, 9], [1, 3, 9], [4, 9], [1, 9]]) == (0, [[1, 2], [1, 3], [4], [1, 9]])
+    assert stating([[7, 8, 2, 9], [7, 8, 3, 9]]) == (2, [[2], [3]])
+    assert stating([[7, 8, 9]]) == (3, [[]])
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from tradeschool.env.render import FACTS, Form, Observation, Question, day_messa
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshots
+from tradeschool.text.describe import Fact
 from tradeschool.text.describe import facts as described
 from tradeschool.text.parse import Order, format_orders
 
@@ -285,12 +286,18 @@ class TradingChatEnv:
             figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
             observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
         text = day_message(observed, self._form, self._facts)
+        return "\n".join([text, *(fact.text for fact in self._described())])
+
+    def reasoning(self) -> str:
+        """The described facts in a word each: what can be said before any order."""
+        return " ".join(f"{fact.label} {fact.word}." for fact in self._described())
+
+    def _described(self) -> list[Fact]:
         if not self._describe:
-            return text
+            return []
         episode, account = self.env.episode, self.env.account
         known = _snapshots(episode.data, episode.config.mask)
-        snapshot = known.at(episode.start + account.day, int(episode.columns[self.stock]))
-        return "\n".join([text, *(fact.text for fact in described(snapshot, self._describe))])
+        return described(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ import numpy as np
 from tradeschool.chat import Message
 from tradeschool.env.features import PER_STOCK, G
 from tradeschool.env.strategies import State, Strategy, decimals, make_strategy
-from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.env.trading_env import TradingChatEnv
 from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats
 from tradeschool.rollout import run_episodes
@@ -63,7 +63,7 @@ def demonstrate(
     episodes: list[Played] = []
     seen: Counter[str] = Counter()
     for example in _starts(pool, rng):
-        chat = Demonstrator(env.env, config, example, rng)
+        chat = Demonstrator(env, config, example, rng)
         (episode,) = run_episodes(chat, [env], [example], max_turns=turns)
         episodes.append((episode.messages, chat.classes))
         seen.update(chat.classes)
@@ -99,12 +99,14 @@ class Demonstrator:
     Attributes:
         classes: of the answers so far.
         choices: with ``answers: one_order``, all orders of each turn so far, and the number of the one that was given.
+        reasonings: with ``answers: one_order``, what each answer so far begins with.
     """
 
-    def __init__(self, env: TradingEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
+    def __init__(self, chat: TradingChatEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
         self.classes: list[str] = []
         self.choices: list[tuple[list[Order], int]] = []
-        self._env, self._config, self._example, self._rng = env, config, example, rng
+        self.reasonings: list[str] = []
+        self._chat, self._env, self._config, self._example, self._rng = chat, chat.env, config, example, rng
         self._rules = [make_strategy(name) for name in config.demonstrators]
 
     def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
@@ -156,8 +158,9 @@ class Demonstrator:
             sales = [i for i in agreed if choices[i].side == "SELL"]
             given = int(self._rng.choice(sales or agreed or [0]))
         self.choices.append((choices, given))
+        self.reasonings.append(self._chat.reasoning())
         named = len(names) > 1 and stock is None
-        return order_text(choices[given], named), choices[given].side if by_rule else RANDOM
+        return order_text(choices[given], named, self.reasonings[-1]), choices[given].side if by_rule else RANDOM
 
     def _random_order(self) -> tuple[str, str]:
         """Buy a stock that is not held, of the buying power without leverage, or sell all of one that is."""
@@ -187,9 +190,9 @@ class Demonstrator:
         return format_orders(orders, reason), BOTH if len(sides) > 1 else next(iter(sides), "HOLD")
 
 
-def order_text(order: Order, named: bool) -> str:
-    """The answer that places one order alone, with the stock's name or without."""
-    return format_orders([order if named else order._replace(ticker=None)])
+def order_text(order: Order, named: bool, reasoning: str) -> str:
+    """The answer that places one order, with the stock's name or without."""
+    return format_orders([order if named else order._replace(ticker=None)], reasoning)
 
 
 def _agrees(order: Order, wanted: Mapping[str, float]) -> bool:

@@ -105,12 +105,14 @@ def what_if(
     episodes: list[MarketEpisode] = []
     messages: list[list[Message]] = []
     choices: list[Choices] = []
+    reasonings: list[list[str]] = []
     for example, seed in zip(examples, seeds, strict=True):
-        rules = Demonstrator(chat.env, config, example, np.random.default_rng(seed))
+        rules = Demonstrator(chat, config, example, np.random.default_rng(seed))
         (conversation,) = run_episodes(rules, [chat], [example])
         episodes.append(chat.env.episode)
         messages.append(conversation.messages)
         choices.append(rules.choices)
+        reasonings.append(rules.reasonings)
     turns = len(episodes[0].names) if config.question == "stock" else 1
     by_day = [[own[i : i + turns] for i in range(0, len(own), turns)] for own in choices]
     rewards = choice_rewards(episodes, by_day, weights, discounts)
@@ -118,7 +120,10 @@ def what_if(
     played = [
         WhatIf(
             messages=messages[b],
-            answers=[[order_text(order, named) for order in orders] for orders, _ in choices[b]],
+            answers=[
+                [order_text(order, named, reasoning) for order in orders]
+                for (orders, _), reasoning in zip(choices[b], reasonings[b], strict=True)
+            ],
             given=[given for _, given in choices[b]],
             rewards=rewards[b],
             classes=[[order.side for order in orders] for orders, _ in choices[b]],

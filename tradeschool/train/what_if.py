@@ -67,10 +67,13 @@ class Row:
                     known[text] = renderer.answer(text)
             answers = [known[text] for text in texts]
             given = answers[episode.given[day]]
-            stated = stating(answers)
-            groups.append((len(row.ids) - 1, stated))
-            told = len(stated[episode.given[day]])
-            row._append(given, [NONE] * (told - 1) + given[told:] + [NONE])
+            start, stated = stating(answers)
+            groups.append((len(row.ids) - 1 + start, stated))
+            told = start + len(stated[episode.given[day]])
+            # The label of a token is the next one; that of the token before the answer is its first.
+            labels = [*given[:start], *[NONE] * (told - start), *given[told:]]
+            row.labels[-1] = labels[0]
+            row._append(given, [*labels[1:], NONE])
             if day + 1 < len(episode.answers):
                 row._append(renderer.next_turn([messages[2 * day + 3]], given))
         for root, stated in groups:
@@ -106,29 +109,32 @@ class Row:
         self.paths.append(paths)
 
 
-def stating(answers: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The first tokens of each answer, as many as tell it from all others."""
-    cut = []
+def stating(answers: Sequence[Sequence[int]]) -> tuple[int, list[list[int]]]:
+    """Where answers part, and the tokens from there on that tell each from all others; none where there is but one."""
+    if len(answers) == 1:
+        return len(answers[0]), [[]]
+    start = next(i for i in range(max(map(len, answers))) if len({tuple(answer[: i + 1]) for answer in answers}) > 1)
+    stated = []
     for answer in answers:
-        length = 1
-        while sum(list(other[:length]) == list(answer[:length]) for other in answers) > 1:
-            length += 1
-        cut.append(list(answer[:length]))
-    return cut
+        end = start + 1
+        while sum(list(other[:end]) == list(answer[:end]) for other in answers) > 1:
+            end += 1
+        stated.append(list(answer[start:end]))
+    return start, stated
 
 
 def batch_of(rows: Sequence[Row], episodes: Sequence[WhatIf], pad: int) -> dict[str, Tensor]:
     """Rows as tensors, padded right: [B, S], and by day, answer and step [B, D, A, K]."""
     days = max(len(row.paths) for row in rows)
     most = max(len(paths) for row in rows for paths in row.paths)
-    steps = max(len(path) for row in rows for paths in row.paths for path in paths)
+    steps = max(1, *(len(path) for row in rows for paths in row.paths for path in paths))
     path_BDAK2 = torch.full((len(rows), days, most, steps, 2), -1)
     rewards_BDA = torch.full((len(rows), days, most), torch.nan, dtype=torch.float64)
     for b, (row, episode) in enumerate(zip(rows, episodes, strict=True)):
         for d, paths in enumerate(row.paths):
             rewards_BDA[b, d, : len(paths)] = torch.from_numpy(episode.rewards[d])
             for a, path in enumerate(paths):
-                path_BDAK2[b, d, a, : len(path)] = torch.tensor(path)
+                path_BDAK2[b, d, a, : len(path)] = torch.tensor(path).view(-1, 2)
 
     def padded(values: Sequence[Sequence[int]], filling: int) -> Tensor:
         rows_of = [torch.tensor(own) for own in values]
