@@ -115,6 +115,10 @@ TRADE = {
     "random_action_prob": "share of demonstration days on which a random order is given, without loss",
     "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
     "discount": "factor per day on later rewards, with `advantage: turn`",
+    "describe": "facts of the rating task that a message about one stock ends with, such as `market` and `news`",
+    "answers": "a rule's reason and all its orders, or one of the day's single orders alone, which `group: decisions` "
+    "needs",
+    "question": "what a conversation is about: the episode so far, one day, or one stock on one day",
     "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
 }
 ENV = {

@@ -31,7 +31,8 @@ class StepResult:
         done: whether the conversation is over.
         info: all optional: ``action``, the parsed answer (None where it cannot be parsed); ``error``, why it cannot be
             parsed; ``state``, a hashable state in which the answer was given, within which turn-level advantages
-            compare answers; ``stop``, a :data:`tradeschool.trace.Stop` where the conversation ended early.
+            compare answers; ``restart``, whether ``messages`` begin a new conversation without those before; ``stop``,
+            a :data:`tradeschool.trace.Stop` where the conversation ended early.
     """
 
     messages: list[Message]

@@ -13,6 +13,8 @@ from tradeschool.trace import Stop, Trace
 
 CONSTRAINED = "constrained"
 """Where decoding is constrained, this value of a trace is 1 for an answer that could not be read without it."""
+SEEDS_APART = 1_000_003
+"""Of the days of an episode, where each is a conversation of its own."""
 
 # single questions ---------------------------------------------------------------------------------
 
@@ -206,7 +208,12 @@ def run_episodes(
         if turn == max_turns:
             break
         if any(live_B):
-            chat.add_user_turn(next_B)
+            if any(episode.turns[-1].result.info.get("restart") for episode in episodes):
+                # A conversation that is over needs messages too; its answers are not asked for.
+                openings = [one or episode.messages[:1] for one, episode in zip(next_B, episodes, strict=True)]
+                chat.start(openings, None if seeds is None else [seed + SEEDS_APART * turn for seed in seeds])
+            else:
+                chat.add_user_turn(next_B)
     return episodes
 
 

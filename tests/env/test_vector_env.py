@@ -263,3 +263,22 @@ def test_gymnasium_makes_single_environments_side_by_side_on_request() -> None:
     texts, _ = made.reset(seed=1)
     assert all(isinstance(text, str) for text in texts)
     assert not isinstance(made, VectorTradingEnv)
+
+
+def test_a_fork_goes_on_from_the_present_state_and_leaves_the_original_alone() -> None:
+    def played() -> VectorTradingEnv:
+        env = VectorTradingEnv(MarketData(market()), 3, tickers=2, days=6)
+        env.reset(seed=1)
+        for orders in orders_DBN[:2]:
+            env.step(orders)
+        return env
+
+    orders_DBN = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2)).astype(np.float32)
+    env, same, other = played(), played(), played()
+    fork = env.fork([2, 0, 2, 1])
+    forked = fork.step(orders_DBN[3, [2, 1, 0, 1]])
+    expected = other.step(orders_DBN[3, [1, 1, 2]])
+    assert np.array_equal(forked[0][[1, 3, 0]], expected[0])
+    assert np.array_equal(forked[1][[1, 3, 0]], expected[1])
+    assert not np.array_equal(forked[0][2], forked[0][0])
+    assert np.array_equal(env.step(orders_DBN[2])[0], same.step(orders_DBN[2])[0])

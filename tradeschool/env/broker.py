@@ -201,6 +201,24 @@ class Account:
             self.refused += len(unread)
             self._vectors_BF[0, -1] = min(self.refused, MAX_REFUSED)
 
+    def single_orders(self, parts: int) -> list[Order]:
+        """Doing nothing, and every order that alone is a decision of today: a finite set.
+
+        A stock that is held can be sold, all of it. One that is not held can be bought for about one of ``parts`` equal
+        parts of the equity: for the whole, a half, a third and so on of the cash, which is at least half a part.
+        Accounts are long-only.
+        """
+        episode, orders = self.episode, [Order("HOLD", None, 1.0)]
+        traded_N = episode.data.traded_TN[episode.start + self.day].take(episode.columns).tolist()
+        left = self.cash * parts / self.equity
+        fraction = round(1.0 / max(round(left), 1), 2) if left >= 0.5 else 0.0
+        for name, traded, shares in zip(episode.names, traded_N, self.shares, strict=True):
+            if traded and shares:
+                orders.append(Order("SELL", name, 1.0))
+            elif traded and fraction:
+                orders.append(Order("BUY", name, fraction))
+        return orders
+
     def observation(self) -> Observation:
         """The observation at the last close, as numbers."""
         episode = self.episode

@@ -216,8 +216,7 @@ def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[
     first = episodes[0]
     count, days = len(episodes), first.config.days
     env = VectorTradingEnv(first.data, count, **{**first.config.model_dump(), **rules})
-    tickers = [list(episode.tickers) for episode in episodes]
-    seen_BF, _ = env.reset(options={"start": [episode.start for episode in episodes], "tickers": tickers})
+    seen_BF, _ = env.reset(options=reset_options(episodes))
     equity_DB = np.full((days + 1, count), first.config.cash)
     turnover_DB, costs_DB = np.zeros((2, days, count))
     refused_B, live_B = np.zeros(count, np.int64), np.ones(count, np.bool_)
@@ -230,6 +229,14 @@ def trade(episodes: Sequence[Episode], rules: Mapping[str, Any], act: Callable[[
         refused_B += live_B * info["refused"]
         live_B = live_B & ~terminated_B
     return equity_DB, turnover_DB, costs_DB, refused_B, live_B
+
+
+def reset_options(episodes: Sequence[Episode]) -> dict[str, list[Any]]:
+    """The options with which a vector environment is reset to play these episodes."""
+    return {
+        "start": [episode.start for episode in episodes],
+        "tickers": [list(episode.tickers) for episode in episodes],
+    }
 
 
 def market_portfolios(episodes: Sequence[Episode]) -> list[MarketPortfolio]:

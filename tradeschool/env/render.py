@@ -16,10 +16,14 @@ from tradeschool.errors import did_you_mean
 OVERSOLD, OVERBOUGHT = 30.0, 70.0
 HEADING = " ".join(["stock", *(fact.label for fact in (*MARKET[1:], *HOLDING))])
 NOT_TRADED = "not traded"
+EVERY_DAY = "Answer every day with orders, one a line"
 
 Form = Literal["text", "table", "numbers"]
 """``text`` puts a label before every figure, ``table`` gives the labels once in the first message, ``numbers`` gives
 the same figures without labels and words."""
+Question = Literal["episode", "day", "stock"]
+"""What one conversation is about: all days so far; the rules and today, since today's message has all that decides; or
+one stock of today after another."""
 FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message can hold, in order."""
 
@@ -101,16 +105,18 @@ def observation_text(observation: Observation, words: Sequence[str] | None = Non
     return "\n".join(lines)
 
 
-def system_message(config: EnvConfig, form: Form = "text", facts: Sequence[str] = FACTS) -> str:
+def system_message(
+    config: EnvConfig, form: Form = "text", facts: Sequence[str] = FACTS, question: Question = "episode"
+) -> str:
     """The first message: what is traded, how orders are written, how the days are shown."""
     stocks = "one stock" if config.tickers == 1 else f"{config.tickers} stocks"
-    where = "" if config.tickers == 1 else " STOCK"
+    where = "" if config.tickers == 1 or question == "stock" else " STOCK"
     power = "cash"
     if config.leverage > 1.0:
         power = f"buying power ({config.leverage:g} times the equity, less what is held)"
     short = " SELL without a holding opens a short." if config.short else ""
     rules = (
-        f"Trade {stocks} for {config.days} days. Answer every day with orders, one a line: "
+        f"Trade {stocks} for {config.days} days. {'Answer for each' if question == 'stock' else EVERY_DAY}: "
         f"BUY{where} FRACTION of the {power}, SELL{where} FRACTION of the holding, or HOLD.{short} "
         "Orders fill at the next open, with costs."
     )

@@ -1,5 +1,6 @@
 """The trading environment: one episode with one account, as text, as numbers or as a conversation."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 import gymnasium
 
 from tradeschool.chat import Message, StepResult
-from tradeschool.env.broker import Account
+from tradeschool.env.broker import Account, read_text
 from tradeschool.env.config import EnvConfig, EnvError, ExecutionParams, env_config, versions
-from tradeschool.env.features import action_space, observation_space
+from tradeschool.env.features import G, action_space, observation_space
 from tradeschool.env.market_data import Episode, MarketData, as_market_data, draw
-from tradeschool.env.render import FACTS, Form, Observation, day_message, system_message
+from tradeschool.env.render import FACTS, Form, Observation, Question, day_message, system_message
 from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_params
 from tradeschool.market.panel import Panel
+from tradeschool.market.snapshot import Snapshots
+from tradeschool.text.describe import Fact
+from tradeschool.text.describe import facts as described
+from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
 """Prime, so that the seeds of different rows and variants differ."""
@@ -187,15 +192,28 @@ class TradingChatEnv:
         env: the environment; it holds the episode, its equities and its account.
         form: how a day is written; see ``env/render.py``.
         facts: the market's figures that are shown.
+        question: what a conversation is about. With "stock" a day has an answer for each stock, which fill together.
+        describe: facts of ``text/describe.py`` that a message about one stock ends with, such as its news.
 
     Attributes:
         refused: orders refused, one entry per day so far.
+        stock: number of the stock that the next answer is about, with ``question="stock"``.
     """
 
-    def __init__(self, env: TradingEnv, form: Form = "text", facts: Sequence[str] = FACTS) -> None:
+    def __init__(
+        self,
+        env: TradingEnv,
+        form: Form = "text",
+        facts: Sequence[str] = FACTS,
+        question: Question = "episode",
+        describe: Sequence[str] = (),
+    ) -> None:
         self.env = env
         self.refused: list[int] = []
-        self._form, self._facts = form, facts
+        self.stock = 0
+        self._orders: list[Order] = []
+        self._unread = 0
+        self._form, self._facts, self._question, self._describe = form, facts, question, describe
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -211,8 +229,8 @@ class TradingChatEnv:
         options = {"start": payload["start"]} if "start" in payload else None
         self.env.reset(seed=payload["seed"], options=options)
         self.refused = []
-        rules = system_message(self.env.config, self._form, self._facts)
-        return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
+        self.stock, self._orders, self._unread = 0, [], 0
+        return self._opening()
 
     def step(self, completion: str) -> StepResult:
         """Give a day's orders, as an answer has them.
@@ -222,6 +240,8 @@ class TradingChatEnv:
             cannot be read), ``error`` (why), ``state`` (number of stocks held before the answer), ``refused`` (number
             of orders) and, after a bankruptcy, ``stop``.
         """
+        if self._question == "stock":
+            return self._step_stock(completion)
         state = sum(shares != 0 for shares in self.env.account.shares)
         _, reward, terminated, truncated, info = self.env.step(completion)
         account = self.env.account
@@ -231,9 +251,56 @@ class TradingChatEnv:
         found = {"action": action, "error": error, "state": state, "refused": info["refused"]}
         if terminated:
             found["stop"] = "bankrupt"
-        messages = [] if done else [{"role": "user", "content": self.day()}]
-        return StepResult(messages, {"return": reward}, done, found)
+        if self._question == "day":
+            found["restart"] = True
+            return StepResult([] if done else self._opening(), {"return": reward}, done, found)
+        return StepResult([] if done else [{"role": "user", "content": self.day()}], {"return": reward}, done, found)
+
+    def _step_stock(self, completion: str) -> StepResult:
+        """Take the order for one stock; the day's orders are settled after the last."""
+        orders, faults = read_text(completion, self.env.names[self.stock : self.stock + 1])
+        self._orders += [order for order in orders if order.side != "HOLD"]
+        self._unread += len(faults)
+        found: dict[str, Any] = {"action": None if faults else orders, "error": faults[0] if faults else None}
+        found |= {"refused": len(faults), "restart": True}
+        self.stock = (self.stock + 1) % len(self.env.names)
+        if self.stock:
+            return StepResult(self._opening(), {"return": 0.0}, False, found)
+        _, reward, terminated, truncated, info = self.env.step(format_orders(self._orders))
+        self.refused.append(info["refused"] + self._unread)
+        self._orders, self._unread = [], 0
+        if terminated:
+            found["stop"] = "bankrupt"
+        done = terminated or truncated
+        return StepResult([] if done else self._opening(), {"return": reward}, done, found)
+
+    def _opening(self) -> list[Message]:
+        """The rules and today's message."""
+        rules = system_message(self.env.config, self._form, self._facts, self._question)
+        return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
 
     def day(self) -> str:
         """Today's message."""
-        return day_message(self.env.observed, self._form, self._facts)
+        observed = self.env.observed
+        if self._question == "stock":
+            figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
+            observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
+        text = day_message(observed, self._form, self._facts)
+        return "\n".join([text, *(fact.text for fact in self._described())])
+
+    def reasoning(self) -> str:
+        """The described facts in a word each: what can be said before any order."""
+        return " ".join(f"{fact.label} {fact.word}." for fact in self._described())
+
+    def _described(self) -> list[Fact]:
+        if not self._describe:
+            return []
+        episode, account = self.env.episode, self.env.account
+        known = _snapshots(episode.data, episode.config.mask)
+        return described(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
+
+
+@functools.lru_cache(maxsize=2)
+def _snapshots(data: MarketData, mask: bool) -> Snapshots:
+    """Computed once for a market, however many environments read it."""
+    return Snapshots(data.panel, mask=mask)

@@ -1,5 +1,7 @@
 """Many episodes at once: the trading environment as a Gymnasium vector environment."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,22 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
         self._over_B = np.zeros(self.num_envs, np.bool_)
         self._clocks_B3[:, TRADES] = 0
         return self._run(np.zeros((self.num_envs, self.config.tickers)))
+
+    def fork(self, which: Sequence[int] | NDArray[np.intp]) -> "VectorTradingEnv":
+        """New episodes that go on from the present state of those with the numbers ``which``; these stay as they are.
+
+        An order moves no price, so episodes that differ in orders alone can be compared day by day.
+        """
+        fork = copy.copy(self)
+        fork.num_envs = len(which)
+        fork.observation_space = batch_space(self.single_observation_space, fork.num_envs)
+        fork.action_space = batch_space(self.single_action_space, fork.num_envs)
+        for name in ("_columns_BN", "_stocks_BN3", "_clocks_B3", "_start_B", "_over_B"):
+            setattr(fork, name, getattr(self, name)[which])
+        fork._accounts_8B = np.ascontiguousarray(self._accounts_8B[:, which])
+        # Only episodes that begin anew draw random numbers, and then not those of the original.
+        fork._np_random = copy.deepcopy(self.np_random)
+        return fork
 
     def _run(self, wanted_BN: NDArray[np.float64]) -> NDArray[np.float32]:
         vectors_BF = np.empty((self.num_envs, self.config.tickers * PER_STOCK + G), np.float32)

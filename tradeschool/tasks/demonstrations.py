@@ -3,15 +3,16 @@
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tradeschool.chat import Message
 from tradeschool.env.features import PER_STOCK, G
 from tradeschool.env.strategies import State, Strategy, decimals, make_strategy
-from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.env.trading_env import TradingChatEnv
 from tradeschool.errors import RecipeError
+from tradeschool.market.panel import Floats
 from tradeschool.rollout import run_episodes
 from tradeschool.tasks.base import Demonstration, Example
 from tradeschool.tasks.trade_config import TradeConfig
@@ -19,6 +20,8 @@ from tradeschool.text.parse import SIDES, Order, Side, format_orders
 
 BOTH, RANDOM = "BOTH", "RANDOM"
 """Classes of answers besides BUY, SELL and HOLD: those that buy and sell, and random actions."""
+PARTS = 5
+"""Parts of the equity that a single order buys, at most as many as stocks: those of ``SignalStrategy``."""
 MOST_ANSWERS = 20
 """Answers played for each one that is wanted, at most: a rule that never sells cannot be balanced."""
 _FIGURE = re.compile(r" ([+-]?)\d+(?:\.\d+)?%?(?!\w)( oversold| overbought)?")
@@ -60,7 +63,7 @@ def demonstrate(
     episodes: list[Played] = []
     seen: Counter[str] = Counter()
     for example in _starts(pool, rng):
-        chat = _Demonstrator(env.env, config, example, rng)
+        chat = Demonstrator(env, config, example, rng)
         (episode,) = run_episodes(chat, [env], [example], max_turns=turns)
         episodes.append((episode.messages, chat.classes))
         seen.update(chat.classes)
@@ -90,12 +93,20 @@ def _rarest(seen: Counter[str]) -> int:
     return min((seen[side] for side in SIDES if seen[side]), default=0)
 
 
-class _Demonstrator:
-    """The rules as the policy of one conversation. It reads the environment's numbers, not the messages."""
+class Demonstrator:
+    """The rules as the policy of one conversation. It reads the environment's numbers, not the messages.
 
-    def __init__(self, env: TradingEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
+    Attributes:
+        classes: of the answers so far.
+        choices: with ``answers: one_order``, all orders of each turn so far, and the number of the one that was given.
+        reasonings: with ``answers: one_order``, what each answer so far begins with.
+    """
+
+    def __init__(self, chat: TradingChatEnv, config: TradeConfig, example: Example, rng: np.random.Generator) -> None:
         self.classes: list[str] = []
-        self._env, self._config, self._example, self._rng = env, config, example, rng
+        self.choices: list[tuple[list[Order], int]] = []
+        self.reasonings: list[str] = []
+        self._chat, self._env, self._config, self._example, self._rng = chat, chat.env, config, example, rng
         self._rules = [make_strategy(name) for name in config.demonstrators]
 
     def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
@@ -107,9 +118,21 @@ class _Demonstrator:
 
     def answer(self, live: Sequence[bool]) -> list[str | None]:
         """The answer of one rule, or a random order."""
-        answers = [self._by_rule(*pair) for pair in zip(self._rules, self._states, strict=True)]
-        by_rule = self._rng.random() >= self._config.random_action_prob
-        text, name = answers[self._rng.integers(len(answers))] if by_rule else self._random_order()
+        pairs = list(zip(self._rules, self._states, strict=True))
+        # Every rule is asked every day, because it may remember what it saw.
+        if self._config.answers == "one_order":
+            per_day = len(self._env.names) if self._config.question == "stock" else 1
+            if (n := len(self.choices) % per_day) == 0:
+                vector_1F = self._env.account.vector()[None]
+                self._orders_RN = [rule.act(vector_1F, state)[0] for rule, state in pairs]
+            text, name = self._one_order(self._orders_RN, None if per_day == 1 else n)
+            if n + 1 < per_day:
+                self.classes.append(name)
+                return [text]
+        else:
+            answers = [self._by_rule(*pair) for pair in pairs]
+            by_rule = self._rng.random() >= self._config.random_action_prob
+            text, name = answers[self._rng.integers(len(answers))] if by_rule else self._random_order()
         self.classes.append(name)
         for state in self._states:
             state.day += 1
@@ -117,6 +140,27 @@ class _Demonstrator:
 
     def add_user_turn(self, turns: Sequence[Sequence[Message]]) -> None:
         """The messages are not read."""
+
+    def _one_order(self, orders_RN: Sequence[Floats], stock: int | None) -> tuple[str, str]:
+        """One of the day's single orders: any, or one that a rule wants, of which sales come first.
+
+        ``stock`` is the number of the only one that may be traded; None where all may.
+        """
+        choices = self._env.account.single_orders(min(PARTS, len(self._env.names)))
+        if stock is not None:
+            choices = [order for order in choices if order.ticker in (None, self._env.names[stock])]
+        names, by_rule = self._env.names, self._rng.random() >= self._config.random_action_prob
+        given = int(self._rng.integers(len(choices)))
+        if by_rule:
+            orders_N = orders_RN[int(self._rng.integers(len(orders_RN)))]
+            wanted = {name: order for name, order in zip(names, orders_N.tolist(), strict=True) if order}
+            agreed = [i for i, order in enumerate(choices) if _agrees(order, wanted)]
+            sales = [i for i in agreed if choices[i].side == "SELL"]
+            given = int(self._rng.choice(sales or agreed or [0]))
+        self.choices.append((choices, given))
+        self.reasonings.append(self._chat.reasoning())
+        named = len(names) > 1 and stock is None
+        return order_text(choices[given], named, self.reasonings[-1]), choices[given].side if by_rule else RANDOM
 
     def _random_order(self) -> tuple[str, str]:
         """Buy a stock that is not held, of the buying power without leverage, or sell all of one that is."""
@@ -144,6 +188,24 @@ class _Demonstrator:
         ]
         sides = {order.side for order in orders}
         return format_orders(orders, reason), BOTH if len(sides) > 1 else next(iter(sides), "HOLD")
+
+
+def order_text(order: Order, named: bool, reasoning: str) -> str:
+    """The answer that places one order, with the stock's name or without."""
+    return format_orders([order if named else order._replace(ticker=None)], reasoning)
+
+
+def _agrees(order: Order, wanted: Mapping[str, float]) -> bool:
+    """Whether a rule that wants to trade ``wanted`` wants this order too."""
+    change = wanted.get(order.ticker or "", 0.0)
+    return (change > 0 and order.side == "BUY") or (change < 0 and order.side == "SELL")
+
+
+def by_turn(one: Demonstration) -> list[Demonstration]:
+    """A conversation for each learned answer, of an episode in which every turn begins a new one."""
+    first = [i for i, message in enumerate(one.messages) if message["role"] == "system"]
+    turns = [one.messages[a:b] for a, b in zip(first, [*first[1:], None], strict=True)]
+    return [Demonstration(turn, [True]) for turn, learned in zip(turns, one.learned, strict=True) if learned]
 
 
 def _balanced(episodes: Sequence[Played], each: int, rng: np.random.Generator) -> list[Demonstration]:

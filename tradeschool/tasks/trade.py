@@ -10,20 +10,20 @@ from pydantic import BaseModel
 
 from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
-from tradeschool.env.grading import WEIGHTS, grade_paths, market_portfolios, whole_path
 from tradeschool.env.market_data import MarketData
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
+from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Demonstration, Example, Message, SplitName, Task
-from tradeschool.tasks.demonstrations import demonstrate
+from tradeschool.tasks.demonstrations import by_turn, demonstrate
 from tradeschool.tasks.trade_config import COMPONENTS, TradeConfig
+from tradeschool.tasks.trade_rewards import day_rewards
+from tradeschool.tasks.what_if import WhatIf, what_if
 from tradeschool.text.parse import Order, format_orders, parse_orders
 
 OF_THE_EPISODE = ("grade", "activity")
 """Components on the last day that count for all days alike."""
-LEAST_EQUITY = 1e-6
-"""Of the start: what a smaller equity counts as, as in the environment's own reward."""
 
 
 @dataclass
@@ -39,7 +39,6 @@ class TradeTask(Task):
     split: Split
     name: str = "trade"
     version: str = "1.0.0"
-    special_tokens: Sequence[str] = ("<think>", "</think>", "BUY", "SELL", "HOLD")
     action_names: Sequence[str] = ("BUY", "SELL", "HOLD")
     episodic: bool = True
     data: MarketData = field(init=False, repr=False)
@@ -49,6 +48,13 @@ class TradeTask(Task):
     def __post_init__(self) -> None:
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **self.config.weights}
         self.data = MarketData(self.panel)
+
+    @property
+    def special_tokens(self) -> Sequence[str]:  # type: ignore[override]
+        """The words of an answer, and the stocks' names where they are hidden."""
+        environment = self.config.environment()
+        names = [f"S{n}" for n in range(1, environment.tickers + 1)] if environment.mask else []
+        return ("<think>", "</think>", "BUY", "SELL", "HOLD", *names)
 
     # episodes
 
@@ -81,7 +87,8 @@ class TradeTask(Task):
 
     def chat_env(self, split: SplitName | None) -> TradingChatEnv:
         """The environment on the rows of a split, as a conversation."""
-        return TradingChatEnv(self.env(split), self.config.form, self.config.facts)
+        config = self.config
+        return TradingChatEnv(self.env(split), config.form, config.facts, config.question, config.describe)
 
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""
@@ -124,14 +131,28 @@ class TradeTask(Task):
         return {name: 1.0 if name in OF_THE_EPISODE else self.config.discount for name in self.weights}
 
     def episode_rewards(self, episodes: Sequence[Episode]) -> dict[str, Floats]:
-        """[D, B] of each component; see :func:`day_rewards`."""
+        """[D, B] of each component; see :func:`~tradeschool.tasks.trade_rewards.path_rewards`."""
         envs: list[TradingEnv] = []
         refused_DB = np.ones((self.config.environment().days, len(episodes)))
         for b, episode in enumerate(episodes):
             assert isinstance(episode.env, TradingChatEnv)
             envs.append(episode.env.env)
-            refused_DB[: len(episode.turns), b] = [turn.result.info["refused"] for turn in episode.turns]
+            refused_DB[: len(episode.env.refused), b] = episode.env.refused
         return day_rewards(envs, refused_DB)
+
+    def what_if(self, examples: Sequence[Example], seeds: Sequence[Sequence[int]]) -> list[WhatIf]:
+        """Episodes with what every order of every day would have earned; see ``what_if.py``.
+
+        Raises:
+            RecipeError: answers are not single orders, so there is no finite set of them.
+        """
+        if self.config.answers != "one_order":
+            raise RecipeError(
+                "task.answers is reasons, whose decisions are not a finite set: a reason says which order follows. For "
+                "group: decisions set answers: one_order."
+            )
+        discounts = self.turn_discounts or dict.fromkeys(self.weights, 1.0)
+        return what_if(self.chat_env("train"), self.config, self.weights, discounts, examples, seeds)
 
     def demonstrations(
         self, count: int, seed: int, pool: Sequence[Example] | None = None, turns: int | None = None
@@ -139,49 +160,9 @@ class TradeTask(Task):
         """Episodes of the demonstrators; see ``demonstrations.py``."""
         pool = self.examples("train") if pool is None else pool
         starts = [self.example(example.t) for example in pool]
-        return demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
+        found = demonstrate(self.chat_env(None), self.config, starts, count, seed, turns)
+        return found if self.config.question == "episode" else [turn for one in found for turn in by_turn(one)]
 
     def tokenizer_texts(self, count: int, seed: int) -> list[str]:
         """All messages of demonstrations with ``count`` answers that bear loss."""
         return [message["content"] for one in self.demonstrations(count, seed) for message in one.messages]
-
-
-def day_rewards(envs: Sequence[TradingEnv], refused_DB: Floats) -> dict[str, Floats]:
-    """Rewards by component of B finished episodes of D days.
-
-    Args:
-        envs: the environments, each at the end of its episode.
-        refused_DB: [D, B] refused orders; not 0 on days after a bankruptcy.
-
-    Returns:
-        [D, B] of each component:
-
-        - ``profit``: log return less the market's (buy and hold at the same costs), in daily volatilities of the
-          market.
-        - ``risk``: minus half the square of the log return in the same units: the price of variance.
-        - ``grade``: the episode's grade (``env/grading.py``) on its last day, 0 before.
-        - ``activity``: on the last day, the part of the grade for capital at work. It has the least luck in it, and
-          separates earning nothing in cash from earning nothing in the market.
-        - ``valid_order``: 1 on a day without a refused order, else 0.
-    """
-    days, cash = envs[0].config.days, envs[0].config.cash
-    found = market_portfolios([env.episode for env in envs])
-    scale_B = np.array([market.volatility for market in found])
-    equity_DB = np.stack([whole_path(env.equities, days) for env in envs], axis=1)
-    over_DB = np.arange(days)[:, None] >= np.array([len(env.equities) - 1 for env in envs])
-    market_DB = np.stack([market.equity_D for market in found], axis=1)
-    traded_B = np.array([sum(env.turnovers) / cash for env in envs])
-    change_DB = np.diff(np.log(np.maximum(equity_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
-    market_change_DB = np.diff(np.log(np.maximum(market_DB, LEAST_EQUITY * cash)), axis=0) / scale_B
-    parts_4B = grade_paths(equity_DB, found, traded_B)
-    grade_DB, activity_DB = np.zeros_like(change_DB), np.zeros_like(change_DB)
-    grade_DB[-1] = list(WEIGHTS.values()) @ parts_4B
-    activity_DB[-1] = parts_4B[list(WEIGHTS).index("activity")]
-    return {
-        # A bankruptcy is charged on its day: it earns nothing when the market falls afterwards.
-        "profit": np.where(over_DB, 0.0, change_DB - market_change_DB),
-        "risk": -0.5 * change_DB**2,
-        "grade": grade_DB,
-        "activity": activity_DB,
-        "valid_order": (refused_DB == 0).astype(float),
-    }

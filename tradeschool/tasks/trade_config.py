@@ -6,10 +6,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tradeschool.env.config import LEVELS, EnvConfig, env_config
-from tradeschool.env.render import FACTS, Facts, Form
+from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
+from tradeschool.text.describe import FACTS as DESCRIBED
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "valid_order")
 
@@ -18,14 +19,20 @@ class TradeConfig(BaseModel):
     """Which episodes are played, how a day is written, what is imitated and what is rewarded.
 
     ``level`` sets stocks and days; ``env`` overrides any setting of the environment. ``form`` and ``facts`` set how a
-    day is written, and which of the market's facts. ``demonstrators`` are the rules to imitate; they read nothing but
-    ``facts``. Their reasons hold ``figures``, or words alone; on a share ``random_action_prob`` of the days a random
-    order is given (``tasks/demonstrations.py``).
+    day is written, and which of the market's facts. ``question: day`` begins a new conversation every day, of the rules
+    and that day, which is much shorter; ``question: stock`` one for each stock of each day. ``describe`` adds facts of
+    the rating task (``text/describe.py``) to a message about one stock: its news, the state of the market.
+
+    ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. ``answers: reasons`` are a rule's
+    reason and all its orders, with ``figures`` or in words alone. ``answers: one_order`` are one of a day's single
+    orders (``Account.single_orders``) and nothing else: a finite set, which ``group: decisions`` needs. On a share
+    ``random_action_prob`` of the days a random order is given (``tasks/demonstrations.py``).
 
     ``advantage: turn`` credits every answer with the rewards from its own day on, each later day multiplied by
     ``discount`` once more, and compares it with those completions of the group that hold as many stocks on that day.
-    ``advantage: episode`` credits every answer with the sum over the episode. ``weights`` are those of the components
-    described at ``tasks.trade.day_rewards``.
+    ``advantage: episode`` credits every answer with the sum over the episode. With ``group: decisions`` an answer is
+    credited in the same way and compared with all other orders of its day (``tasks/what_if.py``). ``weights`` are those
+    of the components described at ``tasks.trade_rewards.path_rewards``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -34,8 +41,11 @@ class TradeConfig(BaseModel):
     level: str = "Easy"
     env: dict[str, Any] = {}
     form: Form = "text"
+    question: Question = "episode"
     facts: Facts = list(FACTS)
+    describe: list[str] = []
     figures: bool = True
+    answers: Literal["reasons", "one_order"] = "reasons"
     demonstrators: list[str] = Field(default=["rsi+macd", "momentum 5d"], min_length=1)
     random_action_prob: float = Field(default=0.3, ge=0, lt=1)
     advantage: Literal["turn", "episode"] = "turn"
@@ -69,6 +79,29 @@ class TradeConfig(BaseModel):
                     f"{' and '.join(missing)}. A model cannot learn from what it does not see. Add it to facts, or "
                     f"choose among the rules that read only these facts: {', '.join(readable)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _single_orders_are_long(self) -> "TradeConfig":
+        if self.answers == "one_order" and (self.environment().short or self.environment().leverage > 1.0):
+            raise ValueError("has answers: one_order, which needs env.short: false and env.leverage: 1. Set these")
+        return self
+
+    @field_validator("describe")
+    @classmethod
+    def _known_descriptions(cls, names: list[str]) -> list[str]:
+        return [_known(name, DESCRIBED) for name in names]
+
+    @model_validator(mode="after")
+    def _described_one_by_one(self) -> "TradeConfig":
+        if self.describe and self.question != "stock" and self.environment().tickers > 1:
+            raise ValueError("has describe, for which a message must be about one stock. Set question: stock")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order_a_stock(self) -> "TradeConfig":
+        if self.question == "stock" and self.answers == "reasons":
+            raise ValueError("has question: stock, whose answers are single orders. Set answers: one_order")
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,8 @@ ONLY_IN_TRL_GENERATION = {
 """Fields that only TRL's own generation reads, and their defaults."""
 QUESTIONS = 64
 """In a step with decision groups, by default."""
+EPISODES = 16
+"""In a step with decision groups of episodes, by default."""
 SHOWN = ("reward", "entropy", "decision_entropy", "shrinkage", "kl")
 SHRINKAGE = "shrinkage.json"
 """Estimates of ``train/shrinking.py``, in the stage's folder."""
@@ -88,7 +90,7 @@ def check(config: Config, context: CheckContext) -> None:
         )
     if task.episodic and not isinstance(task, MultiTurnTask):
         raise RecipeError(f"stages.{name}: the task '{task.name}' has episodes but no chat_env() to play them in.")
-    _check_group(config, task)
+    _check_group(config, task, context.model)
     _check_generation(config, task, context.model)
     args = trl_arguments(config, task, Path("unused"), context.seed)
     batch = args.per_device_train_batch_size * args.steps_per_generation
@@ -103,16 +105,19 @@ def check(config: Config, context: CheckContext) -> None:
     if not task.episodic:  # episodes begin again, with other draws
         count = min(count, len(_pool(config, context)))
     refuse_no_steps(name, count, args)
+    if task.episodic and config.group == "decisions":
+        return
     prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
     key = f"stages.{name}.trl.max_completion_length"
     refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
 
 
-def _check_group(config: Config, task: Task) -> None:
+def _check_group(config: Config, task: Task, model: Any) -> None:
     """Refuse groups and objectives that the task or other keys do not allow."""
     where = f"stages.{config.name}"
-    if task.episodic and (config.group, config.objective) != ("sampled", "grpo"):
-        raise RecipeError(f"{where}: the task '{task.name}' has episodes, which need group: sampled, objective: grpo.")
+    if task.episodic:
+        _check_episodes(config, task, model)
+        return
     if (config.objective == "gvpo" or config.group == "decisions") and not config.share_prefix:
         raise RecipeError(f"{where}.share_prefix: objective gvpo and group decisions need it. Set it to true.")
     if config.group == "sampled":
@@ -139,6 +144,24 @@ def _check_group(config: Config, task: Task) -> None:
             f"{where}.group: the task '{task.name}' knows no reasoning to decide after. Set reasonings: 1 or more, to "
             "have the model write it."
         )
+
+
+def _check_episodes(config: Config, task: Task, model: Any) -> None:
+    """The same for a task of episodes."""
+    where = f"stages.{config.name}"
+    if config.reasonings:
+        raise RecipeError(f"{where}.reasonings has no effect in episodes. Remove it.")
+    if config.group == "decisions":
+        from tradeschool.train.what_if import check_what_if
+
+        check_what_if(where, task, model)
+        return
+    if (question := getattr(getattr(task, "config", None), "question", "episode")) != "episode":
+        raise RecipeError(
+            f"{where}.group: with task.question: {question} an episode is not one conversation. Use group: decisions."
+        )
+    if config.objective == "gvpo":
+        raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
 
 
 def _decisions(task: Task) -> int:
@@ -197,7 +220,9 @@ def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
 
     fixed = {"remove_unused_columns": False, "reward_weights": list(task.weights.values())}
     defaults: dict[str, Any] = {"shuffle_dataset": not config.by_date, "scale_rewards": "batch"}
-    if config.group == "decisions":
+    if task.episodic and config.group == "decisions":
+        defaults |= {"num_generations": 2, "per_device_train_batch_size": EPISODES}
+    elif config.group == "decisions":
         group = _group_size(config, task)
         questions = max(QUESTIONS // max(int(config.trl.get("gradient_accumulation_steps", 1)), 1), 1)
         defaults |= {"num_generations": group, "per_device_train_batch_size": questions * group}
@@ -226,7 +251,8 @@ def run(config: Config, context: Context) -> Result:
             "becomes too sure of itself (arXiv 2508.11800). batch, the default here, divides all by one spread."
         )
     key = f"stages.{config.name}.trl.max_completion_length"
-    check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
+    if not (context.task.episodic and config.group == "decisions"):
+        check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
     with refused(f"stages.{config.name}"):
         trainer = _trainer(config, context, examples, args.num_generations, renderer)(
             model=model,
@@ -254,21 +280,18 @@ def _trainer(config: Config, context: Context, examples: list[Example], group: i
     from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
     from tradeschool.train.rewards import reward_functions
     from tradeschool.train.shrinking import Shrinkage
+    from tradeschool.train.what_if import WhatIfTrainer
 
-    if task.episodic:
+    if task.episodic and config.group == "sampled":
         return partial(MultiTurnTrainer, task=task, examples=examples)
     if config.group == "decisions":
         loss = DecisionLoss(config.objective, config.tau, config.sft_weight, config.reasonings)
         scored = reward_functions(task, group, examples, renderer.decode, sampled=False)
-        return partial(
-            DecisionTrainer,
-            task=task,
-            examples=examples,
-            renderer=renderer,
-            loss=loss,
-            shrinkage=Shrinkage(task, context.folder / SHRINKAGE) if _shrinks(config, task) else None,
-            reward_funcs=scored,
-        )
+        options: dict[str, Any] = {"task": task, "examples": examples, "renderer": renderer, "loss": loss}
+        if task.episodic:
+            return partial(WhatIfTrainer, **options, reward_funcs=scored)
+        shrinkage = Shrinkage(task, context.folder / SHRINKAGE) if _shrinks(config, task) else None
+        return partial(DecisionTrainer, **options, shrinkage=shrinkage, reward_funcs=scored)
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
     trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
     return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 
 import tradeschool
 from tradeschool.config.check import load_class
-from tradeschool.env.render import FACTS, Facts, Form
+from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
 from tradeschool.models.chat_renderer import TemplateVariables
 from tradeschool.models.fingerprint import fingerprint
@@ -34,8 +34,8 @@ class AgentSpec:
 
     Attributes:
         name: as tables show it.
-        settings: what the recipe sets. An agent with other settings is another agent. ``form`` and ``facts`` say how
-            a day is described in text, and which of the market's facts are.
+        settings: what the recipe sets. An agent with other settings is another agent. ``form``, ``facts``,
+            ``question`` and ``describe`` say how a day is written, and what a conversation holds.
         build: makes it for a market and level.
         observation: what it reads.
         episodes: how many of the recipe's episodes it plays; None is all. A slow model may play fewer.
@@ -85,6 +85,8 @@ def model_agent(
     batch: int,
     form: Form = "text",
     facts: Sequence[str] = FACTS,
+    question: Question = "episode",
+    describe: Sequence[str] = (),
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     kind: Kind = "base",
@@ -103,7 +105,8 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    settings = {"agent": "model", "kind": kind, **loading, "form": form, "facts": [*facts], **sampling}
+    text = {"form": form, "facts": [*facts], "question": question, "describe": [*describe]}
+    settings = {"agent": "model", "kind": kind, **loading, **text, **sampling}
     return AgentSpec(name, settings, build, "text", batch=batch, weights=lambda: {"weights": fingerprint(source)})
 
 
@@ -221,6 +224,8 @@ class ModelEntry(TextEntry):
     """
 
     source: str
+    question: Question = "episode"
+    describe: list[str] = []
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=1)
@@ -231,7 +236,7 @@ class ModelEntry(TextEntry):
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-        options = self.model_dump(include={"form", "facts", "max_new_tokens", "temperature"})
+        options = self.model_dump(include={"form", "facts", "question", "describe", "max_new_tokens", "temperature"})
         config = ModelConfig(base=self.source, **loading)
         return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
 

@@ -15,7 +15,6 @@ from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
 from tradeschool.env.grading import Record
 from tradeschool.env.play import play, record_conversation
-from tradeschool.env.render import FACTS
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RunError, TradeschoolError, disk_error
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, OnProgress
@@ -71,7 +70,8 @@ class EvalRun:
             return stored
         # A bar for the answers of an agent that reads text, or the steps of one that learns.
         is_text = spec.observation == "text"
-        total = self.benchmark.days * episodes if is_text else spec.settings.get("steps", 0)
+        answers = self.benchmark.days * (self.benchmark.tickers if spec.settings.get("question") == "stock" else 1)
+        total = answers * episodes if is_text else spec.settings.get("steps", 0)
         unit = "answers" if is_text else "steps"
         shown = self.bar.add_task(spec.name, total=total, unit=unit, figures="", visible=bool(total))
         try:
@@ -103,10 +103,10 @@ def play_conversations(
 ) -> list[Episode]:
     """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side."""
     episodes: list[Episode] = []
-    form, facts = spec.settings.get("form", "text"), spec.settings.get("facts", FACTS)
+    written = {key: spec.settings[key] for key in ("form", "facts", "question", "describe") if key in spec.settings}
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
-        envs = [TradingChatEnv(copy.copy(env), form, facts) for _ in batch]
+        envs = [TradingChatEnv(copy.copy(env), **written) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes

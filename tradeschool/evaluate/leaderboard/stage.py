@@ -149,6 +149,7 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
     sources |= {name: (str(weights), "trained") for name, weights in context.models.items() if name in chosen}
     options: dict[str, Any] = {"batch": config.batch_size, "max_new_tokens": config.max_new_tokens}
     options |= {"form": task.config.form, "facts": task.config.facts}
+    options |= {"question": task.config.question, "describe": task.config.describe}
     models = [
         model_agent(name, source, context.model, kind=kind, **options) for name, (source, kind) in sources.items()
     ]
