@@ -101,7 +101,7 @@ def _check_answers(config: Config, task: Task, example: Example) -> None:
     where = f"stages.{config.name}"
     if config.few_shot and (task.episodic or not few_shot(task, 1)):
         raise RecipeError(
-            f"{where}.few_shot shows the base model answers that SFT would imitate, but the task '{task.name}' has none "
+            f"{where}.few_shot shows the base model answers that SFT would imitate; the task '{task.name}' has none "
             "for single questions. Remove it."
         )
     if config.constrained and (task.episodic or not task.decisions(example)):
