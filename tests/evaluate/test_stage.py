@@ -171,6 +171,17 @@ def test_the_row_of_the_base_model_names_it(base: str, row: str) -> None:
     assert base_row(base) == row
 
 
+def test_tasks_without_answers_or_finite_decisions_refuse_what_needs_them(
+    task: RatingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "sft_examples", lambda split, count, seed, pool=None: [])
+    with pytest.raises(RecipeError, match=r"evaluate\.few_shot .*the task 'rating' has none"):
+        check(task, few_shot=2)
+    monkeypatch.setattr(task, "decisions", lambda example: None)
+    with pytest.raises(RecipeError, match=r"evaluate\.constrained: .* no finite set of decisions"):
+        check(task, constrained=True)
+
+
 def test_a_sound_stage_passes(task: RatingTask) -> None:
     check(task)
     check(task, trained=())
@@ -179,7 +190,6 @@ def test_a_sound_stage_passes(task: RatingTask) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"few_shot": 2, "base": False}, r"evaluate\.few_shot .*base is false\. Remove it\."),
         ({"models": ["gpro"]}, r"evaluate\.models: 'gpro'.*Did you mean 'grpo'.*sft, grpo\."),
         ({"baselines": ["markets:Says2"]}, r"evaluate\.baselines: .*Did you mean 'Says'"),
         (

@@ -99,11 +99,10 @@ def check(config: Config, context: CheckContext) -> None:
 def _check_answers(config: Config, task: Task, example: Example) -> None:
     """Refuse few-shot examples and constrained decoding where the task has neither answers nor finite decisions."""
     where = f"stages.{config.name}"
-    if config.few_shot and not (config.base and not task.episodic and few_shot(task, 1)):
+    if config.few_shot and (task.episodic or not few_shot(task, 1)):
         raise RecipeError(
-            f"{where}.few_shot shows the base model answers that SFT would imitate, but "
-            + ("base is false." if not config.base else f"the task '{task.name}' has none for single questions.")
-            + " Remove it."
+            f"{where}.few_shot shows the base model answers that SFT would imitate; the task '{task.name}' has none "
+            "for single questions. Remove it."
         )
     if config.constrained and (task.episodic or not task.decisions(example)):
         raise RecipeError(
