@@ -41,8 +41,7 @@ NAMES: dict[type[Any], str] = {bool: "true or false", int: "integer", float: "nu
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 CURRICULUM = {
-    "curriculum": "training questions: all, every class equally often, or those of volatile days; SFT of the rating task "
-    "balances its ratings in any case",
+    "curriculum": "training questions: all, every class equally often, or those of volatile days",
     "volatile_share": "share of the training days that `volatile` uses",
     "volatile_by": "volatility of the market itself, or of a `volatility_index` among the events",
 }
@@ -95,8 +94,8 @@ RATING = {
     "risk_aversion": "charge for a position: this / 2 x position^2",
     "label_mode": "`forward`: labels from forward returns; `paper`: from trailing returns, as "
     "[Trading-R1](https://arxiv.org/abs/2509.11420) prints the algorithm; they hold nothing about the future",
-    "hindsight_share": "share of SFT answers that state the label instead of the rating of the expert, a rule that adds "
-    "up points for the words of the facts",
+    "hindsight_share": "share of SFT answers that state the label instead of the rating of the expert, a rule that "
+    "adds up points for the words of the facts",
     "eval_score": "reward components whose sum is the score that policies are compared by",
     "weights": "weights of the reward components in training ([list](#reward-components-of-the-rating-task))",
     "outcome": "settings of the component `outcome`: `task.outcome`, below",
@@ -170,6 +169,7 @@ SFT = {
     "data": "an earlier stage whose dataset is imitated instead",
     "model": "stage whose weights to start from",
     **CURRICULUM,
+    "curriculum": f"{CURRICULUM['curriculum']}; ratings are balanced in any case",
     "trl": TRL.format("SFTConfig"),
 }
 GRPO = {

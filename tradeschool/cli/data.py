@@ -57,7 +57,9 @@ def check(
     ] = False,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="'TICKER DAY'", help="Accept what is refused for this ticker on this day. Can be repeated."),
+        typer.Option(
+            metavar="'TICKER DAY'", help="Accept what is refused for this ticker on this day. Can be repeated."
+        ),
     ] = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out bars that are far from both of their neighbours.")

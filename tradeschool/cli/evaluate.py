@@ -26,7 +26,9 @@ ReportFile = Annotated[
 ]
 TrainedUntil = Annotated[
     str | None,
-    typer.Option("--trained-until", metavar="DATE", help="Last date used in training. Decisions up to this date get a warning."),
+    typer.Option(
+        "--trained-until", metavar="DATE", help="Last date used in training. Decisions up to this date get a warning."
+    ),
 ]
 Short = Annotated[
     bool, typer.Option("--short/--no-short", help="Whether negative positions are traded; otherwise they count as 0.")
