@@ -42,8 +42,8 @@ AGENTS: tuple[Any, ...] = (
     Oracle(),
 )
 PAIRS = (
-    ("do nothing", "buy and hold"),
-    ("random", "do nothing"),
+    ("hold", "buy and hold"),
+    ("random", "hold"),
     ("expert, .3 a day", "expert, .4 a day"),
     ("expert, .3 a day", "buy and hold"),
 )

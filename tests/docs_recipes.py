@@ -23,9 +23,10 @@ from tradeschool.env.strategies import STRATEGIES
 from tradeschool.evaluate.evaluation_set import Costs
 from tradeschool.evaluate.leaderboard.stage import Config as LeaderboardConfig
 from tradeschool.evaluate.stage import Config as EvaluateConfig
+from tradeschool.market.calendar import EXCHANGES
 from tradeschool.market.synthetic import SyntheticConfig
 from tradeschool.models.load import LoraConfig, ModelConfig, TinyConfig
-from tradeschool.tasks.rating_config import RatingConfig
+from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.tasks.rating_rewards import OutcomeConfig
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.text.describe import _NUMBERS as NUMBERS
@@ -49,7 +50,7 @@ TRL = "options of TRL's {}; folders, seeds and what resuming needs are set by th
 REAL = {
     "events": "files of news, tweets, fundamentals and other rows ([data.md](data.md))",
     "names": "table of company names (Ticker, Company), which masking hides in texts",
-    "exchange": "its calendar and closing time apply",
+    "exchange": f"{', '.join(EXCHANGES)}: its calendar and closing time apply",
     "dated_events": "the close from which an event with a date and no time is known",
 }
 SYNTHETIC = {
@@ -62,7 +63,7 @@ SYNTHETIC = {
     "start": "the first day",
 }
 FILES = {
-    "path": "folder of CSV files or of parquet files, or one parquet file",
+    "path": "a folder of CSV or of parquet files, or one such file",
     "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
     "splits": "whether what looks like a split without an Adj Close is an error or a warning",
     "spikes": "whether a bar far from both of its neighbours is an error or is left out",
@@ -91,10 +92,12 @@ RATING = {
     "pretrained model true by default",
     "horizons": "days over which rewards measure the return (their mean); the evaluation uses the first",
     "risk_aversion": "charge for a position: this / 2 x position^2",
-    "label_mode": "labels from forward returns, or from trailing returns as in the printed algorithm of Trading-R1",
-    "hindsight_share": "share of SFT answers that state the label instead of the expert's decision",
+    "label_mode": "`forward`: labels from forward returns; `paper`: from trailing returns, as "
+    "[Trading-R1](https://arxiv.org/abs/2509.11420) prints the algorithm; they hold nothing about the future",
+    "hindsight_share": "share of SFT answers that state the label instead of the rating of the expert, a rule that "
+    "adds up points for the words of the facts",
     "eval_score": "reward components whose sum is the score that policies are compared by",
-    "weights": "weights of the reward components in training: `profit`, `risk`, `decision`, `outcome`, `format`",
+    "weights": "weights of the reward components in training ([list](#reward-components-of-the-rating-task))",
     "outcome": "settings of the component `outcome`: `task.outcome`, below",
 }
 OUTCOME = {
@@ -110,7 +113,7 @@ TRADE = {
     "env": "settings of the environment that override the level's: `task.env`, below",
     "form": "how conversations write a day: labels before figures, labels once, or figures alone",
     "facts": "the market's figures that a message shows ([list](#facts-of-the-trade-task))",
-    "figures": "whether the demonstrators' reasons hold figures, or words alone",
+    "figures": "whether the demonstrators' reasons contain numbers, or words alone",
     "demonstrators": f"strategies that SFT imitates: {', '.join(STRATEGIES)}",
     "random_action_prob": "share of demonstration days on which a random order is given, without loss",
     "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
@@ -166,6 +169,7 @@ SFT = {
     "data": "an earlier stage whose dataset is imitated instead",
     "model": "stage whose weights to start from",
     **CURRICULUM,
+    "curriculum": f"{CURRICULUM['curriculum']}; ratings are balanced in any case",
     "trl": TRL.format("SFTConfig"),
 }
 GRPO = {
@@ -275,6 +279,13 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("costs", "`costs` of `evaluate`", Costs, COSTS),
     ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
 )
+REWARD_LINES = {
+    "profit": "position (rating / 2) x return above the market, in volatilities; -1 for an unreadable answer",
+    "risk": "-`risk_aversion` / 2 x position^2",
+    "decision": "Trading-R1's decision matrix: the rating against the label; -1.5 for an unreadable answer",
+    "outcome": "Trading-R1's market outcome reward, by `task.outcome`; the largest loss for an unreadable answer",
+    "format": "1 for a readable answer that begins with reasoning, else 0",
+}
 SECTION_LINES = {
     "prices": "table of 15 days: open, high, low, close, volume",
     "indicators": "table of 15 days: RSI, stochastic, Williams %R, CCI, ADX, ROC, MACD histogram",
@@ -344,7 +355,9 @@ def _page() -> Iterator[str]:
     yield from (
         "# Recipe keys",
         "",
-        "Written by `PYTHONPATH=.:tests python tests/docs_recipes.py`. Examples: `recipes/*.yaml`.",
+        "<!-- Written by: PYTHONPATH=.:tests python tests/docs_recipes.py -->",
+        "",
+        "Examples: `recipes/*.yaml`.",
         "`--set section.key=value` changes a key, `--set stages.NAME.key=value` a key of a stage. Unknown keys are",
         "refused. The recipe of `tradeschool leaderboard` has other sections:",
         "[leaderboard.md](leaderboard.md#the-recipe).",
@@ -379,6 +392,9 @@ def _page() -> Iterator[str]:
     for name in FACTS:
         words = ", ".join(NUMBERS[name].words) if name in NUMBERS else FACT_WORDS[name]
         yield f"| `{name}` | {FACT_LINES[name]} | {words} |"
+    assert set(REWARD_LINES) == set(COMPONENTS)
+    yield from ("", "### Reward components of the rating task", "", "| component | meaning |", "|---|---|")
+    yield from (f"| `{name}` | {line} |" for name, line in REWARD_LINES.items())
     yield from ("", "### Sections of the rating task", "", "| section | content |", "|---|---|")
     yield from (f"| `{name}` | {SECTION_LINES[name]} |" for name in SECTIONS)
     yield from ("", "### Facts of the trade task", "", "| fact | label | content |", "|---|---|---|")
@@ -430,8 +446,14 @@ def _words(annotation: Any) -> str:
 
 
 def _limits(metadata: Any) -> str:
-    found = [f" {sign} {getattr(one, key):g}" for one in metadata for key, sign in LIMITS.items() if hasattr(one, key)]
-    return " and".join(found)
+    found = [(sign, getattr(one, key)) for one in metadata for key, sign in LIMITS.items() if hasattr(one, key)]
+    return " and".join(f" {sign} {_limit(value)}" for sign, value in found)
+
+
+def _limit(value: float) -> str:
+    if value == 2**32:
+        return "2^32"
+    return f"{value:,}" if isinstance(value, int) and value >= 1_000_000 else f"{value:g}"
 
 
 def _default(key: str, name: str, field: FieldInfo) -> str:

@@ -22,7 +22,7 @@ class Constant:
     """The same number for every stock every day: 0 does nothing, 1 buys what can be bought and holds."""
 
     value: float = 0.0
-    name: str = "do nothing"
+    name: str = "hold"
 
     def act(self, observations: Any, state: State) -> Floats:
         """``value`` for every stock."""
@@ -101,7 +101,7 @@ def _future(state: State, name: str) -> tuple[Episode, ...]:
 class Oracle:
     """Knows all later prices: holds one stock, or cash, each day so that it ends with the most after costs."""
 
-    name: str = "oracle"
+    name: str = "clairvoyant"
 
     def act(self, observations: NDArray[np.float32], state: State) -> Floats:
         """The orders that lead to the best holding of the day. Numeric observations."""

@@ -1,4 +1,4 @@
-"""The seven promises of DESIGN.md, as far as no training is needed; for the rest see train/test_training.py."""
+"""The README's guarantees, as far as no training is needed; the rest: train/test_training.py, test_demo.py."""
 
 import hashlib
 import itertools

@@ -101,6 +101,7 @@ def test_invalid_orders_are_asked_again_and_cost_nothing(prices: Path) -> None:
     _, output = call("--market", str(prices), "--seed", "4", orders=typed)
     assert output.count("Not sent:") == 5
     assert "'BUX 1' is no order" in output
+    assert "[fraction], orders separated by semicolons." in " ".join(output.split())
     assert "2 orders in S1" in output
     assert output.index("Not sent: there is no stock 'S9'.") < output.index("day 1 of 20")
     (row,) = rows()

@@ -18,7 +18,7 @@ from tradeschool.env.config import LEVEL_VERSIONS
 from tradeschool.evaluate.leaderboard.recipe import read
 
 ROOT = Path(__file__).parents[2]
-START = [sys.executable, "-c", "from tradeschool.cli import main; main()", "serve", "--env", "--port", "0"]
+START = [sys.executable, "-c", "from tradeschool.cli import main; main()", "serve", "--port", "0"]
 
 
 def test_a_server_is_started_played_and_stopped() -> None:
@@ -86,7 +86,7 @@ def test_a_split_is_served_as_a_recipe_splits_the_market(split: Any, served: lis
 def test_the_training_rows_of_a_leaderboard_are_before_its_test_rows(served: list[Any]) -> None:
     shown = ROOT / "recipes" / "leaderboard.yaml"
     for options in (["train"], ["train", "--recipe", str(shown)], ["test", "--recipe", str(shown)]):
-        result = CliRunner().invoke(app, ["serve", "--env", "--port", "0", "--split", *options])
+        result = CliRunner().invoke(app, ["serve", "--port", "0", "--split", *options])
         assert result.exit_code == 0, result.output
     usual, train, test = (config.make_env().rows for config in served)
     assert train[1] < test[0] < usual[1]
@@ -97,7 +97,7 @@ def test_the_training_rows_of_a_leaderboard_are_before_its_test_rows(served: lis
 def test_a_recipe_with_an_invalid_split_is_refused(tmp_path: Path, served: list[Any]) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("name: a\nsplit: {tran: 0.5}\n")
-    result = CliRunner().invoke(app, ["serve", "--env", "--split", "train", "--recipe", str(path)])
+    result = CliRunner().invoke(app, ["serve", "--split", "train", "--recipe", str(path)])
     assert result.exit_code == 2
     assert "'tran' is not a key here. Did you mean 'train'?" in result.output
     assert not served
@@ -106,8 +106,8 @@ def test_a_recipe_with_an_invalid_split_is_refused(tmp_path: Path, served: list[
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--env", "--recipe", "r.yaml"], "--recipe r.yaml needs --split"),
-        (["--env", "--level", "Hrd"], "There is no level 'Hrd'. Did you mean 'Hard'?"),
+        (["--recipe", "r.yaml"], "--recipe r.yaml needs --split"),
+        (["--level", "Hrd"], "There is no level 'Hrd'. Did you mean 'Hard'?"),
     ],
 )
 def test_impossible_options_are_refused_with_the_cure(options: list[str], words: str) -> None:
@@ -131,7 +131,7 @@ def test_a_market_that_is_missing_or_too_small_is_refused_with_the_cure(tmp_path
     }.items():
         if "sample" in options:
             pytest.importorskip("bokeh_sampledata")
-        result = CliRunner().invoke(app, ["serve", "--env", *options])
+        result = CliRunner().invoke(app, ["serve", *options])
         assert result.exit_code == 2, result.output
         assert words in result.output
 
@@ -140,6 +140,6 @@ def test_without_openenv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     for name in [name for name in sys.modules if name.startswith(("tradeschool.apps.env_", "openenv"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "openenv", None)
-    result = CliRunner().invoke(app, ["serve", "--env"])
+    result = CliRunner().invoke(app, ["serve"])
     assert result.exit_code == 2
     assert "pip install 'tradeschool[openenv]'" in result.output

@@ -51,6 +51,16 @@ def test_help_names_every_command_and_shows_examples(command: str) -> None:
     assert f"tradeschool {command}" in output
 
 
+@pytest.mark.parametrize("words", [("judge",), ("data", "describe")])
+def test_a_paragraph_of_help_is_one_line_where_it_fits(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    lines = [line.strip() for line in call(*words, "--help")[1].splitlines()]
+    end = next(n for n, line in enumerate(lines) if line.startswith("Example"))
+    paragraphs = [line for line in lines[2:end] if line]
+    assert len(paragraphs) == 2
+    assert all(line.endswith(".") for line in paragraphs)
+
+
 def test_examples_in_help_keep_their_square_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rich's markup would swallow them."""
     monkeypatch.setenv("COLUMNS", "300")

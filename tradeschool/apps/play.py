@@ -155,6 +155,7 @@ class Person:
             if not refused:
                 return line or "HOLD"
             for reason in refused:
+                reason = reason.replace("one order a line", "orders separated by semicolons")
                 _say(self._console, f"Not sent: {reason}{'' if reason.endswith(('.', '?')) else '.'}", "yellow")
 
 

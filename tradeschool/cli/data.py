@@ -57,7 +57,9 @@ def check(
     ] = False,
     accept: Annotated[
         list[str] | None,
-        typer.Option(metavar="'TICKER DAY'", help="What is refused there is real. Can be repeated."),
+        typer.Option(
+            metavar="'TICKER DAY'", help="Accept what is refused for this ticker on this day. Can be repeated."
+        ),
     ] = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out bars that are far from both of their neighbours.")
@@ -115,8 +117,8 @@ def describe(
 ) -> None:
     """Show what is in a market: bars, events, the labels of each split, and how each feature relates to the outcome.
 
-    Prints tables and writes a page with charts. Without a recipe, it uses the rating task over 5 days and its default
-    split.
+    Prints tables and writes a page with charts. Without a recipe it uses market, split and task of recipes/stocks.yaml,
+    or of recipes/demo.yaml for the word synthetic.
 
     Examples:
 

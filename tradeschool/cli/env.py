@@ -49,9 +49,6 @@ def play(
 
 
 def serve(
-    env: Annotated[
-        bool, typer.Option("--env", help="Serve the trading environment; the default.", show_default=False)
-    ] = True,
     level: Level = "easy",
     market: Market = "synthetic",
     observation: Annotated[

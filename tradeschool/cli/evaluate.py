@@ -26,7 +26,9 @@ ReportFile = Annotated[
 ]
 TrainedUntil = Annotated[
     str | None,
-    typer.Option("--trained-until", metavar="DATE", help="Last date used in training. Dates up to it are warned of."),
+    typer.Option(
+        "--trained-until", metavar="DATE", help="Last date used in training. Decisions up to this date get a warning."
+    ),
 ]
 Short = Annotated[
     bool, typer.Option("--short/--no-short", help="Whether negative positions are traded; otherwise they count as 0.")
@@ -55,7 +57,8 @@ def judge(
     """Compare trading decisions from a CSV file with the baselines, as trained models are compared.
 
     A decision is made after the close of its date and filled at the next open. A rating is STRONG_SELL, SELL, HOLD,
-    BUY or STRONG_BUY; a position is a number from -1 to 1. See docs/evaluation.md.
+    BUY or STRONG_BUY; a position is a number from -1 to 1. Nothing is claimed about fewer than 12 dates whose outcomes
+    are known. See docs/evaluation.md.
 
     Example:
 

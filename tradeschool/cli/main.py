@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so that ``tradeschool --hel
 """
 
 import contextlib
+import inspect
 import os
 import signal
 import threading
@@ -98,6 +99,17 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
+
+
+def _help(function: Callable[..., Any]) -> str:
+    """The docstring with each paragraph on one line, so that the terminal wraps it; examples are indented, and stay."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(text if text.startswith(" ") else text.replace("\n", " ") for text in paragraphs)
+
+
+for _info in (*app.registered_commands, *data.registered_commands):
+    if _info.callback:
+        _info.help = _help(_info.callback)
 
 
 def _version(wanted: bool) -> None:

@@ -19,11 +19,11 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe. Can be repeated."),
 ]
 Exchange = Annotated[
-    str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE, LSE.")
+    str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE or LSE.")
 ]
 NewFolder = Annotated[Path, typer.Option("--out", help="The folder to write: new, or empty.")]
 Level = Annotated[
-    str, typer.Option(help="easy (a stock, 20 days), medium (10 stocks, 30 days) or hard (25 stocks, 40 days).")
+    str, typer.Option(help="easy (1 stock, 20 days), medium (10 stocks, 30 days) or hard (25 stocks, 40 days).")
 ]
 Market = Annotated[str, typer.Option(help="synthetic, sample, or a file or folder of prices.")]
 

@@ -39,7 +39,8 @@ def prepare(
     r"""Write a task's prompts and answers as a dataset, or a market as CSV windows for forecasting.
 
     For a task of trading episodes, the conversations of its demonstrators are written: those that the recipe's last sft
-    stage trains on. Prices without a recipe get the defaults of recipes/stocks.yaml.
+    stage trains on. Without a recipe, prompts use market, split and task of recipes/stocks.yaml, or of
+    recipes/demo.yaml for the word synthetic.
 
     The same recipe on the same data gives the same bytes. After an interruption, give the same command again.
 

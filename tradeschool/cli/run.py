@@ -159,7 +159,8 @@ def signal(
 ) -> None:
     """Print a trained model's decision and reasoning for each ticker, on the newest date of a market.
 
-    The date is the last one whose prices the model was shown. A trade is possible at the next open.
+    The date is the last one whose prices the model was shown. A trade is possible at the next open. --csv writes the
+    format that tradeschool judge reads, for one date: join the files of at least 12 dates whose outcomes are known.
 
     Examples:
 
@@ -167,7 +168,7 @@ def signal(
 
       tradeschool signal runs/stocks/latest --prices prices/ --tickers AAPL,MSFT
 
-      tradeschool signal demo --csv > decisions.csv   (a file that tradeschool judge reads)
+      tradeschool signal demo --csv > decisions.csv
     """
     from tradeschool.api import load_run
     from tradeschool.progress import status

@@ -57,7 +57,7 @@ class _RealMarket(BaseModel):
 
 
 class FilesMarket(_RealMarket):
-    """Real prices: a folder of CSV files, a parquet file, or a folder of parquet files.
+    """Real prices: a folder of CSV or of parquet files, or one such file.
 
     ``adjust``: adjust prices and volumes for splits and dividends where there is an Adj Close column.
     ``splits``: refuse what looks like a split without an Adj Close, or accept it as a real move.
@@ -163,7 +163,7 @@ def _imply_source(draft: Draft, market: dict[str, Any], keys: Keys) -> None:
 def _source_of(path: Path, name: str) -> str:
     if not path.exists():
         raise RecipeError(
-            f"{name}.path: {path} does not exist. Give a folder of CSV or parquet files, or one parquet file."
+            f"{name}.path: {path} does not exist. Give a folder of CSV or of parquet files, or one such file."
         )
     from tradeschool.market.events.deepstock import is_deepstock_file
 

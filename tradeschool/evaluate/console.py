@@ -132,7 +132,8 @@ def _best_baselines(comparison: Comparison) -> str:
 
 def _dates(comparison: Comparison) -> str:
     """Called unseen only where that is known: nothing is of the training behind decisions or a base model."""
-    return f"{len(comparison.evaluation.dates)} {'unseen ' if comparison.unseen else ''}dates"
+    count = len(comparison.evaluation.dates)
+    return f"{count} {'unseen ' if comparison.unseen else ''}date{'s' * (count != 1)}"
 
 
 def _step(comparison: Comparison, row: Row) -> str:
