@@ -132,7 +132,8 @@ def _best_baselines(comparison: Comparison) -> str:
 
 def _dates(comparison: Comparison) -> str:
     """Called unseen only where that is known: nothing is of the training behind decisions or a base model."""
-    return f"{len(comparison.evaluation.dates)} {'unseen ' if comparison.unseen else ''}dates"
+    dates = len(comparison.evaluation.dates)
+    return f"{dates} {'unseen ' if comparison.unseen else ''}{'date' if dates == 1 else 'dates'}"
 
 
 def _step(comparison: Comparison, row: Row) -> str:

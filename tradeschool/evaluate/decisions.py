@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COLUMNS = ("date", "ticker", "rating", "position")
 SAME_CLOSE = 0.9  # share of rows in which a column equals the day's close that suggests execution at that close
 FILL_WORDS = re.compile(r"fill|exec|entry|exit|trade_?price|pnl|profit|return", re.IGNORECASE)
+TOO_MANY = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")  # pandas' message
+SEPARATORS = {"';'": ";", "tabs": "\t", "'|'": "|"}
 LATE = "Date each decision by the trading day whose close it was based on; a later date can hide look-ahead."
 
 
@@ -62,6 +64,7 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
     """
     table, source, where = _table(decisions)
     column = _value_column(list(table.columns), source)
+    table = table.loc[:, table.columns != ""]  # where every row ends in a comma
     read = _rating if column == "rating" else _position
     rows = {str(day): row for row, day in enumerate(panel.dates_T.astype("datetime64[D]"))}
     columns = {ticker: n for n, ticker in enumerate(panel.tickers)}
@@ -70,21 +73,24 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
     unreadable = set()
     for line, entry in table.iterrows():
         try:
-            cell = _date_row(str(entry["date"]), rows), _ticker_column(str(entry["ticker"]), columns)
+            unread = column == "rating" and not entry[column].strip() and str(entry.get("error", "")).strip()
+            for name in ("date", "ticker") if unread else ("date", "ticker", column):
+                if not entry[name].strip():
+                    hold = " HOLD, or position 0, means no position." if name == column else ""
+                    raise DataError(f"{name}: the cell is empty. Fill it, or remove the row.{hold}")
+            cell = _date_row(entry["date"], rows), _ticker_column(entry["ticker"], columns)
             if not panel.listed_TN[cell]:
                 raise DataError(f"{entry['ticker']} has no bar on {entry['date']}. {LATE}")
             if cell in lines:
                 first = where(lines[cell])
                 raise DataError(
-                    f"a second decision for {entry['ticker']} on {entry['date']}; the first is at {first}. Keep one."
+                    f"a second decision for {entry['ticker']} on {entry['date']}; the first is in {first}. Keep one."
                 )
-            if column == "rating" and not str(entry[column]).strip() and str(entry.get("error", "")).strip():
+            if unread:
                 unreadable.add(cell)
-                position_TN[cell] = 0.0
-            else:
-                position_TN[cell] = read(str(entry[column]))
+            position_TN[cell] = 0.0 if unread else read(entry[column])
         except DataError as error:
-            raise DataError(f"{where(line)}: {error}") from None
+            raise DataError(f"{source}, {where(line)}: {error}") from None
         lines[cell] = line
     if not lines:
         raise DataError(f"{source}: no decision. Give at least one row.")
@@ -97,22 +103,44 @@ def _table(decisions: "Path | str | DataFrame") -> "tuple[DataFrame, str, Callab
     import pandas as pd
 
     if isinstance(decisions, pd.DataFrame):
-        table, source = decisions.reset_index(drop=True).astype(str), "decisions"
+        given = decisions.reset_index(drop=True)
+        table, source = given.astype(str).mask(given.isna(), ""), "decisions"
     else:
         source = str(decisions)
-        try:
-            table = pd.read_csv(decisions, dtype=str, keep_default_na=False, skip_blank_lines=False)
-        except FileNotFoundError:
-            raise DataError(f"{source}: there is no such file.") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{source}: cannot be read as CSV ({error}).") from error
+        table = _csv(Path(decisions))
     table.columns = [str(column).strip().lower() for column in table.columns]
     if isinstance(decisions, pd.DataFrame):
-        return table, source, lambda row: f"{source}, row {row}"
-    return table, source, lambda row: f"{source}, line {int(str(row)) + 2}"
+        return table, source, lambda row: f"row {row}"
+    return table, source, lambda row: f"line {int(str(row)) + 1}"
+
+
+def _csv(path: Path) -> "DataFrame":
+    """The cells of a CSV file as text; its index counts lines from 0, which is the header."""
+    import pandas as pd
+
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+        if "," not in header and (other := next((name for name, sign in SEPARATORS.items() if sign in header), None)):
+            raise DataError(f"{path}: the cells are separated by {other}. Separate them by commas.")
+        # The header is read as a row: otherwise pandas takes the first of too many cells for the name of a row.
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, header=None)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file. Check the path.") from None
+    except (OSError, ValueError) as error:
+        if found := TOO_MANY.search(str(error)):
+            header_cells, line, row_cells = found.groups()
+            raise DataError(
+                f"{path}, line {line} has {row_cells} cells, the header has {header_cells}. Give every line as many "
+                "cells as the header; quote a cell that contains a comma."
+            ) from None
+        raise DataError(f"{path}: cannot be read as CSV ({str(error).strip()}). Write it as CSV again.") from error
+    return cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1)
 
 
 def _value_column(found: list[str], source: str) -> str:
+    if twice := next((name for name in found if name and found.count(name) > 1), None):
+        raise DataError(f"{source}: two columns are called '{twice}'. Rename or remove one.")
     for name in ("date", "ticker"):
         if name not in found:
             raise DataError(
@@ -126,7 +154,7 @@ def _value_column(found: list[str], source: str) -> str:
 
 
 def _date_row(text: str, rows: Mapping[str, int]) -> int:
-    text = text.strip().removesuffix(" 00:00:00")
+    text = re.sub(r"[ T]00:00(:00)?$", "", text.strip())
     try:
         day = str(date.fromisoformat(text))
     except ValueError:
@@ -141,7 +169,8 @@ def _date_row(text: str, rows: Mapping[str, int]) -> int:
 
 def _ticker_column(text: str, columns: Mapping[str, int]) -> int:
     if (ticker := text.strip()) not in columns:
-        raise DataError(f"ticker '{ticker}' is not in the prices.{did_you_mean(ticker, columns)}")
+        cure = did_you_mean(ticker, columns) or f" Remove the row, or add {ticker}.csv to the prices."
+        raise DataError(f"ticker '{ticker}' is not in the prices.{cure}")
     return columns[ticker]
 
 

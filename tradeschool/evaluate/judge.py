@@ -1,6 +1,7 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tradeschool.errors import DataError, RunError
-from tradeschool.evaluate.compare import compare
+from tradeschool.evaluate.compare import check_confidence, compare
 from tradeschool.evaluate.comparison import Comparison
 from tradeschool.evaluate.decisions import Decisions, read_decisions
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
@@ -73,16 +74,13 @@ def evaluate_decisions(
         DataError: a row of the decisions or the prices breaks a rule; the text names file and line.
         RunError: a setting is out of range, or ``name`` is the name of a baseline.
     """
-    path = None if report is None else Path(report)
-    try:
+    _check_settings(name, seed, confidence)
+    with _range_errors():
         costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
         config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]).replace("horizons", "horizon")
-        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+    path = None if report is None else Path(report)
     if path is not None:
-        _refuse_to_replace(path)
+        _refuse_to_replace(path, [given for given in (decisions, prices) if isinstance(given, str | Path)])
     panel = prices if isinstance(prices, Panel) else load_prices(prices)
     read = read_decisions(decisions, panel)
     warnings = [*read.warnings, *_seen_in_training(panel, read, trained_until)]
@@ -100,11 +98,34 @@ def evaluate_decisions(
     return comparison
 
 
-def _refuse_to_replace(report: Path) -> None:
+def _check_settings(name: str, seed: int, confidence: float) -> None:
+    if not name.strip():
+        raise RunError("name is empty. Give the decisions a name for the tables.")
+    if not 0 <= seed < 2**32:
+        raise RunError(f"seed is {seed}. Give one from 0 to {2**32 - 1}.")
+    check_confidence(confidence)
+
+
+@contextlib.contextmanager
+def _range_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]).replace("horizons", "horizon")
+        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+
+
+def _refuse_to_replace(report: Path, inputs: Sequence[Path | str]) -> None:
     """An earlier report is replaced; it is known by the comparison beside it. Other files are not ours to replace."""
     if report.is_dir() or not report.parent.is_dir():
         raise RunError(f"report is {report}. Give a file in a folder that exists.")
+    if report.suffix.lower() != ".html":
+        raise RunError(f"report is {report}, which does not end in .html. Give a file that does, with --report.")
     figures = report.with_suffix(".json")
+    for path in inputs:
+        if Path(path).resolve() in (report.resolve(), figures.resolve()):
+            raise RunError(f"The report would replace {path}, which is read here. Choose another file with --report.")
     try:
         if figures.exists() or report.exists():
             Comparison.read(figures)
@@ -192,8 +213,9 @@ def _seen_in_training(panel: Panel, read: Decisions, trained_until: date | str |
     days_T = panel.dates_T[read.rows_T].astype("datetime64[D]")
     if not (seen := int((days_T <= last).sum())):
         return []
+    dates = "1 decision date is" if len(days_T) == 1 else f"{len(days_T)} decision dates are"
     return [
-        f"{seen} of the {len(days_T)} decision dates are not after the end of training ({last}): results on dates "
+        f"{seen} of the {dates} not after the end of training ({last}): results on dates "
         "seen in training say nothing about new ones."
     ]
 
