@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, REFUSALS, Outcome
+from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, Outcome
 from tradeschool.env.config import ExecutionParams
 from tradeschool.env.features import MAX_EQUITY, MAX_PERCENT, MAX_REFUSED
 from tradeschool.env.market_data import Episode
 from tradeschool.env.render import Observation, observation_text
+
+REFUSALS = frozenset({NO_BAR, NO_POSITION, NO_CASH})
 
 
 class Day(NamedTuple):

@@ -30,7 +30,7 @@ def test_another_model_replaces_what_was_meant_for_the_tiny_one() -> None:
     assert recipe.task.instructions is True
     (note,) = recipe.notes
     assert "stages.sft.trl.learning_rate 0.002 (now 0.0002)" in note
-    assert "stages.gvpo.trl.per_device_train_batch_size 1200 (left out)" in note
+    assert "stages.gvpo.trl.per_device_train_batch_size 400 (left out)" in note
 
 
 def test_options_are_kept() -> None:

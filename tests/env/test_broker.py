@@ -7,7 +7,7 @@ import pytest
 from env_markets import by_hand, hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_settlement import PlainAccount, day_of, settle
+from plain_settlement import REFUSALS, PlainAccount, day_of, settle
 
 from tradeschool.env.broker import (
     DELISTED,
@@ -16,7 +16,6 @@ from tradeschool.env.broker import (
     NO_CASH,
     NO_POSITION,
     PARTLY,
-    REFUSALS,
     Outcome,
     order_outcomes,
     outcome_message,

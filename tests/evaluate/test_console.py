@@ -94,6 +94,8 @@ def test_on_too_few_dates_there_is_no_claim() -> None:
     questions = fake.evaluation_set(dates=5)
     table = compare(questions, fake.field(questions))
     assert summary(table) == ["Too few dates to judge anything: 5 unseen dates."]
+    facts = table.evaluation.model_copy(update={"dates": table.evaluation.dates[:1]})
+    assert summary(table.model_copy(update={"evaluation": facts}))[0].endswith(" 1 unseen date.")
     text = printed(table)
     assert "too few dates" in text
     assert not any(word in text for word in ("better", "worse", "improvement", "Learned"))

@@ -154,13 +154,33 @@ def edited(rows: Rows, at: int, column: int, value: Any) -> Rows:
         (lambda rows: [*rows[:41], rows[40], *rows[41:]], r"decisions\.csv, line 43: a second decision .* line 42"),
         (lambda rows: edited(rows, 40, 1, "PRAC9"), r"line 42: ticker 'PRAC9' is not in the prices\. Did you mean"),
         (lambda rows: edited(rows, 40, 2, "BYU"), r"line 42: rating 'BYU' cannot be read\. Did you mean 'BUY'"),
-        (lambda rows: edited(rows, 40, 2, ""), r"line 42: rating '' cannot be read"),
+        (lambda rows: edited(rows, 40, 1, "ZZZZZZZZ"), r"line 42: ticker 'Z+' .* or add ZZZZZZZZ\.csv to the prices"),
+        (lambda rows: edited(rows, 40, 2, ""), r"line 42: rating: the cell is empty\. Fill it.*HOLD"),
+        (lambda rows: edited(rows, 40, 1, " "), r"line 42: ticker: the cell is empty"),
+        (lambda rows: [*rows[:40], [*rows[40], "x"], *rows[41:]], r"line 42 has 4 cells, the header has 3"),
+        (lambda rows: [[*rows[0], "x"], *rows[1:]], r"line 2 has 4 cells, the header has 3"),
+        (lambda rows: [*rows[:41], rows[40], *rows[41:]], r"the first is in line 42"),
         (lambda rows: edited(rows, 40, 2, "3"), r"line 42: rating '3' cannot be read"),
         (lambda rows: edited(rows, 40, 0, "04/05/2012"), r"line 42: '04/05/2012' is not a date"),
         (lambda rows: edited(rows, 40, 0, "1970-01-05"), r"line 42: 1970-01-05 is outside the prices"),
         (lambda rows: [], "no decision"),
     ],
-    ids=["missing", "doubled", "ticker", "rating", "empty", "number", "date", "outside", "none"],
+    ids=[
+        "missing",
+        "doubled",
+        "ticker",
+        "rating",
+        "unlike",
+        "empty",
+        "no ticker",
+        "a cell too many",
+        "first",
+        "where",
+        "number",
+        "date",
+        "outside",
+        "none",
+    ],
 )
 def test_broken_rows_are_named(change: Any, words: str, tmp_path: Path, panel: Panel, momentum: Rows) -> None:
     with pytest.raises(DataError, match=words):
@@ -189,6 +209,42 @@ def test_only_an_earlier_report_is_replaced(tmp_path: Path, panel: Panel, moment
     for _ in range(2):
         evaluate_decisions(path, panel, report=report)
     assert "decisions" in report.read_text(encoding="utf-8")
+
+
+def test_a_report_never_replaces_what_is_read(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
+    path = written(tmp_path, momentum)
+    evaluate_decisions(path, panel, report=tmp_path / "decisions.html")
+    before = path.read_bytes()
+    for report in (path, tmp_path / "decisions.json"):
+        with pytest.raises(RunError, match=r"does not end in \.html"):
+            evaluate_decisions(path, panel, report=report)
+    for name in ("decisions.html", "decisions.json"):
+        with pytest.raises(RunError, match="would replace .*, which is read here"):
+            evaluate_decisions(tmp_path / name, panel, report=tmp_path / "decisions.html")
+        with pytest.raises(RunError, match="would replace .*, which is read here"):
+            evaluate_decisions(path, tmp_path / name, report=tmp_path / "decisions.html")
+    assert path.read_bytes() == before
+
+
+def test_tables_as_other_programs_write_them(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
+    plain = judged(tmp_path, panel, momentum).to_json()
+    for time in (" 00:00:00", "T00:00:00"):
+        assert judged(tmp_path, panel, [[day + time, *rest] for day, *rest in momentum]).to_json() == plain
+    trailing = written(tmp_path, [[*row, "", ""] for row in momentum], ("date", "ticker", "rating", "", ""))
+    assert evaluate_decisions(trailing, panel).to_json() == plain
+    for separator, name in ((";", "';'"), ("\t", "tabs")):
+        trailing.write_text("\n".join(separator.join(row) for row in [["date", "ticker", "rating"], *momentum]))
+        with pytest.raises(DataError, match=f"separated by {name}.*commas"):
+            evaluate_decisions(trailing, panel)
+    with pytest.raises(DataError, match="two columns are called 'rating'"):
+        evaluate_decisions(written(tmp_path, momentum, ("date", "Rating", "rating")), panel)
+
+
+def test_an_empty_cell_of_a_data_frame_is_called_empty(panel: Panel, momentum: Rows) -> None:
+    frame = pd.DataFrame(momentum, columns=["date", "ticker", "rating"])
+    frame.loc[3, "rating"] = None
+    with pytest.raises(DataError, match="decisions, row 3: rating: the cell is empty"):
+        evaluate_decisions(frame, panel)
 
 
 def test_a_day_without_trading_is_named_as_possible_look_ahead(tmp_path: Path, panel: Panel, momentum: Rows) -> None:
@@ -251,6 +307,10 @@ def test_settings_out_of_range_are_refused(tmp_path: Path, panel: Panel, momentu
         ({"slippage_bps": -1}, "slippage_bps is -1"),
         ({"risk_aversion": -1}, "risk_aversion is -1"),
         ({"horizon": 0}, "horizon is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"name": " "}, "name is empty"),
+        ({"confidence": 0.5}, r"confidence level is 0\.5\. Give one above 0\.5"),
     ):
         with pytest.raises(RunError, match=words):
             judged(tmp_path, panel, momentum, **settings)

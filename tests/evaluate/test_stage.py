@@ -229,6 +229,37 @@ def test_tasks_that_cannot_be_evaluated_are_refused(
         check(task, **config)
 
 
+def no_answer(example: Example, action: Any) -> dict[str, float]:
+    return {"score": float(action)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "make", "words"),
+    [
+        ("examples", lambda task: lambda split, old=task.examples: [*old(split), old(split)[0]], "asks two questions"),
+        ("examples", lambda task: lambda split, old=task.examples: old("train"), r"rows\('test'\) are .*Leave the"),
+        ("rows", lambda task: lambda split, old=task.rows: old(split)[::2], "not consecutive rows.*Return every row"),
+        ("positions", lambda task: lambda example, action: 1.5, r"returned 1\.5.*from -1 to 1"),
+        ("metric_values", lambda task: no_answer, r"TypeError.* cannot be read\. Let metric_values.*action None"),
+        ("parse", lambda task: lambda text: [][0], "IndexError.* when the baseline 'hold' answers"),
+    ],
+    ids=["doubled", "outside", "gaps", "position", "unreadable", "parse"],
+)
+def test_mistakes_of_a_task_are_found_before_training(
+    changed: str, make: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(market())
+    monkeypatch.setattr(task, changed, make(task))
+    with pytest.raises(RecipeError, match=rf"(?s)stages\.evaluate: the task 'rating' cannot be evaluated.*{words}"):
+        check(task)
+
+
+def test_an_episode_is_tried_before_training(parity: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ParityTask, "episode_metrics", lambda self, episode: {"share": 1 / 0})
+    with pytest.raises(RecipeError, match="the task 'parity' cannot be evaluated: ZeroDivisionError"):
+        pipeline.run(parity, tmp_path / "run", Console(quiet=True))
+
+
 @pytest.mark.parametrize(
     ("chosen", "expected"), [(None, ["sft", "grpo"]), (["grpo"], ["grpo"]), ([], [])], ids=["all", "one", "none"]
 )

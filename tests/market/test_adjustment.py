@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import DataError
 from tradeschool.market import features
-from tradeschool.market.adjustment import adjustment_factor_T
 from tradeschool.market.events.event import Event
 from tradeschool.market.load import load_prices
 from tradeschool.market.panel import FIELDS, Panel
+from tradeschool.market.prices.histories import adjustment_factor_T
 from tradeschool.market.snapshot import Snapshots
 from tradeschool.market.splits import split_rows
 from tradeschool.tasks.rating import RatingTask

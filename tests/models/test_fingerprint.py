@@ -12,7 +12,7 @@ import pytest
 import tiny_models
 
 from tradeschool.errors import RecipeError
-from tradeschool.models.fingerprint import commit_of, fingerprint, fingerprint_now
+from tradeschool.models.fingerprint import commit_of, fingerprint
 
 FIRST, SECOND = "a" * 40, "b" * 40
 
@@ -158,7 +158,6 @@ def test_a_hub_name_is_identified_by_its_commit(hub: Callable[..., None]) -> Non
     assert fingerprint("house/tiny") == {"source": "house/tiny", "commit": FIRST}
     hub(SECOND)
     assert fingerprint("house/tiny")["commit"] == FIRST  # asked once
-    assert fingerprint_now("house/tiny") == {"source": "house/tiny", "commit": SECOND}
 
 
 def test_adapters_on_the_hub_have_the_fingerprint_of_their_base(hub: Callable[..., None]) -> None:

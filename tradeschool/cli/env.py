@@ -3,13 +3,16 @@
 import contextlib
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from tradeschool.cli.options import Level, Market, say
 from tradeschool.errors import TradeschoolError
+
+if TYPE_CHECKING:
+    from tradeschool.apps.env_server import ServeConfig
 
 RESULTS = Path("leaderboards/human-results.jsonl")
 
@@ -91,20 +94,24 @@ def serve(
         from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
 
         data = load_market(market, console, level)
-        first, last = 0, len(data.panel.dates_T) - 1
-        if split:
-            first, last = split_panel(split_of(recipe) if recipe else SplitConfig(), data.panel).ends(split)
-        config = ServeConfig(data, level_config(level, observation=observation), (first, last) if split else None)
+        rows = split_panel(split_of(recipe) if recipe else SplitConfig(), data.panel).ends(split) if split else None
+        config = ServeConfig(data, level_config(level, observation=observation), rows)
         app = create_app(config, sessions, timeout)
     listening = listen(host, port)
     address, bound = listening.getsockname()[:2]
-    days, versions = data.panel.dates_T.astype("datetime64[D]"), config.versions
-    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}"
-    rows = f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
     where = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     limits = f"at most {sessions} sessions, each closed after {timeout:g} s without a step"
-    say(console, f"{what}, {rows}, at {where}: {limits}. Stop with Ctrl-C.")
+    say(console, f"{_served(config, level, split)}, at {where}: {limits}. Stop with Ctrl-C.")
     if not ipaddress.ip_address(address).is_loopback:
         say(console, "Note: anyone who can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         make_server(app).run(sockets=[listening])
+
+
+def _served(config: "ServeConfig", level: str, split: str | None) -> str:
+    """What is served, in words: the level, the versions, the market and its rows."""
+    panel, versions = config.data.panel, config.versions
+    first, last = config.rows or (0, -1)
+    days = panel.dates_T.astype("datetime64[D]")
+    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {panel.name}"
+    return f"{what}, {f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"

@@ -22,7 +22,6 @@ NO_BAR, NO_POSITION, NO_CASH = "no bar", "no position", "no cash"
 """Why an order is refused."""
 LAPSED, PARTLY, DELISTED = "lapsed", "partly", "delisted"
 """An accepted order that was not filled, or not in full; a holding whose stock no longer trades."""
-REFUSALS = frozenset({NO_BAR, NO_POSITION, NO_CASH})
 _WORDS = {
     NO_BAR: "refused, it had no bar on the day of the order",
     NO_POSITION: "refused, there was no position to sell",

@@ -36,7 +36,7 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 7.5,
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of Okabe and Ito (2008), told apart with every kind of colour blindness, on white and on black."""
+"""Of Okabe and Ito (2008): they look different with every kind of colour blindness, on white and on black."""
 NAIVE_COLOUR, DARK_COLOUR, UNREADABLE_COLOUR = "#a3abb3", "#6b737c", "#e69f00"
 DASHES = ("-", "--", ":", "-.")
 COMPONENT = re.compile("rewards/(.*)/mean")

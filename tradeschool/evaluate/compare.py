@@ -88,6 +88,16 @@ def compare(
     )
 
 
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no confidence level.
+
+    Raises:
+        RunError: it is not between 0.5 and 1.
+    """
+    if not 0.5 < confidence < 1:
+        raise RunError(f"The confidence level is {confidence}. Give one above 0.5 and below 1.")
+
+
 def _check(primary: Metric, predictions: Sequence[Predictions], confidence: float) -> None:
     names = [p.policy for p in predictions]
     if len(names) < 2:
@@ -96,8 +106,7 @@ def _check(primary: Metric, predictions: Sequence[Predictions], confidence: floa
         raise RunError(f"Two policies are called '{twice[0]}'. Rename one.")
     if not any(p.kind in NAIVE for p in predictions):
         raise RunError("No baseline answered, so there is nothing to beat. Give the task baselines.")
-    if not 0.5 <= confidence < 1:
-        raise RunError(f"The confidence level is {confidence}. Give one from 0.5 to below 1.")
+    check_confidence(confidence)
     if not any(p.defines(name) for p in predictions for name in primary.values):
         raise RunError(f"No answer has a value of the primary metric '{primary.key}', so nothing can be compared.")
 

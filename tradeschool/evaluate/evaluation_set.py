@@ -59,11 +59,7 @@ class EvaluationSet:
     per_ticker: bool = True
 
     def __post_init__(self) -> None:
-        if (np.diff(self.rows_T) != 1).any():
-            raise RunError(
-                f"The evaluated dates are not consecutive rows of the panel: {self.rows_T}. "
-                "Return every row between the first and the last date from the task's rows()."
-            )
+        _refuse_gaps(self.rows_T)
         if not any(metric.primary for metric in self.metrics):
             raise RunError("No metric of the task is primary, so there is nothing to compare policies by.")
 
@@ -108,6 +104,14 @@ class EvaluationSet:
         )
 
 
+def _refuse_gaps(rows_T: NDArray[np.int64]) -> None:
+    if (np.diff(rows_T) != 1).any():
+        raise RunError(
+            f"The evaluated dates are not consecutive rows of the panel: {rows_T}. "
+            "Return every row between the first and the last date from the task's rows()."
+        )
+
+
 def evaluation_set_of(
     task: Task, panel: Panel, examples: Sequence[Example], split: SplitName, costs: Costs | None = None
 ) -> EvaluationSet:
@@ -117,10 +121,17 @@ def evaluation_set_of(
         RunError: two examples share date and number, or the task's rows or metrics cannot be evaluated.
     """
     rows_T = np.asarray(task.rows(split))
+    _refuse_gaps(rows_T)
     questions = len(panel.tickers) if task.per_ticker else 1 + max(example.n for example in examples)
     asked_TQ = np.zeros((len(rows_T), questions), dtype=bool)
     for example in examples:
         cell = example.t - int(rows_T[0]), example.n
+        if not (0 <= cell[0] < len(rows_T) and 0 <= cell[1] < questions):
+            raise RunError(
+                f"The task '{task.name}' asks about date row {example.t} and n {example.n} ({example.key}), but "
+                f"rows('{split}') are {rows_T[0]} to {rows_T[-1]}, and n is below {questions}. Leave the question out "
+                "of examples()."
+            )
         if asked_TQ[cell]:
             raise RunError(
                 f"The task '{task.name}' asks two questions about date row {example.t} and n {example.n} "

@@ -1,30 +1,29 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tradeschool.errors import DataError, RunError, did_you_mean
-from tradeschool.evaluate.compare import compare
+from tradeschool.errors import DataError, RunError
+from tradeschool.evaluate.compare import check_confidence, compare
 from tradeschool.evaluate.comparison import Comparison
+from tradeschool.evaluate.decisions import Decisions, read_decisions
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
 from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
 from tradeschool.evaluate.report import write_report
 from tradeschool.market.load import load_prices
-from tradeschool.market.panel import Floats, Panel
+from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split
 from tradeschool.rollout import rollout
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.tasks.rating_config import RatingConfig
-from tradeschool.text.parse import RATINGS
 from tradeschool.trace import Trace
 
 if TYPE_CHECKING:
@@ -32,35 +31,6 @@ if TYPE_CHECKING:
 
 LABEL_METRICS = ("decision", "accuracy")  # which need labels fitted on a training split
 FEWEST_EARLIER = 120  # dates before the first decision, to choose the best constant rating from
-COLUMNS = ("date", "ticker", "rating", "position")
-SAME_CLOSE = 0.9  # share of rows in which a column equals the day's close that suggests execution at that close
-FILL_WORDS = re.compile(r"fill|exec|entry|exit|trade_?price|pnl|profit|return", re.IGNORECASE)
-LATE = "Date each decision by the trading day whose close it was based on; a later date can hide look-ahead."
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Positions that somebody decided on after the close of each date.
-
-    Attributes:
-        position_TN: on the panel's grid, in [-1, 1], NaN where there is no decision.
-        source: the file, for messages.
-        are_ratings: whether the table holds ratings, so that a position is rating / 2.
-        warnings: what suggests look-ahead.
-        unreadable: grid cells of answers that could not be read, whose position is 0.
-    """
-
-    source: str
-    position_TN: Floats
-    are_ratings: bool
-    warnings: list[str]
-    unreadable: frozenset[tuple[int, int]] = frozenset()
-
-    @property
-    def rows_T(self) -> NDArray[np.int64]:
-        """The panel's rows from the first to the last decision."""
-        decided_T = np.flatnonzero(np.isfinite(self.position_TN).any(axis=1))
-        return np.arange(decided_T[0], decided_T[-1] + 1)
 
 
 def evaluate_decisions(
@@ -104,16 +74,13 @@ def evaluate_decisions(
         DataError: a row of the decisions or the prices breaks a rule; the text names file and line.
         RunError: a setting is out of range, or ``name`` is the name of a baseline.
     """
-    path = None if report is None else Path(report)
-    try:
+    _check_settings(name, seed, confidence)
+    with _range_errors():
         costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
         config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]).replace("horizons", "horizon")
-        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+    path = None if report is None else Path(report)
     if path is not None:
-        _refuse_to_replace(path)
+        _refuse_to_replace(path, [given for given in (decisions, prices) if isinstance(given, str | Path)])
     panel = prices if isinstance(prices, Panel) else load_prices(prices)
     read = read_decisions(decisions, panel)
     warnings = [*read.warnings, *_seen_in_training(panel, read, trained_until)]
@@ -131,11 +98,34 @@ def evaluate_decisions(
     return comparison
 
 
-def _refuse_to_replace(report: Path) -> None:
+def _check_settings(name: str, seed: int, confidence: float) -> None:
+    if not name.strip():
+        raise RunError("name is empty. Give the decisions a name for the tables.")
+    if not 0 <= seed < 2**32:
+        raise RunError(f"seed is {seed}. Give one from 0 to {2**32 - 1}.")
+    check_confidence(confidence)
+
+
+@contextlib.contextmanager
+def _range_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]).replace("horizons", "horizon")
+        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+
+
+def _refuse_to_replace(report: Path, inputs: Sequence[Path | str]) -> None:
     """An earlier report is replaced; it is known by the comparison beside it. Other files are not ours to replace."""
     if report.is_dir() or not report.parent.is_dir():
         raise RunError(f"report is {report}. Give a file in a folder that exists.")
+    if report.suffix.lower() != ".html":
+        raise RunError(f"report is {report}, which does not end in .html. Give a file that does, with --report.")
     figures = report.with_suffix(".json")
+    for path in inputs:
+        if Path(path).resolve() in (report.resolve(), figures.resolve()):
+            raise RunError(f"The report would replace {path}, which is read here. Choose another file with --report.")
     try:
         if figures.exists() or report.exists():
             Comparison.read(figures)
@@ -223,8 +213,9 @@ def _seen_in_training(panel: Panel, read: Decisions, trained_until: date | str |
     days_T = panel.dates_T[read.rows_T].astype("datetime64[D]")
     if not (seen := int((days_T <= last).sum())):
         return []
+    dates = "1 decision date is" if len(days_T) == 1 else f"{len(days_T)} decision dates are"
     return [
-        f"{seen} of the {len(days_T)} decision dates are not after the end of training ({last}): results on dates "
+        f"{seen} of the {dates} not after the end of training ({last}): results on dates "
         "seen in training say nothing about new ones."
     ]
 
@@ -237,151 +228,3 @@ def _not_scored(read: Decisions, scored: int, horizon: int) -> list[str]:
         f"{given - scored} of {given} decisions are not scored, because their outcome or the volatility before "
         f"them is not in the prices (such as the last {horizon + 1} days)."
     ]
-
-
-# reading -----------------------------------------------------------------------------------------
-
-
-def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisions:
-    """Read a table with the columns date, ticker, and rating or position.
-
-    Args:
-        decisions: a CSV file or a data frame. A rating is STRONG_SELL to STRONG_BUY or -2 to 2, a position a number
-            from -1 (all of the ticker's capital short) to 1. An empty rating with a text in the column ``error``, as
-            ``tradeschool signal --csv`` writes it, is an answer that could not be read.
-        panel: the prices; every date and ticker must be in it.
-
-    Raises:
-        DataError: a row breaks a rule; the text names the file and the line.
-    """
-    table, source, where = _table(decisions)
-    column = _value_column(list(table.columns), source)
-    read = _rating if column == "rating" else _position
-    rows = {str(day): row for row, day in enumerate(panel.dates_T.astype("datetime64[D]"))}
-    columns = {ticker: n for n, ticker in enumerate(panel.tickers)}
-    position_TN = np.full(panel.shape, np.nan)
-    lines: dict[tuple[int, int], Hashable] = {}
-    unreadable = set()
-    for line, entry in table.iterrows():
-        try:
-            cell = _date_row(str(entry["date"]), rows), _ticker_column(str(entry["ticker"]), columns)
-            if not panel.listed_TN[cell]:
-                raise DataError(f"{entry['ticker']} has no bar on {entry['date']}. {LATE}")
-            if cell in lines:
-                first = where(lines[cell])
-                raise DataError(
-                    f"a second decision for {entry['ticker']} on {entry['date']}; the first is at {first}. Keep one."
-                )
-            if column == "rating" and not str(entry[column]).strip() and str(entry.get("error", "")).strip():
-                unreadable.add(cell)
-                position_TN[cell] = 0.0
-            else:
-                position_TN[cell] = read(str(entry[column]))
-        except DataError as error:
-            raise DataError(f"{where(line)}: {error}") from None
-        lines[cell] = line
-    if not lines:
-        raise DataError(f"{source}: no decision. Give at least one row.")
-    warnings = _fill_warnings(table, lines, panel)
-    return Decisions(source, position_TN, column == "rating", warnings, frozenset(unreadable))
-
-
-def _table(decisions: "Path | str | DataFrame") -> "tuple[DataFrame, str, Callable[[Hashable], str]]":
-    """The table as text, its name, and how messages name its rows."""
-    import pandas as pd
-
-    if isinstance(decisions, pd.DataFrame):
-        table, source = decisions.reset_index(drop=True).astype(str), "decisions"
-    else:
-        source = str(decisions)
-        try:
-            table = pd.read_csv(decisions, dtype=str, keep_default_na=False, skip_blank_lines=False)
-        except FileNotFoundError:
-            raise DataError(f"{source}: there is no such file.") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{source}: cannot be read as CSV ({error}).") from error
-    table.columns = [str(column).strip().lower() for column in table.columns]
-    if isinstance(decisions, pd.DataFrame):
-        return table, source, lambda row: f"{source}, row {row}"
-    return table, source, lambda row: f"{source}, line {int(str(row)) + 2}"
-
-
-def _value_column(found: list[str], source: str) -> str:
-    for name in ("date", "ticker"):
-        if name not in found:
-            raise DataError(
-                f"{source}: no column '{name}', only {', '.join(found)}. Add it, or rename one to '{name}'."
-            )
-    given = [name for name in ("rating", "position") if name in found]
-    if len(given) != 1:
-        have = "both" if given else f"only {', '.join(found)}"
-        raise DataError(f"{source}: has {have}. Give exactly one of the columns 'rating' and 'position'.")
-    return given[0]
-
-
-def _date_row(text: str, rows: Mapping[str, int]) -> int:
-    text = text.strip().removesuffix(" 00:00:00")
-    try:
-        day = str(date.fromisoformat(text))
-    except ValueError:
-        raise DataError(f"'{text}' is not a date. Write YYYY-MM-DD.") from None
-    if day in rows:
-        return rows[day]
-    first, *_, last = rows
-    if not first <= day <= last:
-        raise DataError(f"{day} is outside the prices, which run from {first} to {last}.")
-    raise DataError(f"{day} has no bar in the prices (weekend or holiday). {LATE}")
-
-
-def _ticker_column(text: str, columns: Mapping[str, int]) -> int:
-    if (ticker := text.strip()) not in columns:
-        raise DataError(f"ticker '{ticker}' is not in the prices.{did_you_mean(ticker, columns)}")
-    return columns[ticker]
-
-
-def _rating(text: str) -> float:
-    name = re.sub(r"[\s-]+(?=[A-Za-z])", "_", text.strip()).upper()
-    if name in RATINGS:
-        return RATINGS[name] / 2
-    if (value := _number(text)) not in RATINGS.values():
-        raise DataError(
-            f"rating '{text}' cannot be read.{did_you_mean(name, RATINGS)} Write one of {', '.join(RATINGS)}, "
-            "or -2 to 2."
-        )
-    return value / 2
-
-
-def _position(text: str) -> float:
-    if not -1 <= (value := _number(text)) <= 1:
-        raise DataError(f"position '{text}' is not a number from -1 to 1.")
-    return value
-
-
-def _number(text: str) -> float:
-    """NaN where it is not a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def _fill_warnings(table: "DataFrame", lines: Mapping[tuple[int, int], Hashable], panel: Panel) -> list[str]:
-    """Of columns that suggest execution at the close that a decision was made from."""
-    import pandas as pd
-
-    warnings = []
-    close_R = np.array([panel.traded_close_TN[cell] for cell in lines])
-    for column in [name for name in table.columns if name not in COLUMNS]:
-        value_R = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-        share = float(np.mean(np.isclose(value_R, close_R, rtol=1e-4)))
-        if share >= SAME_CLOSE:
-            reason = f"equals the day's close in {share:.0%} of the rows"
-        elif FILL_WORDS.search(column):
-            reason = "suggests execution prices or results of your own"
-        else:
-            continue
-        warnings.append(
-            f"Column '{column}' {reason}. A decision made from a close cannot be executed at that close; here every "
-            "decision is executed at the next open."
-        )
-    return warnings

@@ -1,5 +1,6 @@
 """The evaluate stage: every policy answers the same questions on unseen dates; a table and a report compare them."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.errors import RecipeError, RunError, did_you_mean, one_line
 from tradeschool.evaluate.comparison import NAIVE
 from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
 from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
@@ -17,9 +18,12 @@ from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
 from tradeschool.progress import progress, status
 from tradeschool.rollout import CONSTRAINED, Chooser, MultiTurnTask, few_shot, rollout, rollout_episodes
-from tradeschool.tasks.base import Example, Task
+from tradeschool.tasks.base import POSITION, Example, Task
 from tradeschool.trace import Trace, read_traces, write_traces
 from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig, base_row, refuse_reserved
+
+TRIAL_QUESTIONS = 5
+"""How many questions a baseline answers before the first stage."""
 
 
 class Config(StageConfig):
@@ -88,6 +92,7 @@ def check(config: Config, context: CheckContext) -> None:
             "plays episodes. Derive it from Policy."
         )
     questions = _questions(config, task)
+    _try_evaluation(config, context, questions, baselines)
     _check_scores(config, task, questions)
     _check_answers(config, task, questions[0])
     if models or config.base:
@@ -108,6 +113,43 @@ def _check_answers(config: Config, task: Task, example: Example) -> None:
         raise RecipeError(
             f"{where}.constrained: the task '{task.name}' has no finite set of decisions to choose from. Remove it."
         )
+
+
+def _try_evaluation(
+    config: Config, context: CheckContext, examples: list[Example], baselines: Sequence[Answerer]
+) -> None:
+    """Refuse a task whose questions, or answers to some of them, cannot be evaluated."""
+    task, some = context.task, examples[:: len(examples) // TRIAL_QUESTIONS + 1]
+    where = f"stages.{config.name}: the task '{task.name}' cannot be evaluated"
+    try:
+        evaluation_set_of(task, context.panel, examples, config.split, config.costs)
+    except RunError as error:
+        raise RecipeError(f"{where}. {error}") from error
+    baseline = next(policy for policy in baselines if policy.kind in NAIVE)
+    with _named(where, f"the baseline '{baseline.name}' answers. Correct the task, or the baseline."):
+        if isinstance(baseline, Policy) and task.episodic:
+            rollout_episodes(baseline, task, some[:1], {}, split=config.split, batch=1)
+            return
+        traces = rollout(baseline, task, some, {})
+    with _named(where, "an answer cannot be read. Let metric_values, positions and rewards accept the action None."):
+        task.trace_metrics(some[0], None)
+        task.rewards(some[0], "", None)
+    with _named(where, "positions() is asked about its decisions. Correct the task."):
+        decided = [task.positions(example, action) for example in some for action in task.decisions(example) or ()]
+    for position in [*decided, *(trace.metrics.get(POSITION) for trace in traces)]:
+        if position is not None and abs(position) > 1:
+            raise RecipeError(
+                f"{where}: positions() returned {position:g}. Return a share of the ticker's capital, from -1 to 1."
+            )
+
+
+@contextlib.contextmanager
+def _named(where: str, when: str) -> Iterator[None]:
+    """An error of a task's own code, as one that names the task and the cure."""
+    try:
+        yield
+    except Exception as error:
+        raise RecipeError(f"{where}: {type(error).__name__} ({one_line(error, 300)}) when {when}") from error
 
 
 def _check_scores(config: Config, task: Task, examples: Sequence[Example]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEW = 5
-"""Steps between bars below which nothing can be told: they count as daily."""
+"""Fewest steps between bars in which a frequency is looked for; with fewer, bars count as daily."""
 WINDOW = 28
 """Days in which the bars of a frequency above weekly are counted: four weeks hold every pattern of weekdays."""
 REGULAR = 0.8

@@ -36,12 +36,6 @@ def fingerprint(source: str) -> dict[str, Any]:
     return {**found, "base": fingerprint(base)} if base else found
 
 
-def fingerprint_now(source: str) -> dict[str, Any]:
-    """The fingerprint, with the Hub asked again: compare it before and after loading a model."""
-    commit_of.cache_clear()
-    return fingerprint(source)
-
-
 @functools.cache
 def commit_of(name: str) -> str:
     """The commit of a Hub name, looked up once, as transformers does it: from the local cache when offline.

@@ -158,7 +158,7 @@ def _rows(task: Task, split: SplitName, parts: list[Any]) -> Iterator[dict[str, 
 
 
 def _write_parquet(dataset: Any, data: Path, split: str, rows: int) -> None:
-    """The file names tell ``datasets`` which split a file belongs to."""
+    """``datasets`` reads from a file's name which split the file belongs to."""
     data.mkdir(exist_ok=True)
     for number, start in enumerate(range(0, len(dataset), rows)):
         part = dataset.select(range(start, min(start + rows, len(dataset))))

@@ -116,7 +116,7 @@ class Branches:
         lists = [list(answer) for answer in answers]
         start = _common(lists)
         behind = min(_common([answer[::-1] for answer in lists]), min(map(len, lists)) - start)
-        # What states a decision must tell it from all others: "BUY" does not as long as "BUY MORE" is possible.
+        # What states a decision must differ from what states any other: "BUY" does not while "BUY MORE" is possible.
         while behind and _ambiguous([answer[start : len(answer) - behind] for answer in lists]):
             behind -= 1
         return cls(lists, start, [len(answer) - behind for answer in lists])

@@ -24,7 +24,7 @@ LONG_GAP = 10
 """A gap that all tickers share, in weekdays, above which it is too long for holidays."""
 
 OWN_WEEK = 20
-"""Bars from which the days of a week on which a market trades can be told."""
+"""Bars that are enough to know on which days of a week a market trades."""
 
 
 def _check_spellings(found: Sequence[History], report: Report, options: Options) -> None:
