@@ -62,7 +62,8 @@ def check(config: Config, context: CheckContext) -> None:
     """Refuse before the first stage what would fail after training.
 
     Raises:
-        RecipeError: the task cannot be evaluated, a model is unknown, or a baseline cannot be loaded.
+        RecipeError: the task cannot be evaluated (a trial of a few questions finds it), a model is unknown, or a
+            baseline cannot be loaded.
     """
     from tradeschool.models.load import TRIED, refuse_too_long
 
