@@ -83,12 +83,7 @@ def _check_installed(where: str, args: Any) -> None:
 
 
 def _check_effect(where: str, args: Any) -> None:
-    """Refuse a warm-up that does not end, and arguments that the optimizer does not read."""
-    if 0 < args.max_steps <= args.warmup_steps:
-        raise RecipeError(
-            f"{where}.warmup_steps is {args.warmup_steps:g}, but max_steps is {args.max_steps}, so the learning rate "
-            "would never be reached. Lower warmup_steps."
-        )
+    """Refuse arguments that the optimizer does not read."""
     plain = copy.copy(args)
     plain.optim_args = None
     try:
