@@ -49,8 +49,8 @@ def halt_in_ppo(halt: Any) -> None:
 def halt_in_answers(stage: str, halt: Any) -> None:
     import importlib
 
-    folder = "tradeschool.evaluate" if stage == "evaluate" else "tradeschool.evaluate.leaderboard"
-    module: Any = importlib.import_module(f"{folder}.stage")
+    name = "tradeschool.evaluate.stage" if stage == "evaluate" else "tradeschool.evaluate.leaderboard.run"
+    module: Any = importlib.import_module(name)
     write, written = module.write_traces, list[int]()
 
     def write_or_halt(*given: Any) -> None:
