@@ -184,5 +184,5 @@ def test_against_transformers_serve(tmp_path: Path) -> None:
         usage = policy.client.usage
         assert (len(usage.seconds), usage.failures.total(), usage.truncated) == (4, 0, 4)
         assert usage.completion_tokens == 4 * 8
-        with pytest.raises(RemoteError, match="has no model 'nope'"):
+        with pytest.raises(RemoteError, match="requested 'nope'"):
             ChatClient(server_config(model="nope", **settings), {}).complete(asked("a"))
