@@ -59,8 +59,7 @@ def evaluate_decisions(
         name: of the decisions in tables.
         commission_bps, slippage_bps: paid on the traded amount, in basis points.
         allow_short: without it, a negative position is traded as 0.
-        risk_aversion: lambda of the score, position * excess return over the market - lambda / 2 * position^2, in
-            units of volatility.
+        risk_aversion: lambda of the score: position * excess return - lambda / 2 * position^2, in volatilities.
         horizon: days over which the score measures the return.
         trained_until: the last date used to train whatever made the decisions; dates up to it are warned of.
         seed: of the random baseline.
@@ -78,24 +77,27 @@ def evaluate_decisions(
     with _range_errors():
         costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
         config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
-    path = None if report is None else Path(report)
-    if path is not None:
-        _refuse_to_replace(path, [given for given in (decisions, prices) if isinstance(given, str | Path)])
+    if report is not None:
+        _refuse_to_replace(Path(report), decisions, prices)
     panel = prices if isinstance(prices, Panel) else load_prices(prices)
     read = read_decisions(decisions, panel)
-    warnings = [*read.warnings, *_seen_in_training(panel, read, trained_until)]
+    seen = _seen_in_training(panel, read, trained_until)
     task = RatingTask(config, panel, _split(read, horizon))
     examples = _questions(task, read)
     questions = _evaluation_set(task, examples, read, costs)
     predictions = _baselines(task, questions, examples, name, seed)
     predictions.append(_predictions(task, questions, examples, name, read))
     comparison = compare(questions, predictions, confidence=confidence)
-    warnings += _not_scored(read, len(examples), horizon)
-    comparison = comparison.model_copy(update={"warnings": [*warnings, *comparison.warnings]})
-    if path is not None:
-        write_report(path, comparison, title=f"tradeschool: {name}")
-        path.with_suffix(".json").write_text(comparison.to_json(), encoding="utf-8")
+    warnings = [*read.warnings, *seen, *_not_scored(read, len(examples), horizon), *comparison.warnings]
+    comparison = comparison.model_copy(update={"warnings": warnings})
+    if report is not None:
+        _write(Path(report), comparison, name)
     return comparison
+
+
+def _write(report: Path, comparison: Comparison, name: str) -> None:
+    write_report(report, comparison, title=f"tradeschool: {name}")
+    report.with_suffix(".json").write_text(comparison.to_json(), encoding="utf-8")
 
 
 def _check_settings(name: str, seed: int, confidence: float) -> None:
@@ -116,15 +118,15 @@ def _range_errors() -> Iterator[None]:
         raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
 
 
-def _refuse_to_replace(report: Path, inputs: Sequence[Path | str]) -> None:
+def _refuse_to_replace(report: Path, *inputs: object) -> None:
     """An earlier report is replaced; it is known by the comparison beside it. Other files are not ours to replace."""
     if report.is_dir() or not report.parent.is_dir():
         raise RunError(f"report is {report}. Give a file in a folder that exists.")
     if report.suffix.lower() != ".html":
         raise RunError(f"report is {report}, which does not end in .html. Give a file that does, with --report.")
     figures = report.with_suffix(".json")
-    for path in inputs:
-        if Path(path).resolve() in (report.resolve(), figures.resolve()):
+    for path in inputs:  # data frames and panels are no files
+        if isinstance(path, str | Path) and Path(path).resolve() in (report.resolve(), figures.resolve()):
             raise RunError(f"The report would replace {path}, which is read here. Choose another file with --report.")
     try:
         if figures.exists() or report.exists():
