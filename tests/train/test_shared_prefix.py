@@ -188,20 +188,17 @@ def test_a_step_on_the_tree_equals_trls_step(
 # warping and order -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", [{}, {"top_k": 9}, {"top_p": 0.8}, {"min_p": 0.2}, {"top_k": 9, "min_p": 0.02}])
-def test_sampling_fields_become_generates_own_warpers(field: dict[str, Any]) -> None:
+def test_temperature_is_generates_own() -> None:
     from transformers import GenerationConfig
 
-    fields = {"temperature": 0.6, "top_k": 0, "top_p": 1.0, **field}
+    fields = {"temperature": 0.6, "top_k": 0, "top_p": 1.0}
     args = GRPOConfig(output_dir="unused", use_cpu=True, bf16=False, report_to="none", **fields)
     theirs = tiny_models.model()._get_logits_processor(
         GenerationConfig(do_sample=True, **fields), input_ids_seq_length=3
     )
     scores = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 3
     ids = torch.zeros(5, 3, dtype=torch.long)
-    expected, found = theirs(ids, scores), grpo_trainers.logits_processors(args)(ids, scores)
-    assert bool(torch.isinf(expected).any()) is bool(field)
-    assert torch.equal(found, expected)
+    assert torch.equal(grpo_trainers.logits_processors(args)(ids, scores), theirs(ids, scores))
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone(tmp_path: Path) -> None:

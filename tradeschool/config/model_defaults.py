@@ -15,8 +15,6 @@ EVALUATE = {"max_new_tokens": 128, "batch_size": 32}
 LORA: dict[str, Any] = {"r": 16}
 OF_TINY = ("per_device_train_batch_size",)
 """Values of a recipe for the tiny model that are left out for another one."""
-
-
 LARGE = 100_000_000
 """Bytes of weights from which a model in a folder counts as pretrained; the tiny model has 4 million."""
 

@@ -10,13 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import LogitsProcessorList, TemperatureLogitsWarper
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -122,15 +116,8 @@ def sample_tokens(prompts: list[Any], trainer: GRPOTrainer, groups: int) -> list
 
 
 def logits_processors(args: Any) -> LogitsProcessorList:
-    """TRL's sampling fields as transformers' own logits processors, in the order of ``generate``."""
-    warp = LogitsProcessorList([TemperatureLogitsWarper(args.temperature)])
-    if args.top_k:
-        warp.append(TopKLogitsWarper(args.top_k))
-    if args.top_p < 1:
-        warp.append(TopPLogitsWarper(args.top_p))
-    if args.min_p:
-        warp.append(MinPLogitsWarper(args.min_p))
-    return warp
+    """TRL's temperature as transformers' own processor. Sampling from fewer tokens is refused (``train/options.py``)."""
+    return LogitsProcessorList([TemperatureLogitsWarper(args.temperature)])
 
 
 def _until(ids: list[int], ends: set[int]) -> list[int]:
