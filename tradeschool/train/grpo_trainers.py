@@ -116,7 +116,7 @@ def sample_tokens(prompts: list[Any], trainer: GRPOTrainer, groups: int) -> list
 
 
 def logits_processors(args: Any) -> LogitsProcessorList:
-    """TRL's temperature as transformers' own processor. Sampling from fewer tokens is refused (``train/options.py``)."""
+    """TRL's temperature as a processor of transformers. Sampling from fewer tokens is refused (``options.py``)."""
     return LogitsProcessorList([TemperatureLogitsWarper(args.temperature)])
 
 
