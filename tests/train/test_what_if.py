@@ -1,5 +1,6 @@
 """Groups of decisions in episodes: rows with branches equal separate rows, and a stage that trains on them."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -152,10 +153,21 @@ def test_an_interrupted_training_ends_like_the_unbroken_one(unbroken: Path, tmp_
 @pytest.mark.parametrize("question", ["episode", "day", "stock"])
 @pytest.mark.parametrize("objective", ["gvpo", "grpo"])
 def test_every_kind_of_conversation_and_objective_can_be_trained(question: str, objective: str, tmp_path: Path) -> None:
-    stage = {**STAGE, "objective": objective, "trl": {**STAGE["trl"], "max_steps": 2, "scale_rewards": "group"}}
+    stage = {**STAGE, "objective": objective, "trl": {**STAGE["trl"], "max_steps": 2}}
     made = recipe(stage, question=question, env={"days": 4, "tickers": 2})
     rows = metrics(pipeline.run(made, tmp_path / "run", Console(quiet=True)))
     assert 0 < rows[-1]["decision_mass"] <= 1
+
+
+@pytest.mark.parametrize(("scale", "warned"), [("group", True), ("batch", False)])
+def test_dividing_market_rewards_by_their_spread_in_each_group_is_warned_of(
+    scale: str, warned: bool, tmp_path: Path
+) -> None:
+    output = io.StringIO()
+    stage = {**STAGE, "trl": {**STAGE["trl"], "max_steps": 2, "scale_rewards": scale}}
+    made = recipe(stage, question="day", env={"days": 4, "tickers": 2})
+    pipeline.run(made, tmp_path / "run", Console(file=output, width=1_000))
+    assert ("scale_rewards is group" in output.getvalue()) == warned
 
 
 @pytest.mark.parametrize(
