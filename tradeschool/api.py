@@ -305,13 +305,12 @@ def make_env(level: str = "Easy", market: str | Path | Panel = "synthetic", **se
     Raises:
         TradeschoolError: there is no such level or market, or the market has too few stocks.
     """
-    from tradeschool.apps.options import find_level, load_market
-    from tradeschool.env.config import level_config
-    from tradeschool.env.market_data import MarketData
+    from tradeschool.env.config import find_level, level_config
+    from tradeschool.env.market_data import MarketData, read_market
     from tradeschool.env.trading_env import TradingEnv
 
     level = find_level(level)
-    data = MarketData(market) if isinstance(market, Panel) else load_market(str(market), Console())
+    data = MarketData(market) if isinstance(market, Panel) else read_market(str(market), Console())
     return TradingEnv(data, **level_config(level, **settings).model_dump())
 
 

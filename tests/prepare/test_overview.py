@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
 from tradeschool.config import recipe as recipes
+from tradeschool.config.recipe import recipe_from_source
 from tradeschool.errors import RecipeError
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import FIELDS, Panel
 from tradeschool.prepare.coverage import Overview, make_overview
 from tradeschool.prepare.overview import coverage_chart, headline, print_overview, write_overview
-from tradeschool.prepare.source import recipe_from_source
 
 EVIL = "<script>alert('x')</script>"
 

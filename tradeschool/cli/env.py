@@ -41,13 +41,14 @@ def play(
 
       tradeschool play --seed 7 --no-results < orders.txt
     """
-    from tradeschool.apps.options import find_level, load_market
     from tradeschool.apps.play import ResultsFile, play_episode
+    from tradeschool.env.config import find_level
+    from tradeschool.env.market_data import read_market
 
     console, chosen = Console(), find_level(level)
     file = None if no_results else ResultsFile(results)
     with console.status("Reading the market"):
-        data = load_market(market, console, chosen)
+        data = read_market(market, console, chosen)
     play_episode(console, data, chosen, market=market, seed=seed, masked=not unmasked, name=name, results=file)
 
 
@@ -85,15 +86,15 @@ def serve(
     """
     if recipe and not split:
         raise TradeschoolError(f"--recipe {recipe} needs --split. Add --split train, or remove --recipe.")
-    from tradeschool.apps.options import find_level, load_market
     from tradeschool.config.sections import SplitConfig, split_of, split_panel
-    from tradeschool.env.config import level_config
+    from tradeschool.env.config import find_level, level_config
+    from tradeschool.env.market_data import read_market
 
     console, level = Console(), find_level(level)
     with console.status("Reading the market"):
         from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
 
-        data = load_market(market, console, level)
+        data = read_market(market, console, level)
         rows = split_panel(split_of(recipe) if recipe else SplitConfig(), data.panel).ends(split) if split else None
         config = ServeConfig(data, level_config(level, observation=observation), rows)
         app = create_app(config, sessions, timeout)

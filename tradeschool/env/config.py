@@ -112,6 +112,18 @@ def faults(error: ValidationError, settings: Iterable[str]) -> str:
     return text if text.endswith("?") else f"{text}."
 
 
+def find_level(name: str) -> str:
+    """The level with this name, in any case.
+
+    Raises:
+        EnvError: the level is unknown.
+    """
+    level = name.strip().capitalize()
+    if level not in LEVELS:
+        raise EnvError(f"There is no level '{name}'.{did_you_mean(name, LEVELS)} Levels are: {', '.join(LEVELS)}.")
+    return level
+
+
 def level_config(name: str, **settings: Any) -> EnvConfig:
     """The configuration of a level, changed by ``settings``."""
     return EnvConfig(**{**LEVELS[name], **settings})

@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
-from tradeschool.env.config import EnvConfig, EnvError
+from tradeschool.env.config import LEVELS, EnvConfig, EnvError
 from tradeschool.env.features import LINE, market_facts
 from tradeschool.errors import did_you_mean
 from tradeschool.market.panel import Floats, Panel
@@ -20,6 +22,8 @@ WARM_UP = 50
 """Bars that a stock needs before it can be drawn for an episode: those of the slowest figure, SMA 50."""
 ENDED = 5
 """Rows without a bar, up to the panel's last, after which a stock counts as delisted."""
+KEYWORDS = ("synthetic", "sample")
+"""Markets that need no file."""
 OPTIONS = ("start", "tickers")
 """Options of ``reset``."""
 
@@ -114,6 +118,30 @@ class MarketData:
                 f"bars and {config.days} rows after it. Use fewer stocks or days, or a longer market."
             )
         return found
+
+
+def read_market(name: str, console: Console, level: str | None = None) -> MarketData:
+    """The market of a keyword (``synthetic``, ``sample``) or a path of prices. Prints what was found in reading it.
+
+    Raises:
+        TradeschoolError: the path does not exist, its files are invalid, or it has too few stocks for the level.
+    """
+    from tradeschool.config import sections
+
+    if name not in KEYWORDS and not Path(name).expanduser().exists():
+        raise EnvError(
+            f"--market {name}: there is no such file or folder.{did_you_mean(name, KEYWORDS)} "
+            f"Give a path of prices, or one of: {', '.join(KEYWORDS)}."
+        )
+    section = {"source": name} if name in KEYWORDS else {"path": name}
+    panel = sections.load_market(sections.resolved_market(section), console)
+    stocks, needed = len(panel.tickers), LEVELS[level]["tickers"] if level else 0
+    if stocks < needed:
+        smaller = next(one for one in reversed(LEVELS) if LEVELS[one]["tickers"] <= stocks)
+        raise EnvError(
+            f"Level {level} needs {needed} stocks; {name} has {stocks}. Use --level {smaller.lower()} or add tickers."
+        )
+    return MarketData(panel)
 
 
 @functools.lru_cache(maxsize=1)

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from tradeschool.evaluate.comparison import MODELS
-from tradeschool.evaluate.evaluation_set import EvaluationSet
+from tradeschool.evaluate.evaluation_set import EvaluationSet, Predictions
 from tradeschool.evaluate.inference import FEWEST_COSINES, cosines_of
-from tradeschool.evaluate.predictions import Predictions
 
 # Bounds from public reproductions: beyond them the answers of a group no longer differ, or the policy has diverged.
 LEAST_ENTROPY = 0.03

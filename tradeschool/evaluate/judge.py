@@ -14,8 +14,13 @@ from tradeschool.errors import DataError, RunError
 from tradeschool.evaluate.compare import check_confidence, compare
 from tradeschool.evaluate.comparison import Comparison
 from tradeschool.evaluate.decisions import Decisions, read_decisions
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_to_predictions,
+)
 from tradeschool.evaluate.report import write_report
 from tradeschool.market.load import load_prices
 from tradeschool.market.panel import Panel

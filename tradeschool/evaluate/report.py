@@ -16,8 +16,8 @@ from tradeschool.evaluate import charts
 from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
 from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
+from tradeschool.evaluate.evaluation_set import traces_name
 from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, write_page
-from tradeschool.evaluate.predictions import traces_name
 from tradeschool.evaluate.tables import Cell, Table, figure_tables, shown_metrics, tag
 from tradeschool.run_folder import REPORT, stage_folders
 from tradeschool.tasks.base import CORRECT, Metric

@@ -11,8 +11,14 @@ from pydantic import Field
 
 from tradeschool.errors import RecipeError, RunError, did_you_mean, one_line
 from tradeschool.evaluate.comparison import NAIVE
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_name,
+    traces_to_predictions,
+)
 from tradeschool.manifest import replace_text
 from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy

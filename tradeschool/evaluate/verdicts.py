@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from tradeschool.errors import RunError
 from tradeschool.evaluate.comparison import MODELS, NAIVE, Verdict
+from tradeschool.evaluate.evaluation_set import Predictions
 from tradeschool.evaluate.inference import Estimate, holm
-from tradeschool.evaluate.predictions import Predictions
 from tradeschool.policies.base import YARDSTICKS
 from tradeschool.tasks.base import Metric
 

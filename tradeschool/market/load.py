@@ -12,8 +12,7 @@ from tradeschool.market.calendar import find_exchange
 from tradeschool.market.events.read import holds_events
 from tradeschool.market.findings import Finding, Report, join_some, raise_on_errors
 from tradeschool.market.panel import FIELDS, Floats, Panel
-from tradeschool.market.prices.coverage import MARKET_CHECKS
-from tradeschool.market.prices.doubles import all_days
+from tradeschool.market.prices.coverage import MARKET_CHECKS, all_days
 from tradeschool.market.prices.histories import field_files, field_histories, table_histories
 from tradeschool.market.prices.read import COLUMNS, Table, read_table, standard_name
 from tradeschool.market.prices.validate import History, Options, accepted

@@ -17,7 +17,7 @@ from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
 from tradeschool.evaluate.page import Part, Section, write_page
 from tradeschool.evaluate.tables import Table
-from tradeschool.market.frequency import bars_per_year
+from tradeschool.market.calendar import bars_per_year
 from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.prepare.coverage import EventKind, Overview
 from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tradeschool.errors import DataError
+from tradeschool.market.calendar import BUSINESS_DAYS
 from tradeschool.market.findings import MAX_PER_RULE, Report
-from tradeschool.market.frequency import BUSINESS_DAYS
 from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Bools, Days, Rows
 from tradeschool.market.prices.read import COLUMNS, PRICES
