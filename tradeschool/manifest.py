@@ -55,11 +55,7 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest of a run folder.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
+    """Read the manifest of a run folder; a RunError if there is none, or it is damaged."""
     path = folder / FILE
     try:
         return Manifest(**json.loads(path.read_text(encoding="utf-8")))

@@ -65,11 +65,7 @@ class Seeds:
     figures: list[SeedFigure]
 
     def figure(self, policy: str, metric: str) -> SeedFigure:
-        """One figure of one model.
-
-        Raises:
-            RunError: there is none.
-        """
+        """One figure of one model; a RunError if there is none."""
         found = {(one.policy, one.metric): one for one in self.figures}
         if (policy, metric) not in found:
             names = ", ".join(f"{one.policy}: {one.metric}" for one in self.figures)
@@ -78,11 +74,7 @@ class Seeds:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``0,1,2`` or ``0-4``, or both: ``0-2,7``.
-
-    Raises:
-        RecipeError: the text is neither, or names a seed twice.
-    """
+    """``0,1,2`` or ``0-4``, or both: ``0-2,7``; a RecipeError if the text is neither, or names a seed twice."""
     seeds: list[int] = []
     try:
         for part in text.split(","):

@@ -220,11 +220,7 @@ def create_app(config: ServeConfig, sessions: int = SESSIONS, timeout: float = T
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on. Port 0 is any free one.
-
-    Raises:
-        TradeschoolError: it cannot be opened.
-    """
+    """A socket to serve on. Port 0 is any free one; a TradeschoolError if it cannot be opened."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)

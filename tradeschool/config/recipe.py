@@ -243,11 +243,7 @@ def _stages(draft: Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
 
 
 def check_stage(module: ModuleType, given: dict[str, Any]) -> Any:
-    """The config of one stage outside a recipe.
-
-    Raises:
-        RecipeError: a key or a value is wrong.
-    """
+    """The config of one stage outside a recipe; a RecipeError if a key or a value is wrong."""
     draft = Draft({"stages": [given]}, {}, given["stage"])
     config = check(module.Config, given, ("stages", 0), draft.problems)
     if config is None:

@@ -88,11 +88,7 @@ class EnvConfig(BaseModel):
 
 
 def env_config(**settings: Any) -> EnvConfig:
-    """A configuration from keyword settings.
-
-    Raises:
-        EnvError: a setting is unknown or outside its range.
-    """
+    """A configuration from keyword settings; an EnvError if a setting is unknown or outside its range."""
     try:
         return EnvConfig(**settings)
     except ValidationError as error:
@@ -113,11 +109,7 @@ def faults(error: ValidationError, settings: Iterable[str]) -> str:
 
 
 def find_level(name: str) -> str:
-    """The level with this name, in any case.
-
-    Raises:
-        EnvError: the level is unknown.
-    """
+    """The level with this name, in any case; an EnvError if the level is unknown."""
     level = name.strip().capitalize()
     if level not in LEVELS:
         raise EnvError(f"There is no level '{name}'.{did_you_mean(name, LEVELS)} Levels are: {', '.join(LEVELS)}.")

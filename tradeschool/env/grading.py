@@ -126,11 +126,7 @@ def whole_path(equities: Sequence[float], days: int) -> Floats:
 
 
 def grades(records: Sequence[Record]) -> list[Grade]:
-    """The grade of each record.
-
-    Raises:
-        EnvError: they do not all have the same number of days.
-    """
+    """The grade of each record; an EnvError if they do not all have the same number of days."""
     if not records:
         return []
     lengths = sorted({len(record.turnover_D) for record in records})

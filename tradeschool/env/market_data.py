@@ -246,11 +246,7 @@ def draw(
 
 
 def check_start(data: MarketData, config: EnvConfig, start: Any) -> int:
-    """A requested start row.
-
-    Raises:
-        EnvError: it is not a row, or too late.
-    """
+    """A requested start row; an EnvError if it is not a row, or too late."""
     last = data.shape[0] - 1 - config.days
     if isinstance(start, bool) or not isinstance(start, int | np.integer) or not 0 <= start <= last:
         raise EnvError(f"start {start!r}: give a row from 0 to {last}, which has {config.days} rows after it.")

@@ -90,11 +90,7 @@ def compare(
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence level.
-
-    Raises:
-        RunError: it is not between 0.5 and 1.
-    """
+    """Refuse a confidence level that is not between 0.5 and 1."""
     if not 0.5 < confidence < 1:
         raise RunError(f"The confidence level is {confidence}. Give one above 0.5 and below 1.")
 
@@ -276,11 +272,7 @@ def _shares(action_TQ: NDArray[np.int64], asked_TQ: NDArray[np.bool_], names: Se
 def figures_of(
     evaluation_set: EvaluationSet, predictions: Sequence[Predictions], tests: Mapping[str, Backtest]
 ) -> dict[str, Figures]:
-    """Every figure of every policy.
-
-    Raises:
-        RunError: a metric has an aggregate that a task cannot use.
-    """
+    """Every figure of every policy; a RunError if a metric has an aggregate that a task cannot use."""
     found: dict[str, Figures] = {}
     for p in predictions:
         unread_TQ = np.where(evaluation_set.asked_TQ, ~p.read_TQ, np.nan)

@@ -204,11 +204,7 @@ def traces_name(policy: str, kind: Kind) -> str:
 def traces_to_predictions(
     evaluation_set: EvaluationSet, policy: str, kind: Kind, examples: Sequence[Example], traces: Sequence[Trace]
 ) -> Predictions:
-    """One policy's traces as arrays.
-
-    Raises:
-        RunError: a trace answers another question than its example.
-    """
+    """One policy's traces as arrays; a RunError if a trace answers another question than its example."""
     shape = evaluation_set.shape
     values: dict[str, Floats] = {}
     read_TQ, action_TQ = np.zeros(shape, dtype=bool), np.full(shape, -1)

@@ -114,11 +114,7 @@ def _together(raw: Mapping[str, Judgement], confidence: float) -> dict[str, Judg
 
 
 def best_baseline(metric: Metric, predictions: Sequence[Predictions], estimates: Estimates) -> str:
-    """The baseline with the best figure in this sample.
-
-    Raises:
-        RunError: no baseline has a value of the metric.
-    """
+    """The baseline with the best figure in this sample; a RunError if no baseline has a value of the metric."""
     sign = 1 if metric.better == "higher" else -1
     values = {p.policy: sign * estimates[p.policy][metric.key].value for p in predictions if p.kind in NAIVE}
     values = {policy: value for policy, value in values.items() if math.isfinite(value)}

@@ -51,11 +51,7 @@ def load_prices(
 
 
 def read_prices(path: str | Path, options: Options, suffixes: Sequence[str] = SUFFIXES) -> tuple[Panel, list[Finding]]:
-    """As :func:`load_prices`, with what was found on the way.
-
-    Raises:
-        DataError: the path or a file breaks a rule.
-    """
+    """As :func:`load_prices`, with what was found on the way; a DataError if the path or a file breaks a rule."""
     found, findings = _inspect(Path(path), suffixes, options)
     raise_on_errors(findings, str(path))
     return _align(found, Path(path).absolute().name), findings

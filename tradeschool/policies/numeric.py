@@ -103,11 +103,7 @@ class NumericAgent:
 
 
 def known_facts(names: Sequence[str]) -> list[str]:
-    """The market facts with these names, in the order of the observation.
-
-    Raises:
-        ValueError: a fact is unknown.
-    """
+    """The market facts with these names, in the order of the observation; a ValueError if a fact is unknown."""
     for name in names:
         if name not in FACTS:
             raise ValueError(f"has {name!r}, but facts are {', '.join(FACTS)}.{did_you_mean(str(name), FACTS)}")

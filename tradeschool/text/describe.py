@@ -139,11 +139,7 @@ FACTS: tuple[str, ...] = (*_TEXTS, *_NUMBERS)
 
 
 def check_facts(names: Sequence[str]) -> None:
-    """Check that all facts exist.
-
-    Raises:
-        RecipeError: a fact does not exist; names the nearest one that does.
-    """
+    """Check that all facts exist; the RecipeError names the nearest one that does."""
     for name in names:
         if name not in FACTS:
             raise RecipeError(f"Unknown fact '{name}'.{did_you_mean(name, FACTS)} Choose from: {', '.join(FACTS)}.")

@@ -167,11 +167,7 @@ SECTIONS: tuple[str, ...] = tuple(_LINES)
 
 
 def check_sections(names: Sequence[str]) -> None:
-    """Check that all sections exist.
-
-    Raises:
-        RecipeError: a section does not exist; names the nearest one that does.
-    """
+    """Check that all sections exist; the RecipeError names the nearest one that does."""
     for name in names:
         if name not in _LINES:
             raise RecipeError(

@@ -67,11 +67,7 @@ class AgentSpec:
 
 
 def rule_agent(rule_name: str, /, **settings: Any) -> AgentSpec:
-    """A trading rule.
-
-    Raises:
-        EnvError: there is no such rule, or it has no such setting.
-    """
+    """A trading rule; an EnvError if there is no such rule, or it has no such setting."""
     agent = make_strategy(rule_name, **settings)
     known = {key: value for key, value in dataclasses.asdict(agent).items() if key != "name"}  # type: ignore[call-overload]
     return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda task, on_progress: agent)

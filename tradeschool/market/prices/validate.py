@@ -52,11 +52,7 @@ class Options:
 
 
 def accepted(entries: Sequence[str]) -> frozenset[str]:
-    """Checked entries like ``ABC 2016-01-04``.
-
-    Raises:
-        DataError: an entry has another form.
-    """
+    """Checked entries like ``ABC 2016-01-04``; a DataError if an entry has another form."""
     for entry in entries:
         if not re.fullmatch(r"\S.* \d{4}-\d{2}-\d{2}", entry):
             raise DataError(f"accept: '{entry}' is not a ticker and a day. Write it like 'ABC 2016-01-04'.")
