@@ -60,12 +60,9 @@ class ParseError(TradeschoolError):
 def machine_error(error: BaseException, place: Path | None = None) -> TradeschoolError | None:
     """What the machine could not do, as an error with its cure; None for any other error.
 
-    Libraries wrap such errors in classes of their own, so texts and names of classes are read too.
-
-    Args:
-        error: as it was raised: too little memory, a disk that cannot be written, a network that fails, a library that
-            is not installed.
-        place: named where the error itself names no file.
+    That is: too little memory, a disk that cannot be written, a network that fails, a library that is not installed.
+    Libraries wrap such errors in classes of their own, so texts and names of classes are read too. ``place`` is named
+    where the error itself names no file.
     """
     if isinstance(error, TradeschoolError | BrokenPipeError):  # after `| head` nobody reads our output: not an error
         return None

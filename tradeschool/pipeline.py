@@ -50,13 +50,9 @@ class _Run:
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
-    """Run every stage of a recipe in a new run folder.
+    """Run every stage of a recipe in a new run folder, and return that.
 
-    Returns:
-        The run folder.
-
-    Raises:
-        TradeschoolError: a problem that the user can fix. A note on the error says how to resume.
+    A note on an error says how to resume.
     """
     _prepare_environment()
     for note in recipe.notes:

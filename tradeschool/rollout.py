@@ -91,12 +91,9 @@ def constrain(
     prompts: Sequence[Sequence[Message]],
     completions: Sequence[str],
 ) -> dict[int, str]:
-    """The answers that replace unreadable ones: the most likely of the task's decisions after the reasoning so far.
+    """The answers that replace unreadable ones, by place: the most likely of the task's decisions after the reasoning.
 
     Readable answers stay as they are, so that only unreadable ones depend on this.
-
-    Returns:
-        By place, the whole answer.
     """
     choices: dict[int, list[str]] = {}
     for i, (example, text) in enumerate(zip(examples, completions, strict=True)):

@@ -35,11 +35,7 @@ class Done:
 
 
 def create(recipe_name: str, out: Path | None) -> Path:
-    """A new, empty run folder: ``out``, or ``runs/<recipe name>/<stamp>/`` with ``latest`` pointing at it.
-
-    Raises:
-        RunError: ``out`` holds something already, or the folder cannot be made.
-    """
+    """A new, empty run folder: ``out``, or ``runs/<recipe name>/<stamp>/`` with ``latest`` pointing at it."""
     try:
         if out is not None:
             if run := next((one for one in out.resolve().parents if (one / manifest.FILE).exists()), None):
@@ -76,11 +72,7 @@ def _point_latest(folder: Path) -> None:
 
 
 def find(text: str) -> Path:
-    """Find a run folder by a path (``runs/demo/latest``) or a recipe's name (``demo``: its latest run).
-
-    Raises:
-        RunError: there is no such run.
-    """
+    """Find a run folder by a path (``runs/demo/latest``) or a recipe's name (``demo``: its latest run)."""
     for candidate in (Path(text), Path(text) / "latest", RUNS / text, RUNS / text / "latest"):
         if (candidate / manifest.FILE).is_file():
             return candidate.resolve()
@@ -96,11 +88,7 @@ def find(text: str) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        RunError: another process holds it, or the folder cannot be written.
-    """
+    """Lock the folder for this process; the lock ends with the process. A RunError if another one holds it."""
     try:
         file = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
@@ -156,11 +144,7 @@ def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: 
 
 
 def read_done(folder: Path) -> Done | None:
-    """What a finished stage left, or None where it has not finished.
-
-    Raises:
-        RunError: the file is damaged, or the weights or data sets that it names are gone.
-    """
+    """What a finished stage left, or None where it has not finished; a RunError if that is damaged or gone."""
     path = folder / DONE
     if not path.exists():
         return None

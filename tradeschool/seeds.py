@@ -127,11 +127,7 @@ def find(text: str) -> Path | None:
 
 
 def resume(folder: Path, console: Console) -> Seeds:
-    """Run the seeds that have not finished, and print the table of all.
-
-    Raises:
-        RunError: the folder's own file is damaged.
-    """
+    """Run the seeds that have not finished, and print the table of all."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         seeds, recipe = [int(seed) for seed in content["seeds"]], content["recipe"]
@@ -187,11 +183,7 @@ def _table(run: Path) -> tuple[list[Metric], list[Row]]:
 def summarise(tables: Sequence[tuple[Sequence[Metric], Sequence[Row]]]) -> tuple[list[Metric], list[SeedFigure]]:
     """Every figure of every model over the seeds, and of the steps from one trained model to the next.
 
-    Args:
-        tables: for each seed, the metrics and the rows of its run.
-
-    Returns:
-        The metrics, and the figures, models in the order of training.
+    ``tables`` has the metrics and rows of each seed's run. Models are in the order of training.
     """
     models = [{row.policy: row for row in rows if row.kind in MODELS} for _, rows in tables]
     kinds = {name: row.kind for rows in models for name, row in rows.items()}

@@ -79,8 +79,7 @@ class Recipe:
 def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
     """Read a recipe from a YAML file, with ``key=value`` options laid over it.
 
-    Raises:
-        RecipeError: the file, a key or a value is wrong; one line for each problem.
+    A RecipeError has one line for each problem of the file, a key or a value.
     """
     return _assemble(read_draft(path, "run"), sets)
 
@@ -100,30 +99,18 @@ def read_any(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any
 
 
 def load_panel(recipe: Recipe, console: Console) -> "Panel":
-    """Load the market of a recipe; the first few repairs and warnings are printed.
-
-    Raises:
-        DataError: a file of prices, events or names breaks a rule.
-    """
+    """Load the market of a recipe; repairs and warnings are noted in a line."""
     return load_market(recipe.resolved["market"], console, masked=getattr(recipe.task, "mask", False))
 
 
 def make_task(recipe: Recipe, panel: "Panel") -> "Task":
-    """The task of a recipe on a panel, with the dates split in time.
-
-    Raises:
-        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
-    """
+    """The task of a recipe on a panel, with the dates split in time."""
     task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
     return task
 
 
 def split_for(recipe: Recipe, panel: "Panel") -> "Split":
-    """The rows of a recipe's train, validation and test parts on a panel.
-
-    Raises:
-        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
-    """
+    """The rows of a recipe's parts on a panel; a RecipeError if the embargo is shorter than the rewards' horizon."""
     return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
 
 

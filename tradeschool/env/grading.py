@@ -101,11 +101,7 @@ class Grade:
 
 
 def grade(played: Any) -> Grade:
-    """The grade of a :class:`Record`, or of a single environment (wrapped or not) whose episode is over.
-
-    Raises:
-        EnvError: the environment's episode is not over or has not begun.
-    """
+    """The grade of a :class:`Record`, or of a single environment (wrapped or not) whose episode is over."""
     if isinstance(played, Record):
         return grades([played])[0]
     env = played.unwrapped

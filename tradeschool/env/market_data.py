@@ -102,11 +102,7 @@ class MarketData:
         return self._words[n]
 
     def start_rows(self, config: EnvConfig, rows: tuple[int, int] | None = None) -> NDArray[np.intp]:
-        """The rows at which an episode can start so that it ends within ``rows`` (first, last).
-
-        Raises:
-            EnvError: there is none.
-        """
+        """The rows at which an episode can start so that it ends within ``rows`` (first, last); an EnvError if none."""
         first, last = rows or (0, self.shape[0] - 1)
         if not 0 <= first <= last < self.shape[0]:
             raise EnvError(f"rows {rows}: the panel has rows 0 to {self.shape[0] - 1}. Give (first, last) within them.")
@@ -123,8 +119,7 @@ class MarketData:
 def read_market(name: str, console: Console, level: str | None = None) -> MarketData:
     """The market of a keyword (``synthetic``, ``sample``) or a path of prices. Prints what was found in reading it.
 
-    Raises:
-        TradeschoolError: the path does not exist, its files are invalid, or it has too few stocks for the level.
+    An EnvError if the path does not exist, or has too few stocks for the level.
     """
     from tradeschool.config import sections
 
@@ -254,11 +249,7 @@ def check_start(data: MarketData, config: EnvConfig, start: Any) -> int:
 
 
 def columns_of(data: MarketData, config: EnvConfig, tickers: Sequence[str], start: int) -> NDArray[np.intp]:
-    """The columns of requested tickers, in their order.
-
-    Raises:
-        EnvError: one is unknown, given twice or without a bar at ``start``, or their number is not the settings'.
-    """
+    """The columns of requested tickers, in their order, all of which must have a bar at ``start``."""
     columns = _checked_columns(data, config, tickers)
     traded_N = data.traded_TN[start, columns]
     if not traded_N.all():

@@ -42,13 +42,7 @@ def play(
 
 
 def record_conversation(agent: str, seed: int, chat: TradingChatEnv) -> Record:
-    """The record of a conversation whose episode is over.
-
-    Args:
-        agent: its name.
-        seed: what the episode was reset with.
-        chat: after its last step.
-    """
+    """The record of an agent's conversation whose episode, reset with ``seed``, is over."""
     env = chat.env
     days = env.config.days
     missing = [0.0] * (days - len(env.turnovers))

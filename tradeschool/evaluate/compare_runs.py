@@ -90,9 +90,8 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
 def read_runs(folders: Sequence[Path]) -> Runs:
     """Read ``comparison.json`` of each run folder and put the rows side by side.
 
-    Raises:
-        RunError: fewer than two runs, a folder without one comparison, or different evaluations (other data,
-            dates, questions, score or costs), whose figures cannot be compared.
+    A RunError if there are fewer than two runs, a folder has no comparison, or the evaluations differ (in data,
+    dates, questions, score or costs), so that their figures cannot be compared.
     """
     if len(folders) < 2:
         raise RunError(f"{len(folders)} run given. Name at least two run folders to compare.")
@@ -116,11 +115,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own.
-
-    Raises:
-        RunError: there is none, or it cannot be read.
-    """
+    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own."""
     found = [folder] if (folder / COMPARISON).is_file() else stage_folders(folder, COMPARISON)
     if not found:
         why = "no finished evaluate stage. Resume the run first" if folder.exists() else "no such run folder"

@@ -218,11 +218,7 @@ class Comparison(Plain):
 
     @classmethod
     def from_json(cls, text: str, source: Path | str = "comparison.json") -> "Comparison":
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            RunError: the text is not a comparison; the message names the first wrong field.
-        """
+        """Read what :meth:`to_json` wrote; a RunError names the first wrong field."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

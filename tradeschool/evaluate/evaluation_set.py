@@ -119,8 +119,7 @@ def evaluation_set_of(
 ) -> EvaluationSet:
     """The evaluation of a task on examples of a split.
 
-    Raises:
-        RunError: two examples share date and number, or the task's rows or metrics cannot be evaluated.
+    A RunError if two examples share date and number, or the task's rows or metrics cannot be evaluated.
     """
     rows_T = np.asarray(task.rows(split))
     _refuse_gaps(rows_T)

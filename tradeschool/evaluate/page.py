@@ -85,9 +85,6 @@ def write_page(
     """Write a page, replacing the file in one step. Every text is escaped, so none can become markup.
 
     ``method`` is what the template needs to say how the figures were measured.
-
-    Raises:
-        RunError: the file cannot be written.
     """
     text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str) if manifest else ""
     html = template(TEMPLATE).render(title=title, sections=sections, manifest=text, **method)

@@ -137,8 +137,7 @@ def _outcome(trace: Trace) -> Cell:
 def report_run(run_folder: Path, console: Console) -> Path:
     """Write ``report.html`` from the files of a run folder, print the tables, and return the page's path.
 
-    Raises:
-        RunError: neither an evaluation nor a leaderboard has finished, or their files cannot be read.
+    A RunError if neither an evaluation nor a leaderboard has finished, or their files cannot be read.
     """
     from tradeschool.evaluate.leaderboard.results import LEADERBOARD
 

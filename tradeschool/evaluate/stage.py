@@ -65,12 +65,7 @@ class Config(StageConfig):
 
 
 def check(config: Config, context: CheckContext) -> None:
-    """Refuse before the first stage what would fail after training.
-
-    Raises:
-        RecipeError: the task cannot be evaluated (a trial of a few questions finds it), a model is unknown, or a
-            baseline cannot be loaded.
-    """
+    """Refuse before the first stage what would fail after training: a trial of a few questions finds it."""
     from tradeschool.models.load import TRIED, refuse_too_long
 
     task, where = context.task, f"stages.{config.name}"

@@ -106,10 +106,7 @@ def fitting_table(
 def figure_tables(rows: Sequence[Row], metrics: Sequence[Metric], kinds: Mapping[str, str]) -> list[Table]:
     """Every figure of every row for a page: as many columns in the first table as fit, the others in further ones.
 
-    Args:
-        rows: in order.
-        metrics: the primary one comes first, then those that the terminal shows.
-        kinds: what each policy is, by its name.
+    The primary metric comes first, then those that the terminal shows. ``kinds`` says what each policy is.
     """
     names = ("policy", [f"{row.policy}\n{kinds.get(row.policy, '')}" for row in rows])
     tables: list[list[tuple[str, Sequence[Cell]]]] = [[names, ("verdict", [tag(row.verdict) for row in rows])]]

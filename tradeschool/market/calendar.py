@@ -41,11 +41,7 @@ def find_exchange(name: str) -> Exchange:
 
 
 def sessions(name: str, first: np.datetime64, last: np.datetime64) -> NDArray[np.datetime64]:
-    """The exchange's trading days from ``first`` to ``last``, both included: datetime64[D], ascending.
-
-    Raises:
-        DataError: the exchange is unknown.
-    """
+    """The exchange's trading days from ``first`` to ``last``, both included: datetime64[D], ascending."""
     import pandas_market_calendars
 
     calendar: Any = pandas_market_calendars.get_calendar(find_exchange(name).name)

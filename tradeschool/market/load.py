@@ -58,18 +58,11 @@ def read_prices(path: str | Path, options: Options, suffixes: Sequence[str] = SU
 
 
 def check_prices(path: str | Path, exchange: str | None = None, **options: Any) -> list[Finding]:
-    """All findings about the price files under a path, errors first, then by file and row.
+    """All findings about the price files under a path, errors first, then by file and row; ``options`` as above.
 
-    A path loads if and only if no finding is an error.
-
-    Args:
-        path: folder or file.
-        exchange: compare the dates with this exchange's calendar, to tell missing days from holidays. Without it, an
-            info counts the days on which only other tickers have bars, and warnings name weekends and long gaps.
-        options: as in :func:`load_prices`.
-
-    Raises:
-        DataError: the exchange is unknown, or an entry of ``accept`` is not a ticker and a day.
+    A path loads if and only if no finding is an error. With an ``exchange`` the dates are compared with its calendar,
+    to tell missing days from holidays. Without it, an info counts the days on which only other tickers have bars, and
+    warnings name weekends and long gaps.
     """
     order = {"error": 0, "warning": 1, "info": 2}
     name = None if exchange is None else find_exchange(exchange).name

@@ -333,9 +333,6 @@ def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str,
     """Write the files and the manifest beside ``path``, load them, then move them to ``path``.
 
     ``manifest`` gains the ``data_hash`` of the panel. If writing stops for any reason, no partial files are left.
-
-    Raises:
-        DataError: the folder cannot be written, or it was written and its prices break a rule of loading.
     """
     panel: Panel | None = None
     problem: DataError | None = None

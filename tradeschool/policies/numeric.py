@@ -22,12 +22,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import Tensor, nn
 
+from tradeschool.config.check import known_names
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M, action_space, observation_space
 from tradeschool.env.render import FACTS
 from tradeschool.env.strategies import State
 from tradeschool.env.trading_env import TradingEnv
-from tradeschool.errors import TradeschoolError, did_you_mean
+from tradeschool.errors import TradeschoolError
 from tradeschool.manifest import replacing
 
 # A typical value of each fact, and its typical deviation. The bounds of env/features.py are unsuitable as scales:
@@ -104,9 +105,7 @@ class NumericAgent:
 
 def known_facts(names: Sequence[str]) -> list[str]:
     """The market facts with these names, in the order of the observation; a ValueError if a fact is unknown."""
-    for name in names:
-        if name not in FACTS:
-            raise ValueError(f"has {name!r}, but facts are {', '.join(FACTS)}.{did_you_mean(str(name), FACTS)}")
+    known_names("facts", FACTS)(names)
     return [name for name in FACTS if name in names]
 
 
@@ -196,14 +195,9 @@ class StockPolicy(ActorCriticPolicy):
 
 
 def network_options(given: dict[str, Any], facts: Sequence[str] | None = None) -> dict[str, Any]:
-    """``policy_kwargs`` of Stable-Baselines3: our features and layers, overridden by ``given``.
+    """``policy_kwargs`` of Stable-Baselines3: our features (of ``facts``, by default all) and layers, below ``given``.
 
-    Args:
-        given: the recipe's ``policy_kwargs``.
-        facts: those that :class:`StockFeatures` reads; all by default.
-
-    Raises:
-        ValueError: a fact is unknown, or both arguments name facts.
+    A ValueError if a fact is unknown, or both arguments name facts.
     """
     ours: dict[str, Any] = {"features_extractor_class": StockFeatures, "net_arch": list(LAYERS)}
     if facts is None:

@@ -137,11 +137,9 @@ def make_overview(
     """Describe a market.
 
     Args:
-        panel: the market.
-        task: the task; None if the market cannot be split, with the reason in ``problem``.
+        panel, task: the task is None if the market cannot be split, for the reason ``problem``, the first warning.
         horizons: days of the outcome that features are correlated with.
         exchange: compare the dates with this exchange's calendar.
-        problem: the first warning, if any.
     """
     # An exchange's sessions are expected of daily bars alone.
     exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
@@ -165,15 +163,7 @@ def make_overview(
 
 
 def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCoverage]:
-    """Coverage per ticker, in the panel's order.
-
-    Args:
-        panel: the market.
-        exchange: count missing days by this exchange's sessions instead of the panel's own dates.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
+    """Coverage per ticker. Missing days are counted by the sessions of ``exchange``, or by the panel's own dates."""
     dates_T: Days = panel.dates_T.astype("datetime64[D]")
     expected = dates_T if exchange is None else sessions(exchange, dates_T[0], dates_T[-1])
     found = []
@@ -189,11 +179,7 @@ def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCov
 
 
 def calendar_difference(panel: Panel, exchange: str) -> tuple[list[str], list[str]]:
-    """The exchange's sessions without any bar, and the panel's dates that are not sessions.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
+    """The exchange's sessions without any bar, and the panel's dates that are not sessions."""
     dates_T: Days = panel.dates_T.astype("datetime64[D]")
     expected = sessions(exchange, dates_T[0], dates_T[-1])
     missing, extra = np.setdiff1d(expected, dates_T), np.setdiff1d(dates_T, expected)

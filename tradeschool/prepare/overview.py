@@ -126,11 +126,7 @@ def days(feature_ics: FeatureICs) -> str:
 
 
 def write_overview(path: Path, overview: Overview) -> None:
-    """Write the report, replacing an existing file; missing folders are created.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write the page, replacing an existing file and making missing folders; a DataError if it cannot be written."""
     task = f", split and labels of the task {overview.task}" if overview.task else ""
     none = "" if overview.warnings else " No warnings."
     section = Section(

@@ -39,16 +39,10 @@ class CurriculumConfig(BaseModel):
 def select_examples(
     task: Task, config: CurriculumConfig, panel: Panel, *, count: int | None = None, seed: int, log: Log
 ) -> list[Example]:
-    """Select the training examples of a stage.
+    """Select the training examples of a stage. ``log`` receives one sentence about what was selected.
 
-    Args:
-        task, config, panel: the task that asks the questions, the curriculum, the market.
-        count, seed: how many examples ``balanced`` draws, by default as many as have a class. The others ignore it.
-        log: receives one sentence about what was selected.
-
-    Raises:
-        RecipeError: the selection would be empty, or is not possible for this task or market.
-        DataError: a volatility index event has no level.
+    ``count`` and ``seed`` are for ``balanced``: how many it draws, by default as many as have a class. A RecipeError if
+    the selection would be empty, or is not possible for this task or market.
     """
     pool = list(task.examples("train"))
     if config.curriculum == "balanced":
@@ -71,9 +65,6 @@ def balanced(
     """Draw ``count`` examples, at most as many as have a class, with every class equally often (to within one).
 
     Examples of a rare class are repeated; none is repeated before all of its class were drawn.
-
-    Raises:
-        RecipeError: fewer than two classes occur.
     """
     groups: dict[str, list[Example]] = {}
     for example in pool:
@@ -154,12 +145,7 @@ def index_volatility_T(panel: Panel, span: int = VOLATILITY_DAYS) -> Floats:
 
 
 def event_index_T(panel: Panel) -> Floats:
-    """The volatility index [T] in the panel's events: the latest level known at each close, NaN before the first.
-
-    Raises:
-        RecipeError: there are no events of kind ``volatility_index``, or they come from several sources.
-        DataError: an event has no level.
-    """
+    """The volatility index [T] in the panel's events: the latest level known at each close, NaN before the first."""
     sources = {event.source or "no source" for event in panel.events if event.kind == INDEX_KIND}
     if len(sources) != 1:
         raise RecipeError(

@@ -116,8 +116,7 @@ def refuse_owned(given: Mapping[str, Any], where: str) -> None:
 def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
     """Check the options of a stage, at ``where`` in the recipe, that TRL's class has fields for.
 
-    Raises:
-        RecipeError: an option belongs to the run, has no effect here, is of the wrong type, or is out of range.
+    A RecipeError if one belongs to the run, has no effect here, is of the wrong type, or is out of range.
     """
     from transformers import GenerationConfig
 

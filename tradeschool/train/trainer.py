@@ -69,11 +69,8 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
 def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, ...]) -> None:
     """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one.
 
-    ``title`` is the stage's name, ``shown`` the figures beside the bar.
-
-    Raises:
-        RecipeError: the data do not fill one batch.
-        RunError: the training took no step, or has diverged. Its checkpoints stay.
+    ``title`` is the stage's name, ``shown`` the figures beside the bar. A RunError if the training took no step, or has
+    diverged; its checkpoints stay.
     """
     rows, metrics = len(trainer.train_dataset), context.folder / METRICS
     refuse_no_steps(title, rows, trainer.args)

@@ -54,11 +54,7 @@ class AgentSpec:
     weights: Callable[[], dict[str, Any]] = dict
 
     def identity(self, task: TradeTask) -> dict[str, Any]:
-        """All that identifies the agent: settings, weights, training rows, and the versions of the code that runs it.
-
-        Raises:
-            TradeschoolError: its weights cannot be found.
-        """
+        """All that identifies the agent: settings, weights, training rows, versions of the code that runs it."""
         versions = {"tradeschool": tradeschool.__version__}
         if self.observation == "text":
             versions["task"] = TradeTask.version

@@ -44,11 +44,7 @@ class LeaderboardRecipe:
 
 
 def read(path: Path, sets: Sequence[str] = ()) -> LeaderboardRecipe:
-    """Read a recipe from YAML, with ``key=value`` options applied.
-
-    Raises:
-        RecipeError: the file, a key or a value is wrong; one line per problem.
-    """
+    """Read a recipe from YAML, with ``key=value`` options applied; a RecipeError has one line per problem."""
     draft = read_draft(path, "leaderboard")
     document = draft.document
     normalise_agents(document.get("agents"))

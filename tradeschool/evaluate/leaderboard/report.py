@@ -59,19 +59,13 @@ METHOD: dict[str, Any] = {"metrics": METRICS, "reference": REFERENCE, "fewest_bl
 def write_run_report(
     run_folder: Path, path: Path, manifest: Manifest, training: Training
 ) -> list[tuple[Leaderboard, Section]]:
-    """Write the report of a run with a leaderboard to ``path``.
+    """Write the report of a run with a leaderboard to ``path``; ``training`` holds the metrics of each stage's steps.
 
-    Args:
-        run_folder: of the run.
-        path: the HTML file.
-        manifest: of the run.
-        training: the metrics of each stage's steps.
+    Transcripts that cannot be read are named in the warnings. A RunError if there is no leaderboard, or its results
+    cannot be read.
 
     Returns:
-        Leaderboards and their sections, later stages first. Transcripts that cannot be read are named in the warnings.
-
-    Raises:
-        RunError: there is no leaderboard, its results cannot be read, or the page cannot be written.
+        Leaderboards and their sections, later stages first.
     """
     folders = stage_folders(run_folder, LEADERBOARD)[::-1]
     if not folders:
@@ -93,11 +87,7 @@ def write_run_report(
 
 
 def write_index(folder: Path, title: str, levels: Sequence[LevelResults]) -> Path:
-    """Write the page of all markets and levels into the folder of their results, and return its path.
-
-    Raises:
-        RunError: the page cannot be written.
-    """
+    """Write the page of all markets and levels into the folder of their results, and return its path."""
     sections = [_level_section(folder, level) for level in levels]
     boards = [level.board for level in levels if level.board]
     write_page(folder / INDEX, title, [*_overview(boards), *sections], **METHOD)

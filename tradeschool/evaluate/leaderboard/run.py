@@ -58,11 +58,7 @@ class EvalRun:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def play(self, spec: AgentSpec, again: bool = False) -> AgentResult:
-        """The agent's result: the stored one, unless it is missing, has too few episodes, or ``again`` is set.
-
-        Raises:
-            TradeschoolError: the agent cannot be built, or cannot play.
-        """
+        """The agent's result: the stored one, unless it is missing, has too few episodes, or ``again`` is set."""
         episodes = min(spec.episodes or self.episodes, self.episodes)
         identity = spec.identity(self.task)
         stored = self.store.find(spec.name, self.benchmark, identity)
@@ -155,11 +151,7 @@ class LevelResults:
 def run_leaderboard(
     recipe: LeaderboardRecipe, folder: Path, console: Console, *, again: bool = False
 ) -> list[LevelResults]:
-    """Play every agent on every level of every market, store each result at once, and return all.
-
-    Raises:
-        TradeschoolError: a market cannot be read, or the folder cannot be written.
-    """
+    """Play every agent on every level of every market, store each result at once, and return all."""
     for note in recipe.notes:
         console.print(Text(f"Note: {note}."))
     try:

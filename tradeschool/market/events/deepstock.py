@@ -46,11 +46,7 @@ _NOT_FIGURES = ("year", "period_end", "filing_date", "financials")
 
 
 def read_panel(path: str | Path, *, same_day: bool = False, exchange: str = "NYSE") -> tuple[Panel, EventFile]:
-    """Prices and events of a file of DeepStock rows; :func:`tradeschool.market.events.read.attach` joins the two.
-
-    Raises:
-        DataError: the file cannot be read, has no prices, or a price breaks a rule.
-    """
+    """Prices and events of a file of DeepStock rows; :func:`tradeschool.market.events.read.attach` joins the two."""
     path = Path(path)
     report = Report(str(path))
     rows = read_records(path, report)
