@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -23,15 +23,11 @@ DONE = "done.json"
 
 
 @dataclass(frozen=True)
-class Done:
-    """The content of a finished stage's ``done.json``, paths made absolute; ``weights`` is None where it made none."""
+class Done(Result):
+    """The content of a finished stage's ``done.json``: its result with absolute paths, time and memory."""
 
-    weights: Path | None
-    summary: dict[str, float]
-    seconds: float
-    peak_memory_bytes: int
-    kind: Kind = "language"
-    datasets: dict[str, Path] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
 
 def create(recipe_name: str, out: Path | None) -> Path:
@@ -127,20 +123,17 @@ def refuse_links(folder: Path) -> None:
                 )
 
 
-def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: int) -> None:
+def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished. This is the last file written for it; its paths are relative to the folder."""
-    weights = None if result.weights is None else os.path.relpath(result.weights, folder)
-    manifest.write_json(
-        folder / DONE,
-        {
-            "weights": weights,
-            "kind": result.kind,
-            "datasets": {name: os.path.relpath(path, folder) for name, path in result.datasets.items()},
-            "summary": result.summary,
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes,
-        },
-    )
+    content = {
+        "weights": None if done.weights is None else os.path.relpath(done.weights, folder),
+        "kind": done.kind,
+        "datasets": {name: os.path.relpath(path, folder) for name, path in done.datasets.items()},
+        "summary": done.summary,
+        "seconds": round(done.seconds, 3),
+        "peak_memory_bytes": done.peak_memory_bytes,
+    }
+    manifest.write_json(folder / DONE, content)
 
 
 def read_done(folder: Path) -> Done | None:
@@ -153,7 +146,7 @@ def read_done(folder: Path) -> Done | None:
         weights = None if content["weights"] is None else (folder / content["weights"]).resolve()
         kind: Kind = "numeric" if content.get("kind") == "numeric" else "language"
         datasets = {name: (folder / where).resolve() for name, where in content.get("datasets", {}).items()}
-        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"], kind, datasets)
+        done = Done(weights, content["summary"], kind, datasets, content["seconds"], content["peak_memory_bytes"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}). Remove it, and the stage runs again.") from error
     for made in [weights, *datasets.values()]:

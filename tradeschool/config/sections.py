@@ -190,24 +190,15 @@ def load_market(market: dict[str, Any], console: Console, masked: bool = False) 
 
     messages: list[str] = []
     panel = _with_events(market, messages)
-    if masked:
-        messages[:0] = _nameless(panel)
+    with_text = {event.ticker for event in panel.events if masked and event.ticker and event.text}
+    if without := [ticker for ticker in with_text if not panel.names.get(ticker)]:
+        few = f"{len(without)} of {len(with_text)} tickers with texts have no company name"
+        messages.insert(0, f"{few}, so masking hides their symbols only: give market.names")
     if panel.bars_per_year != DAYS_A_YEAR:
         messages.append(f"{panel.bars_per_year} bars a year, by which figures are annualised. Horizons count bars")
     for message in messages:
         console.print(f"Note: {escape(message)}", highlight=False)
     return panel
-
-
-def _nameless(panel: "Panel") -> list[str]:
-    """A warning where texts are masked and company names are missing."""
-    with_text = {event.ticker for event in panel.events if event.ticker and event.text}
-    if not (without := [ticker for ticker in with_text if not panel.names.get(ticker)]):
-        return []
-    return [
-        f"{len(without)} of {len(with_text)} tickers with texts have no company name, so masking hides their symbols "
-        "only: give market.names"
-    ]
 
 
 def _prices(market: dict[str, Any], messages: list[str]) -> tuple["Panel", list["EventFile"]]:

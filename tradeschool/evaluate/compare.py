@@ -74,14 +74,13 @@ def compare(
         scores = judge(primary, predictions, figures, confidence)
         money = judge(MEAN_RETURN, predictions, figures, confidence, (market,)) if tests else {}
         steps = _steps(evaluation_set, pairs, figures, scores)
-    writer = _RowWriter(
-        evaluation_set, predictions, tests, figures, scores, money, steps, reference, market, confidence
-    )
+    writer = _RowWriter(evaluation_set, tests, figures, scores, money, steps, reference, market, confidence)
+    tried = [figures[p.policy]["sharpe"].value for p in predictions if tests and p.kind not in YARDSTICKS]
     return Comparison(
         evaluation=evaluation_set.facts(bool(tests)),
         metrics=[*evaluation_set.metrics, *(BACKTEST_METRICS if tests else ()), PARSE_ERRORS],
         primary=primary.key,
-        rows=[writer.row(p, whole) for p, whole in zip(predictions, filled, strict=True)],
+        rows=[writer.row(p, whole, tried) for p, whole in zip(predictions, filled, strict=True)],
         best_baseline=reference,
         confidence=confidence,
         cosines=cosines(evaluation_set),
@@ -174,7 +173,6 @@ class _RowWriter:
     """Writes the row of one policy from the figures and judgements of all of them."""
 
     evaluation_set: EvaluationSet
-    predictions: Sequence[Predictions]
     tests: Mapping[str, Backtest]
     figures: Mapping[str, Figures]
     scores: Mapping[str, Judgement]
@@ -184,8 +182,8 @@ class _RowWriter:
     market: str
     confidence: float
 
-    def row(self, p: Predictions, filled: Predictions) -> Row:
-        """The row; ``filled`` has a value for unreadable answers too."""
+    def row(self, p: Predictions, filled: Predictions, tried: Sequence[float]) -> Row:
+        """The row; ``filled`` has a value for unreadable answers too, ``tried`` are the Sharpe ratios of all."""
         test = self.tests.get(p.policy)
         verdict, p_value = self._verdict(p)
         differences = [] if p.kind in YARDSTICKS else self._differences(p)
@@ -193,11 +191,16 @@ class _RowWriter:
             key: e.interval(self.confidence) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key
         }
         if test:
-            tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind not in YARDSTICKS]
             deflated = metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)
             figures["psr"] = Interval(value=metrics.probabilistic_sharpe(test.returns_T))
             figures["dsr"] = Interval(value=deflated)
-        shares, over_time = self._answer_shares(p)
+        shares: dict[str, float] = {}
+        over_time: list[dict[str, float]] = []
+        if p.action_TQ is not None:
+            names, asked_TQ = self.evaluation_set.action_names, self.evaluation_set.asked_TQ
+            periods = np.array_split(np.arange(len(asked_TQ)), min(PERIODS, len(asked_TQ)))
+            shares = _shares(p.action_TQ, asked_TQ, names)
+            over_time = [_shares(p.action_TQ[part], asked_TQ[part], names) for part in periods]
         return Row(
             policy=p.policy,
             kind=p.kind,
@@ -247,15 +250,6 @@ class _RowWriter:
             better=next(metric.better for metric in known if metric.key == key),
             confidence=self.confidence,
         )
-
-    def _answer_shares(self, p: Predictions) -> tuple[dict[str, float], list[dict[str, float]]]:
-        """Of all dates, and of consecutive periods."""
-        if p.action_TQ is None:
-            return {}, []
-        names, asked_TQ = self.evaluation_set.action_names, self.evaluation_set.asked_TQ
-        periods = np.array_split(np.arange(len(asked_TQ)), min(PERIODS, len(asked_TQ)))
-        over_time = [_shares(p.action_TQ[part], asked_TQ[part], names) for part in periods]
-        return _shares(p.action_TQ, asked_TQ, names), over_time
 
 
 def _shares(action_TQ: NDArray[np.int64], asked_TQ: NDArray[np.bool_], names: Sequence[str]) -> dict[str, float]:

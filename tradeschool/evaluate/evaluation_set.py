@@ -218,7 +218,10 @@ def traces_to_predictions(
         for name, value in {**trace.rewards, **trace.metrics}.items():
             if value is not None:
                 values.setdefault(name, np.full(shape, np.nan))[cell] = value
-    components = dict.fromkeys(name for trace in traces for name in trace.rewards)
+    rewards: dict[str, float] = {}
+    for name in dict.fromkeys(name for trace in traces for name in trace.rewards):
+        known = [value for trace in traces if (value := trace.rewards.get(name)) is not None]
+        rewards[name] = float(np.mean(known)) if known else float("nan")
     return Predictions(
         policy=policy,
         kind=kind,
@@ -226,7 +229,7 @@ def traces_to_predictions(
         values={name: value for name, value in values.items() if name != POSITION},
         position_TQ=values.get(POSITION),
         action_TQ=action_TQ if classes else None,
-        rewards={name: _mean([trace.rewards.get(name) for trace in traces]) for name in components},
+        rewards=rewards,
     )
 
 
@@ -240,8 +243,3 @@ def daily_sums(metrics: Sequence[Metric], predictions: Predictions) -> dict[str,
             sum_T, count_T = np.where(known_TQ, value_TQ, 0.0).sum(1), known_TQ.sum(1)
             found[metric.key] = DailySums(sum_T=sum_T.tolist(), count_T=count_T.tolist())
     return found
-
-
-def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else float("nan")

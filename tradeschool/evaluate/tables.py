@@ -46,14 +46,15 @@ def tag(verdict: str) -> Cell:
 
 def terminal_table(table: Table, title: str, caption: str, names: int = 2) -> rich.table.Table:
     """The table for a terminal; the first ``names`` columns hold names, the others figures."""
-    made = rich.table.Table(title=Text(title), caption=Text(caption), box=box.SIMPLE_HEAD, pad_edge=False)
-    rows = [[(cell, "") if isinstance(cell, str) else cell for cell in row] for row in table.rows]
+    made = rich.table.Table(title=Text(title), caption=Text(caption) or None, box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [[(cell.replace("\n", " "), "") if isinstance(cell, str) else cell for cell in row] for row in table.rows]
     for place, column in enumerate(table.columns):
         is_wide = any(len(row[place][0]) >= len(column) for row in rows)
         heading = Text(column if is_wide or place < names else column.replace(" ", "\n"))
         made.add_column(heading, justify="left" if place < names else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(text, STYLES.get(style.removeprefix("tag "), "")) for text, style in row))
+    for place, row in enumerate(rows):
+        cells = (Text(text, STYLES.get(style.removeprefix("tag "), "")) for text, style in row)
+        made.add_row(*cells, style="bold green" if place in table.marked else "")
     return made
 
 

@@ -111,7 +111,10 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     signal_TN = _label_signal(panel, mode)
     fit_TN = np.isfinite(signal_TN) & np.array(train_rows_T, dtype=bool)[:, None]
     if mode == "forward" and np.any(train_rows_T):
-        fit_TN &= _row_of_outcome_TN(panel) <= np.flatnonzero(train_rows_T)[-1]
+        # The row of the last bar that each bar's signal looks at; NaN where there is none.
+        row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
+        outcome_TN = panel.own_bars.put(panel.own_bars.shift(row_BN, -LONGEST_LABEL_HORIZON))
+        fit_TN &= outcome_TN <= np.flatnonzero(train_rows_T)[-1]
     fit = signal_TN[fit_TN]
     if not fit.size:
         raise DataError(
@@ -123,12 +126,6 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     label_TN = np.searchsorted(cuts, signal_TN, side="right").astype(np.float64) - 2.0
     label_TN[~np.isfinite(signal_TN)] = np.nan
     return Labels(label_TN, signal_TN, (float(cuts[0]), float(cuts[1]), float(cuts[2]), float(cuts[3])))
-
-
-def _row_of_outcome_TN(panel: Panel) -> Floats:
-    """The row of the last bar that each bar's signal looks at; NaN where there is none."""
-    row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
-    return panel.own_bars.put(panel.own_bars.shift(row_BN, -LONGEST_LABEL_HORIZON))
 
 
 def _label_signal(panel: Panel, mode: LabelMode) -> Floats:

@@ -272,7 +272,15 @@ def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None
             f"{path} is a zip of Stable-Baselines3. Such a zip holds pickles, and loading one runs any code in it with "
             "your rights. If you trust its author, pass trust=True (in a leaderboard recipe: trust: true)."
         )
-    agent = NumericAgent(_read_agent(path) if path.suffix == ".safetensors" else _read_zip(path), name)
+    if path.suffix == ".safetensors":
+        agent = NumericAgent(_read_agent(path), name)
+    else:
+        try:
+            model = PPO.load(path, device="cpu")
+        except Exception as error:  # unpickling can raise anything
+            raise AgentError(f"{path}: Stable-Baselines3 cannot load it: {type(error).__name__}: {error}") from error
+        model.policy.set_training_mode(False)
+        agent = NumericAgent(model, name)
     if env is not None:
         agent.check_env(env)
     return agent
@@ -297,16 +305,6 @@ def _read_agent(path: Path) -> StockPolicy:
         raise AgentError(f"{path} is damaged or not an agent of a ppo stage ({error}). Train it again.") from error
     policy.set_training_mode(False)
     return policy
-
-
-def _read_zip(path: Path) -> PPO:
-    """What Stable-Baselines3 wrote. Reading it runs any code in the file."""
-    try:
-        model = PPO.load(path, device="cpu")
-    except Exception as error:  # unpickling can raise anything
-        raise AgentError(f"{path}: Stable-Baselines3 cannot load it: {type(error).__name__}: {error}") from error
-    model.policy.set_training_mode(False)
-    return model
 
 
 def _shape(space: Any) -> Shape:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rich.table
-from rich import box
 from rich.console import Console
 from rich.text import Text
 
@@ -16,7 +14,7 @@ from tradeschool.evaluate.charts import COLOURS, INK, NAIVE_COLOUR, date_axis, d
 from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
 from tradeschool.evaluate.page import Part, Section, write_page
-from tradeschool.evaluate.tables import Table
+from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.calendar import bars_per_year
 from tradeschool.metrics import DAYS_A_YEAR
 from tradeschool.prepare.coverage import EventKind, Overview
@@ -44,22 +42,12 @@ def print_overview(console: Console, overview: Overview) -> None:
         scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
         console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
     if overview.parts:
-        _print(console, "Split parts and label shares", parts_table(overview))
+        console.print(terminal_table(parts_table(overview), "Split parts and label shares", "", names=1))
     if found := overview.feature_ics:
         shown = found.known[:MOST_FEATURES]
         title = f"Rank IC with the return over {days(found)}: {len(shown)} of {len(found.known)}"
-        _print(console, title, features_table(found, shown))
+        console.print(terminal_table(features_table(found, shown), title, "", names=1))
     print_warnings(console, overview.warnings)
-
-
-def _print(console: Console, title: str, table: Table) -> None:
-    printed = rich.table.Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(table.columns):
-        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
-    for number, row in enumerate(table.rows):
-        cells = (Text(str(cell).replace("\n", " ")) for cell in row)
-        printed.add_row(*cells, style="bold green" if number in table.marked else "")
-    console.print(printed)
 
 
 def headline(overview: Overview) -> list[str]:
