@@ -19,7 +19,8 @@ from rich.console import Console
 
 import tradeschool
 from tradeschool.config.sections import SplitConfig
-from tradeschool.errors import DataError, RecipeError, disk_error
+from tradeschool.errors import DataError, RecipeError
+from tradeschool.manifest import new_folder
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.windows import COLUMNS, WindowConfig, make_windows
 from tradeschool.progress import progress, status
@@ -52,26 +53,11 @@ def identity(kind: str, sections: dict[str, Any], panel: Panel, task_version: st
 
 @contextlib.contextmanager
 def output_folder(out: Path, made_from: dict[str, Any]) -> Iterator[Path]:
-    """Yield a temporary folder to write into, and rename it to ``out`` at the end; remove it after a failure.
-
-    A DataError if ``out`` is not empty or cannot be written.
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(f"--out {out}: this folder is not empty. Choose a new folder, or empty it first.")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    """As :func:`~tradeschool.manifest.new_folder`, with what the files are made from."""
+    with new_folder(out) as partial:
         text = json.dumps(made_from, indent=1, sort_keys=True)
         (partial / IDENTITY_FILE).write_text(text + "\n", encoding="utf-8")
         yield partial
-        if out.exists():
-            out.rmdir()
-        partial.replace(out)
-    except OSError as error:
-        raise disk_error(error, out) or DataError(f"{out}: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 # prompts and demonstrations -----------------------------------------------------------------------
