@@ -18,9 +18,8 @@ import tradeschool
 from tradeschool.chat import Message
 from tradeschool.env.config import LEVELS
 from tradeschool.env.features import HOLDING, MARKET, UNKNOWN, Fact, M
-from tradeschool.env.grading import WEIGHTS, Grade, Record, grades
+from tradeschool.env.grading import WEIGHTS, Grade, Record, grades, play, record_conversation
 from tradeschool.env.market_data import Episode, MarketData
-from tradeschool.env.play import play, record_conversation
 from tradeschool.env.render import OVERBOUGHT, OVERSOLD, Observation, head_lines
 from tradeschool.env.strategies import make_strategy
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv

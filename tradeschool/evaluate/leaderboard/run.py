@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
-from tradeschool.env.play import play, record_conversation
+from tradeschool.env.grading import play, record_conversation
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RunError, TradeschoolError, disk_error
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, OnProgress
