@@ -111,7 +111,12 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     warnings = (
         ["The runs differ in the confidence level of their intervals, which are not comparable."] if differs else []
     )
-    return Runs(names, comparisons, _rows(names, comparisons), warnings, judged)
+    rows: list[tuple[str, Row]] = []
+    for policy in dict.fromkeys(row.policy for one in comparisons for row in one.rows):
+        held = [(name, one.row(policy)) for name, one in zip(names, comparisons, strict=True) if one.has(policy)]
+        distinct = {(row.metrics[first.primary].value, tuple(row.equity_T)) for _, row in held}
+        rows += [("all", held[0][1])] if len(held) == len(names) and len(distinct) == 1 else held
+    return Runs(names, comparisons, rows, warnings, judged)
 
 
 def read_comparison(folder: Path) -> Comparison:
@@ -206,13 +211,3 @@ def _daily(comparison: Comparison, row: Row) -> dict[str, tuple[Floats, Floats]]
             return_T = np.nan_to_num(equity_T[1:] / equity_T[:-1] - 1)
         found[MEAN_RETURN.key] = return_T, np.ones(len(return_T))
     return found
-
-
-def _rows(names: list[str], comparisons: list[Comparison]) -> list[tuple[str, Row]]:
-    rows: list[tuple[str, Row]] = []
-    for policy in dict.fromkeys(row.policy for c in comparisons for row in c.rows):
-        held = [(name, c.row(policy)) for name, c in zip(names, comparisons, strict=True) if c.has(policy)]
-        primary = comparisons[0].primary
-        distinct = {(row.metrics[primary].value, tuple(row.equity_T)) for _, row in held}
-        rows += [("all", held[0][1])] if len(held) == len(names) and len(distinct) == 1 else held
-    return rows

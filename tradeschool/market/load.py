@@ -157,8 +157,8 @@ def _price_files(path: Path, suffixes: Sequence[str], report: Report) -> list[Pa
         cure = f"Give a folder that has one.{_price_folder(entries)}"
         report.error(None, f"the folder has no {wanted} file", f"{len(entries)} entries", cure)
     # Hidden entries are named only if they look like prices.
-    shown = [one.name for one in entries if not one.name.startswith(".") or one.suffix in SUFFIXES]
-    if named and (others := [name for name in shown if name not in {one.name for one in named}]):
+    shown = [one for one in entries if not one.name.startswith(".") or one.suffix in SUFFIXES]
+    if named and (others := [one.name for one in shown if one not in named]):
         report.info("entries that are not price files were not read", join_some(others))
     for entry in named:
         if not entry.is_file():

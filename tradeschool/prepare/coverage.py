@@ -54,14 +54,13 @@ class TickerCoverage:
 
 @dataclass(frozen=True)
 class EventKind:
-    """The events of one kind; ``months`` counts them by month like 2014-01."""
+    """The events of one kind, with the number of tickers that they are about."""
 
     kind: str
     count: int
     tickers: int
     first: str
     last: str
-    months: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,7 @@ def event_kinds(events: Sequence[Event]) -> list[EventKind]:
     for kind, count in Counter(event.kind for event in events).most_common():
         own = [event for event in events if event.kind == kind]
         days = sorted(str(event.known_at.astype("datetime64[D]")) for event in own)
-        months = dict(sorted(Counter(day[:7] for day in days).items()))
-        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1], months))
+        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1]))
     return found
 
 

@@ -17,7 +17,7 @@ from tradeschool.evaluate.page import Part, Section, write_page
 from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.calendar import bars_per_year
 from tradeschool.metrics import DAYS_A_YEAR
-from tradeschool.prepare.coverage import EventKind, Overview
+from tradeschool.prepare.coverage import Overview
 from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _events(overview: Overview) -> Part:
         for one in overview.events
     ]
     table = Table(["kind", "events", "tickers", "from, to"], rows)
-    return Part("Events", charts=[("By month", events_chart(overview.events))], tables=[table])
+    return Part("Events", tables=[table])
 
 
 def _features(found: FeatureICs | None) -> list[Part]:
@@ -226,27 +226,6 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_yticks(np.arange(len(names)), names, fontsize=7.5)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-
-
-def events_chart(events: Sequence[EventKind]) -> str:
-    """Events by month, stacked by kind."""
-    found = sorted({month for kind in events for month in kind.months})
-    months = np.arange(np.datetime64(found[0], "M"), np.datetime64(found[-1], "M") + 1)
-    counts = np.array([[kind.months.get(str(month), 0) for month in months] for kind in events])
-
-    def paint(axes: "Axes") -> None:
-        starts = months.astype("datetime64[D]")
-        floor = np.zeros(len(months))
-        for number, kind in enumerate(events):
-            colour, hatch = COLOURS[number % len(COLOURS)], "//" * (number // len(COLOURS))
-            axes.bar(starts, counts[number], 26, floor, color=colour, hatch=hatch, label=kind.kind, align="edge")
-            floor += counts[number]
-        axes.set_ylabel("events a month")
-        axes.grid(visible=False, axis="x")
-        date_axis(axes)
-        legend_below(axes, 4)
-
-    return draw(paint, "Events by month and kind")
 
 
 def feature_ic_chart(feature_ics: FeatureICs) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from tradeschool.errors import DataError, RecipeError
-from tradeschool.market.events.archive import MARKET, EventArchive, KnownEvent
+from tradeschool.market.events.archive import MARKET, EventArchive
 from tradeschool.market.features import rolling_std
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.tasks.base import Example, Task
@@ -156,17 +156,13 @@ def event_index_T(panel: Panel) -> Floats:
     index_T, level = np.empty(panel.shape[0]), np.nan
     for t in range(panel.shape[0]):
         if known := archive.within_rows(MARKET, INDEX_KIND, t, rows=1 if t else BEFORE_THE_PANEL):
-            level = _level(known[0], panel)
+            figures = {name: value for name, value in known[0].fields if isinstance(value, float)}
+            named = [figures[name] for name in INDEX_FIELDS if name in figures] or list(figures.values())
+            if not named or (len(figures) > 1 and not figures.keys() & set(INDEX_FIELDS)):
+                raise DataError(
+                    f"{panel.name}: an event of kind {INDEX_KIND} has the figures {', '.join(figures) or 'none'}, but "
+                    f"needs one level. Call it {' or '.join(INDEX_FIELDS)}, or give a single figure."
+                )
+            level = named[0]
         index_T[t] = level
     return index_T
-
-
-def _level(event: KnownEvent, panel: Panel) -> float:
-    figures = {name: value for name, value in event.fields if isinstance(value, float)}
-    named = [figures[name] for name in INDEX_FIELDS if name in figures]
-    if named or len(figures) == 1:
-        return named[0] if named else next(iter(figures.values()))
-    raise DataError(
-        f"{panel.name}: an event of kind {INDEX_KIND} has the figures {', '.join(figures) or 'none'}, but needs one "
-        f"level. Call it {' or '.join(INDEX_FIELDS)}, or give a single figure."
-    )
