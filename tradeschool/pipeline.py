@@ -163,7 +163,8 @@ def _run_stages(this: _Run) -> None:
 def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run_folder.Done:
     folder.mkdir(exist_ok=True)
     set_seed(this.recipe.seed)
-    _reset_peak_memory()
+    with contextlib.suppress(OSError):  # where it is not allowed, the peak of the whole process is reported
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     started = time.monotonic()
     with stage_named(config):
         result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
@@ -260,12 +261,6 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
 
 
 # time and memory ----------------------------------------------------------------------------
-
-
-def _reset_peak_memory() -> None:
-    """Reset the peak on Linux; where that is not allowed, the peak of the whole process is reported."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _peak_memory() -> int:

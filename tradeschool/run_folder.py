@@ -43,28 +43,19 @@ def create(recipe_name: str, out: Path | None) -> Path:
                 raise RunError(f"--out {out}: the folder is not empty. {cure}, or empty it first.")
             out.mkdir(parents=True, exist_ok=True)
             return out.absolute()
-        folder = _stamped(RUNS / recipe_name)
-        _point_latest(folder)
+        parent, stamp = RUNS / recipe_name, datetime.now().strftime("%Y%m%d-%H%M%S")
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+        with manifest.replacing(parent / "latest") as new:
+            new.unlink(missing_ok=True)
+            new.symlink_to(folder.name, target_is_directory=True)
         return folder.absolute()
     except OSError as error:
         raise disk_error(error, out or RUNS) or RunError(f"{out or RUNS}: {error.strerror}.") from error
-
-
-def _stamped(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for number in itertools.count(1):
-        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            break
-    return folder
-
-
-def _point_latest(folder: Path) -> None:
-    with manifest.replacing(folder.parent / "latest") as new:
-        new.unlink(missing_ok=True)
-        new.symlink_to(folder.name, target_is_directory=True)
 
 
 def find(text: str) -> Path:

@@ -163,24 +163,19 @@ def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -
         totals[finding.severity] += finding.count
         files.setdefault(key, set()).add(finding.file)
         if seen[key] <= most:
-            _print_finding(console, finding)
+            row = "" if finding.row is None else f", row {finding.row}"
+            where = f"{Path(finding.file).name}{row}{f', {finding.day}' if finding.day else ''}"
+            # Text, not markup: a value may hold square brackets.
+            console.print(Text.assemble((finding.severity, _STYLES[finding.severity]), f" {where}"))
+            for text in (f"{finding.rule}{f': {finding.value}' if finding.value else ''}", finding.cure):
+                console.print(Padding(Text(text), (0, 0, 0, 2)))
     cut = {key: count for key, count in seen.items() if count > most}
     for (severity, kind), count in cut.items():
-        where = len(files[severity, kind])
-        console.print(Text(f"{kind}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
+        held = len(files[severity, kind])
+        console.print(Text(f"{kind}: {count:,} in {held} file{'s' * (held > 1)}, of which {most} are shown"))
     if cut:
         console.print("See every finding: --all prints them, --csv FILE writes them.")
     console.print(", ".join(f"{totals[name]:,} {name}{'s' * (totals[name] != 1)}" for name in _STYLES))
-
-
-def _print_finding(console: Console, finding: "Finding") -> None:
-    """Where it is, then the rule with the value, then the cure, each on lines of its own."""
-    row = "" if finding.row is None else f", row {finding.row}"
-    where = f"{Path(finding.file).name}{row}{f', {finding.day}' if finding.day else ''}"
-    # Text, not markup: a value may hold square brackets.
-    console.print(Text.assemble((finding.severity, _STYLES[finding.severity]), f" {where}"))
-    for text in (f"{finding.rule}{f': {finding.value}' if finding.value else ''}", finding.cure):
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:

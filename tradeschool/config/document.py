@@ -111,22 +111,18 @@ def read_draft(path: Path, command: str | None = None) -> Draft:
     A RecipeError if the file does not exist, is not a YAML mapping, or is for the other command.
     """
     if not path.is_file():
-        raise RecipeError(_no_such_recipe(path))
+        if path.is_dir():
+            raise RecipeError(f"{path} is a folder. Give a recipe file, such as recipes/demo.yaml.")
+        folders = (path.parent, Path("recipes"))
+        nearby = sorted(file.name for folder in folders for file in folder.glob("*.yaml") if file.name[0] != ".")
+        listed = f" Recipes found: {', '.join(dict.fromkeys(nearby))}." if nearby else ""
+        raise RecipeError(f"There is no recipe {path}.{did_you_mean(path.name, nearby)}{listed}")
     document, lines = read_mapping(path)
     kinds = [name for name, keys in COMMANDS.items() if keys & document.keys()]
     if command and len(kinds) == 1 and kinds != [command]:
         kind = {"run": "training", "leaderboard": "leaderboard"}[kinds[0]]
         raise RecipeError(f"{path} is a {kind} recipe. Use: tradeschool {kinds[0]} {path}")
     return Draft(document, lines, str(path))
-
-
-def _no_such_recipe(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder. Give a recipe file, such as recipes/demo.yaml."
-    folders = (path.parent, Path("recipes"))
-    nearby = sorted(file.name for folder in folders for file in folder.glob("*.yaml") if file.name[0] != ".")
-    listed = f" Recipes found: {', '.join(dict.fromkeys(nearby))}." if nearby else ""
-    return f"There is no recipe {path}.{did_you_mean(path.name, nearby)}{listed}"
 
 
 def parse_set(option: str) -> tuple[list[str], Any]:

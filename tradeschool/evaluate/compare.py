@@ -185,7 +185,10 @@ class _RowWriter:
     def row(self, p: Predictions, filled: Predictions, tried: Sequence[float]) -> Row:
         """The row; ``filled`` has a value for unreadable answers too, ``tried`` are the Sharpe ratios of all."""
         test = self.tests.get(p.policy)
-        verdict, p_value = self._verdict(p)
+        verdict: Verdict = "ceiling" if p.kind == "best" else "bound" if p.kind == "bound" else "best baseline"
+        p_value = math.nan
+        if p.kind not in YARDSTICKS and p.policy != self.reference:
+            verdict, p_value = self.scores[p.policy].verdict, self.scores[p.policy].p_value
         differences = [] if p.kind in YARDSTICKS else self._differences(p)
         figures = {
             key: e.interval(self.confidence) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key
@@ -215,13 +218,6 @@ class _RowWriter:
             equity_T=test.equity_T.tolist() if test else [],
             daily=daily_sums(self.evaluation_set.metrics, filled),
         )
-
-    def _verdict(self, p: Predictions) -> tuple[Verdict, float]:
-        if p.kind in YARDSTICKS:
-            return "ceiling" if p.kind == "best" else "bound", math.nan
-        if p.policy == self.reference:
-            return "best baseline", math.nan
-        return self.scores[p.policy].verdict, self.scores[p.policy].p_value
 
     def _differences(self, p: Predictions) -> list[Difference]:
         """From the baselines that decide in the primary metric and in returns, and from the models before it."""

@@ -77,7 +77,10 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
                 if not entry[name].strip():
                     hold = " HOLD, or position 0, means no position." if name == column else ""
                     raise DataError(f"{name}: the cell is empty. Fill it, or remove the row.{hold}")
-            cell = _date_row(entry["date"], rows), _ticker_column(entry["ticker"], columns)
+            if (ticker := entry["ticker"].strip()) not in columns:
+                cure = did_you_mean(ticker, columns) or f" Remove the row, or add {ticker}.csv to the prices."
+                raise DataError(f"ticker '{ticker}' is not in the prices.{cure}")
+            cell = _date_row(entry["date"], rows), columns[ticker]
             if not panel.listed_TN[cell]:
                 raise DataError(f"{entry['ticker']} has no bar on {entry['date']}. {LATE}")
             if cell in lines:
@@ -164,13 +167,6 @@ def _date_row(text: str, rows: Mapping[str, int]) -> int:
     if not first <= day <= last:
         raise DataError(f"{day} is outside the prices, which run from {first} to {last}.")
     raise DataError(f"{day} has no bar in the prices (weekend or holiday). {LATE}")
-
-
-def _ticker_column(text: str, columns: Mapping[str, int]) -> int:
-    if (ticker := text.strip()) not in columns:
-        cure = did_you_mean(ticker, columns) or f" Remove the row, or add {ticker}.csv to the prices."
-        raise DataError(f"ticker '{ticker}' is not in the prices.{cure}")
-    return columns[ticker]
 
 
 def _position(text: str, is_rating: bool) -> float:

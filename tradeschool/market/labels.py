@@ -129,7 +129,13 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
 
 
 def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
-    ema_BN = _ema(panel.own_bars.take(panel.close_TN), span=3)
+    import pandas as pd
+
+    close_BN = panel.own_bars.take(panel.close_TN)
+    ema_BN = np.full(close_BN.shape, np.nan)
+    for n in range(close_BN.shape[1]):
+        for rows in segments(np.isfinite(close_BN[:, n])):
+            ema_BN[rows, n] = pd.Series(close_BN[rows, n]).ewm(span=3).mean().to_numpy()
     signal_BN = np.zeros(ema_BN.shape)
     for tau, weight in LABEL_WEIGHTS.items():
         trailing_BN = ema_BN / panel.own_bars.shift(ema_BN, tau) - 1.0
@@ -139,13 +145,3 @@ def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
         return_BN = panel.own_bars.shift(trailing_BN, -tau) if mode == "forward" else trailing_BN
         signal_BN += weight * return_BN / scale_BN
     return panel.own_bars.put(signal_BN)
-
-
-def _ema(close_TN: Floats, span: int) -> Floats:
-    import pandas as pd
-
-    ema_TN = np.full(close_TN.shape, np.nan)
-    for n in range(close_TN.shape[1]):
-        for rows in segments(np.isfinite(close_TN[:, n])):
-            ema_TN[rows, n] = pd.Series(close_TN[rows, n]).ewm(span=span).mean().to_numpy()
-    return ema_TN

@@ -133,7 +133,13 @@ def parse_request(tickers: Sequence[str], first: str, end: str) -> Request:
     """Check the tickers and dates of a request, without the network."""
     if not tickers:
         raise FetchError("No tickers given. Name at least one, for example AAPL.")
-    symbols = [_parse_ticker(ticker) for ticker in tickers]
+    symbols = [text.strip().upper() for text in tickers]
+    for text, symbol in zip(tickers, symbols, strict=True):
+        if not _TICKER.fullmatch(symbol) or ".." in symbol:
+            raise FetchError(
+                f"'{text}' is not a valid ticker: use letters, digits and . - = & only, with ^ allowed in front, and "
+                "separate tickers by spaces."
+            )
     if repeated := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
         raise FetchError(f"{', '.join(repeated)} is repeated. Name every ticker once; case does not matter.")
     start, stop = _parse_day("--from", first), _parse_day("--to", end)
@@ -143,16 +149,6 @@ def parse_request(tickers: Sequence[str], first: str, end: str) -> Request:
     if start >= stop:
         raise FetchError(f"--from {start} is not before --to {stop}. Give the first day, then the day after the last.")
     return Request(tuple(symbols), start, stop)
-
-
-def _parse_ticker(text: str) -> str:
-    ticker = text.strip().upper()
-    if not _TICKER.fullmatch(ticker) or ".." in ticker:
-        raise FetchError(
-            f"'{text}' is not a valid ticker: use letters, digits and . - = & only, with ^ allowed in front, and "
-            "separate tickers by spaces."
-        )
-    return ticker
 
 
 def _parse_day(option: str, text: str) -> datetime.date:

@@ -150,6 +150,11 @@ def _section(
         if (counts := board.range_needed(claim))
     ]
     power = f" Episodes needed to show a difference to {REFERENCE} (power 80 %): {'; '.join(needed)}." if needed else ""
+    note = "The same episode for each model. An order is given after a day's close and filled at the next open."
+    conversations = [
+        Part(f"Episodes as conversations. {title}", [note], cards=[_card(one) for one in own])
+        for title, own in compare_episodes({name: own for name, own in traces.items() if name in shown})
+    ]
     return Section(
         board.name,
         f"{spec.data}: {longest.episodes:,} episodes of {spec.episode}, the same for all agents, from {spec.first} to "
@@ -158,7 +163,7 @@ def _section(
         [*board_warnings(board), *warnings, *unreadable],
         [
             *_results(board),
-            *_conversations({name: own for name, own in traces.items() if name in shown}),
+            *conversations,
             _identity(board),
             *older,
         ],
@@ -213,12 +218,6 @@ def _identity(board: Leaderboard) -> Part:
 
 
 # conversations -----------------------------------------------------------------------------------
-
-
-def _conversations(transcripts: Mapping[str, Sequence[Trace]]) -> Iterator[Part]:
-    note = "The same episode for each model. An order is given after a day's close and filled at the next open."
-    for title, own in compare_episodes(transcripts):
-        yield Part(f"Episodes as conversations. {title}", [note], cards=[_card(one) for one in own])
 
 
 def _card(trace: Trace) -> Card:

@@ -291,10 +291,6 @@ def extract_bars(
     if not kept:
         report.error(None, "there are no prices", "", "Give rows with price_date, open and close.")
         return None
-    return _panel(kept, name, exchange)
-
-
-def _panel(kept: Mapping[tuple[datetime.date, str], tuple[float, float]], name: str, exchange: str) -> Panel:
     import pandas as pd
 
     bars = pd.DataFrame(kept.values(), pd.MultiIndex.from_tuples(kept), ["open", "close"]).unstack()
