@@ -98,7 +98,8 @@ def evaluate_decisions(
     earlier = max(0, int(read.rows_T[0]) - horizon - 1)
     split = Split(np.arange(earlier if earlier >= FEWEST_EARLIER else 0), np.arange(0), read.rows_T)
     task = RatingTask(config, panel, split)
-    if name in {policy.name for policy in task.baselines(seed)}:
+    policies = task.baselines(seed)
+    if name in {policy.name for policy in policies}:
         raise RunError(f"name is '{name}', which is a baseline's. Choose another name.")
     examples = _questions(task, read)
     questions = evaluation_set_of(task, panel, examples, "test", costs)
@@ -106,7 +107,7 @@ def evaluate_decisions(
     questions = replace(questions, metrics=metrics, action_names=questions.action_names if read.are_ratings else ())
     predictions = [
         traces_to_predictions(questions, policy.name, policy.kind, examples, rollout(policy, task, examples, {}))
-        for policy in task.baselines(seed)
+        for policy in policies
     ]
     predictions.append(_predictions(task, questions, examples, name, read))
     comparison = compare(questions, predictions, confidence=confidence)
