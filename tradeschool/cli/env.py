@@ -12,7 +12,7 @@ from tradeschool.cli.options import Level, Market, say
 from tradeschool.errors import TradeschoolError
 
 if TYPE_CHECKING:
-    from tradeschool.apps.env_server import ServeConfig
+    pass
 
 RESULTS = Path("leaderboards/human-results.jsonl")
 
@@ -102,17 +102,12 @@ def serve(
     address, bound = listening.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     limits = f"at most {sessions} sessions, each closed after {timeout:g} s without a step"
-    say(console, f"{_served(config, level, split)}, at {where}: {limits}. Stop with Ctrl-C.")
+    first, last = config.rows or (0, -1)
+    days, versions = data.panel.dates_T.astype("datetime64[D]"), config.versions
+    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}"
+    which = f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
+    say(console, f"{what}, {which}, at {where}: {limits}. Stop with Ctrl-C.")
     if not ipaddress.ip_address(address).is_loopback:
         say(console, "Note: anyone who can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         make_server(app).run(sockets=[listening])
-
-
-def _served(config: "ServeConfig", level: str, split: str | None) -> str:
-    """What is served, in words: the level, the versions, the market and its rows."""
-    panel, versions = config.data.panel, config.versions
-    first, last = config.rows or (0, -1)
-    days = panel.dates_T.astype("datetime64[D]")
-    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {panel.name}"
-    return f"{what}, {f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
