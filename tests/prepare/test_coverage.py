@@ -55,7 +55,7 @@ def test_an_exchange_calendar_separates_holes_from_holidays() -> None:
     assert ticker_coverage(panel, "NYSE")[0].missing == 1
 
 
-def test_events_are_counted_by_kind_and_month() -> None:
+def test_events_are_counted_by_kind() -> None:
     days = np.array(["2014-01-30", "2014-01-31", "2014-03-02"], dtype="datetime64[D]")
     events = [Event(day, ticker, "tweet", "x") for day in days for ticker in ("A", "B")]
     evening = np.datetime64("2014-02-03T22:00:00", "s")
