@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tradeschool.config.recipe import load_panel, make_task, read
-from tradeschool.env.grading import Record, grades
-from tradeschool.env.play import play
+from tradeschool.env.grading import Record, grades, play
 from tradeschool.env.strategies import AT, Agent, State, facts_of, make_strategy, orders_to
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.tasks.trade import TradeTask

@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tradeschool.env.config import LEVELS
-from tradeschool.env.grading import WEIGHTS, Record, grades, totals
+from tradeschool.env.grading import WEIGHTS, Record, grades, play, totals
 from tradeschool.env.market_data import synthetic_data
-from tradeschool.env.play import play
 from tradeschool.env.strategies import BuyAndHold, Random
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.evaluate.inference_cosine import CosineEstimate, episodes_needed

@@ -19,8 +19,8 @@ from rich.table import Table
 from scipy.signal import lfilter
 
 from tradeschool.evaluate import inference
+from tradeschool.evaluate.evaluation_set import Predictions
 from tradeschool.evaluate.inference import Estimate, holm
-from tradeschool.evaluate.predictions import Predictions
 from tradeschool.evaluate.verdicts import judge
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric

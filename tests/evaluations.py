@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet
-from tradeschool.evaluate.predictions import Predictions
+from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, Predictions
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.rating import METRICS, RATING_VALUES

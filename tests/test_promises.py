@@ -23,8 +23,13 @@ from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import Comparison
 from tradeschool.evaluate.console import summary
 from tradeschool.evaluate.diagnostics import training_warnings
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_to_predictions,
+)
 from tradeschool.evaluate.report import COMPARISON
 from tradeschool.evaluate.stage import Config, run
 from tradeschool.manifest import Manifest

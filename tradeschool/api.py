@@ -20,6 +20,7 @@ from tradeschool import pipeline, run_folder
 from tradeschool.config import recipe as recipes
 from tradeschool.config.recipe import STAGES, Recipe, load_panel, make_task
 from tradeschool.errors import DataError, RunError, did_you_mean
+from tradeschool.evaluate.comparison import Comparison
 from tradeschool.market.panel import Panel
 from tradeschool.market.splits import Split
 from tradeschool.tasks.base import Task
@@ -28,9 +29,9 @@ from tradeschool.train.stage import BASE, StageConfig, base_row
 
 if TYPE_CHECKING:
     from tradeschool.env.trading_env import TradingEnv
-    from tradeschool.evaluate.comparison import Comparison
     from tradeschool.policies.base import Policy
 
+COMPARISON = "comparison.json"
 Day = str | datetime.date | np.datetime64
 
 
@@ -85,10 +86,10 @@ class Run:
         return self._made("language")
 
     @property
-    def comparison(self) -> "Comparison | None":
+    def comparison(self) -> Comparison | None:
         """The result of the last finished evaluate stage; None where there is none."""
-        found = run_folder.stage_folders(self.folder, "comparison.json")
-        return _read_comparison(found[-1]) if found else None
+        found = run_folder.stage_folders(self.folder, COMPARISON)
+        return Comparison.read(found[-1] / COMPARISON) if found else None
 
     @functools.cached_property
     def panel(self) -> Panel:
@@ -149,7 +150,7 @@ class Run:
             for trace, n in zip(traces, columns, strict=True)
         ]
 
-    def evaluate(self, **options: Any) -> "Comparison":
+    def evaluate(self, **options: Any) -> Comparison:
         """Evaluate the run's models again with other options, in ``evaluations/<number>/`` in the run folder.
 
         The run's own report and results stay as they are.
@@ -170,7 +171,7 @@ class Run:
         stage.mkdir()
         shared = pipeline.make_context(folder, self.recipe, self.manifest, self.panel, self.task, self._console)
         module.run(config, dataclasses.replace(shared, folder=stage, models=self.models, agents=self._made("numeric")))
-        return _read_comparison(stage)
+        return Comparison.read(stage / COMPARISON)
 
     def _stages(self) -> Iterator[tuple[StageConfig, run_folder.Done | None]]:
         """Every stage, and what it left if it has finished."""
@@ -229,8 +230,10 @@ class Run:
         if t < 1:
             raise DataError(f"{panel.name} has one date up to {_days(panel)[t]}. Give a longer history.")
         rows = np.arange(t + 1, dtype=np.int64)
-        split = Split(rows[:-1], rows[-1:], rows[-1:])
-        task: Task = self.recipe.task_class(self.recipe.task, _until(panel, t), split)
+        names = [one.name for one in dataclasses.fields(panel) if one.name.endswith(("_T", "_TN"))]
+        arrays = {name: values[: t + 1] for name in names if (values := getattr(panel, name)) is not None}
+        until = dataclasses.replace(panel, **arrays)
+        task: Task = self.recipe.task_class(self.recipe.task, until, Split(rows[:-1], rows[-1:], rows[-1:]))
         return task
 
     def _new_evaluation(self) -> Path:
@@ -305,20 +308,13 @@ def make_env(level: str = "Easy", market: str | Path | Panel = "synthetic", **se
     Raises:
         TradeschoolError: there is no such level or market, or the market has too few stocks.
     """
-    from tradeschool.apps.options import find_level, load_market
-    from tradeschool.env.config import level_config
-    from tradeschool.env.market_data import MarketData
+    from tradeschool.env.config import find_level, level_config
+    from tradeschool.env.market_data import MarketData, read_market
     from tradeschool.env.trading_env import TradingEnv
 
     level = find_level(level)
-    data = MarketData(market) if isinstance(market, Panel) else load_market(str(market), Console())
+    data = MarketData(market) if isinstance(market, Panel) else read_market(str(market), Console())
     return TradingEnv(data, **level_config(level, **settings).model_dump())
-
-
-def _read_comparison(folder: Path) -> "Comparison":
-    from tradeschool.evaluate.comparison import Comparison
-
-    return Comparison.read(folder / "comparison.json")
 
 
 # decisions ----------------------------------------------------------------------------------------
@@ -358,16 +354,6 @@ def _columns_of(panel: Panel, tickers: Sequence[str] | None, t: int) -> list[int
         if not listed_N[panel.tickers.index(ticker)]:
             raise DataError(f"{ticker} has no bar on {day}. Choose another date, or leave it out.")
     return [panel.tickers.index(ticker) for ticker in tickers]
-
-
-def _until(panel: Panel, t: int) -> Panel:
-    """The panel without the rows after t."""
-    arrays = {
-        one.name: getattr(panel, one.name)[: t + 1]
-        for one in dataclasses.fields(panel)
-        if one.name.endswith(("_T", "_TN")) and getattr(panel, one.name) is not None
-    }
-    return dataclasses.replace(panel, **arrays)
 
 
 def _decision(trace: Trace, ticker: str, day: datetime.date, model: str) -> Decision:

@@ -60,12 +60,9 @@ class ParseError(TradeschoolError):
 def machine_error(error: BaseException, place: Path | None = None) -> TradeschoolError | None:
     """What the machine could not do, as an error with its cure; None for any other error.
 
-    Libraries wrap such errors in classes of their own, so texts and names of classes are read too.
-
-    Args:
-        error: as it was raised: too little memory, a disk that cannot be written, a network that fails, a library that
-            is not installed.
-        place: named where the error itself names no file.
+    That is: too little memory, a disk that cannot be written, a network that fails, a library that is not installed.
+    Libraries wrap such errors in classes of their own, so texts and names of classes are read too. ``place`` is named
+    where the error itself names no file.
     """
     if isinstance(error, TradeschoolError | BrokenPipeError):  # after `| head` nobody reads our output: not an error
         return None
@@ -81,7 +78,11 @@ def machine_error(error: BaseException, place: Path | None = None) -> Tradeschoo
     if _NETWORK & {cls.__name__ for cls in type(error).__mro__}:
         return RunError(f"The network failed: {text[:300]}. Check the connection, the address and the login.")
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] != "tradeschool":
-        return _not_installed(error)
+        if error.name is None or not isinstance(error, ModuleNotFoundError):
+            return RunError(f"{text}. Install what is missing, then try again.")
+        name = error.name.partition(".")[0]
+        package = f"'tradeschool[{EXTRAS[name]}]'" if name in EXTRAS else name
+        return RunError(f"{name} is not installed. Install it: pip install {package}")
     return None
 
 
@@ -100,14 +101,6 @@ def disk_error(error: BaseException, place: Path | None = None) -> RunError | No
 def one_line(error: BaseException, most: int = 10_000) -> str:
     """The text of a library's error in one line of at most ``most`` characters, without the full stop at its end."""
     return " ".join(str(error).split())[:most].rstrip(".")
-
-
-def _not_installed(error: ImportError) -> RunError:
-    if error.name is None or not isinstance(error, ModuleNotFoundError):
-        return RunError(f"{one_line(error)}. Install what is missing, then try again.")
-    name = error.name.partition(".")[0]
-    package = f"'tradeschool[{EXTRAS[name]}]'" if name in EXTRAS else name
-    return RunError(f"{name} is not installed. Install it: pip install {package}")
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

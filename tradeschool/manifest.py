@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tradeschool
-from tradeschool.errors import RunError
+from tradeschool.errors import DataError, RunError, disk_error
 
 FILE = "manifest.json"
 PACKAGES = (
@@ -55,11 +56,7 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest of a run folder.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
+    """Read the manifest of a run folder; a RunError if there is none, or it is damaged."""
     path = folder / FILE
     try:
         return Manifest(**json.loads(path.read_text(encoding="utf-8")))
@@ -92,6 +89,30 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     yield temporary
     temporary.replace(path)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder to write into, which becomes ``out`` at the end of the block, or is removed after a failure.
+
+    A DataError if ``out`` is neither new nor empty, or cannot be written.
+    """
+    out = out.resolve()
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        if Path.cwd().is_relative_to(out) or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+            raise DataError(f"{out} is a file, not empty, or the current folder. Give one that is new or empty.")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        cure = "Give a folder that is new or empty."
+        raise disk_error(error, out) or DataError(f"{out} cannot be written: {error.strerror}. {cure}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def now() -> str:

@@ -6,7 +6,6 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -28,35 +27,19 @@ from tradeschool.tasks.base import Task
 from tradeschool.train.stage import Context, Result, stage_named
 
 
-@dataclass
 class _Run:
     """A run whose folder is locked. The models and data sets of its ``context`` grow as stages finish."""
 
-    recipe: Recipe
-    manifest: Manifest
-    context: Context
-
-    @property
-    def folder(self) -> Path:
-        return self.context.run_folder
-
-    @property
-    def console(self) -> Console:
-        return self.context.console
-
-    @property
-    def stage_folders(self) -> list[Path]:
-        return [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(self.recipe.stages, 1)]
+    def __init__(self, recipe: Recipe, manifest: Manifest, context: Context) -> None:
+        self.recipe, self.manifest, self.context = recipe, manifest, context
+        self.folder, self.console = context.run_folder, context.console
+        self.stage_folders = [self.folder / f"{number}-{stage.name}" for number, stage in enumerate(recipe.stages, 1)]
 
 
 def run(recipe: Recipe, out: Path | None, console: Console) -> Path:
-    """Run every stage of a recipe in a new run folder.
+    """Run every stage of a recipe in a new run folder, and return that.
 
-    Returns:
-        The run folder.
-
-    Raises:
-        TradeschoolError: a problem that the user can fix. A note on the error says how to resume.
+    A note on an error says how to resume.
     """
     _prepare_environment()
     for note in recipe.notes:
@@ -180,19 +163,21 @@ def _run_stages(this: _Run) -> None:
 def _run_stage(this: _Run, folder: Path, config: Any, module: ModuleType) -> run_folder.Done:
     folder.mkdir(exist_ok=True)
     set_seed(this.recipe.seed)
-    _reset_peak_memory()
+    with contextlib.suppress(OSError):  # where it is not allowed, the peak of the whole process is reported
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     started = time.monotonic()
     with stage_named(config):
         result: Result = module.run(config, dataclasses.replace(this.context, folder=folder))
     seconds, memory = time.monotonic() - started, _peak_memory()
-    run_folder.write_done(folder, result, seconds, memory)
+    done = run_folder.Done(result.weights, result.summary, result.kind, result.datasets, seconds, memory)
+    run_folder.write_done(folder, done)
     entry = {"name": config.name, "seconds": round(seconds, 3), "peak_memory_bytes": memory}
     entry |= {"steps": result.summary["steps"]} if "steps" in result.summary else {}
     this.manifest.stages = [stage for stage in this.manifest.stages if stage["name"] != config.name] + [entry]
     # The stage may have loaded torch, which knows its threads and the GPU.
     this.manifest.machine = manifests.machine()
     this.manifest.write(this.folder)
-    return run_folder.Done(result.weights, result.summary, seconds, memory, result.kind, result.datasets)
+    return done
 
 
 def _refuse_gaps(this: _Run) -> None:
@@ -276,12 +261,6 @@ def _change_recipe(this: _Run, changed: list[str]) -> None:
 
 
 # time and memory ----------------------------------------------------------------------------
-
-
-def _reset_peak_memory() -> None:
-    """Reset the peak on Linux; where that is not allowed, the peak of the whole process is reported."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _peak_memory() -> int:

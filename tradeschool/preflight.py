@@ -24,11 +24,7 @@ PASSED_ON = {"trl": "TRL", "sb3": "SB3"}
 
 
 def check_options(recipe: Recipe) -> None:
-    """Check what is passed on to libraries, and what needs no market.
-
-    Raises:
-        RecipeError: a library has no such option, the option is the run's, or something is missing here.
-    """
+    """Check what is passed on to libraries, and what needs no market."""
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
         for key, attribute in PASSED_ON.items():
             _check_passed_on(getattr(stage, key, {}), getattr(module, attribute, None), f"stages.{stage.name}.{key}")
@@ -53,11 +49,7 @@ def _check_passed_on(given: dict[str, Any], target: Any, where: str) -> None:
 
 
 def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
-    """Check the model, and each stage in order: its own ``check``, its curriculum, and a trial step of its library.
-
-    Raises:
-        TradeschoolError: a check found a problem.
-    """
+    """Check the model, and each stage in order: its own ``check``, its curriculum, and a trial step of its library."""
     trained = [
         stage for stage, module in zip(recipe.stages, recipe.modules, strict=True) if hasattr(module, "trl_arguments")
     ]
@@ -99,9 +91,7 @@ def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) ->
 def check_model(config: ModelConfig, task: Task, optimizers: Sequence[str]) -> None:
     """Refuse a model that cannot be loaded or trained here, before any weights are read.
 
-    Raises:
-        RecipeError: there is no such model, it has no such attention or no such layers for adapters, or training it
-            with one of the optimizers needs more memory than there is.
+    It may not exist, have no such attention or no such layers for adapters, or need more memory than there is.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from tradeschool.chat import Chat, ChatEnv, Episode, Message, StepResult, Turn
+from tradeschool.chat import Chat, ChatEnv, Episode, Message, Turn
 from tradeschool.errors import ParseError
 from tradeschool.market.panel import Floats
 from tradeschool.policies.base import Answerer, Policy
@@ -51,7 +51,9 @@ def rollout(
         One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
     """
     if shots and isinstance(policy, Policy):
-        prompts = [_with_shots(task.messages(example), shots) for example in examples]
+        prompts = [task.messages(example) for example in examples]
+        heads = [sum(message["role"] == "system" for message in messages) for messages in prompts]
+        prompts = [[*one[:head], *shots, *one[head:]] for one, head in zip(prompts, heads, strict=True)]
         completions = [answers[0] for answers in policy.generate(prompts)]
     else:
         prompts, completions = [task.messages(example) for example in examples], policy.answer(task, examples)
@@ -78,12 +80,6 @@ def few_shot(task: Task, count: int, seed: int = 0) -> list[Message]:
     return turns
 
 
-def _with_shots(messages: list[Message], shots: Sequence[Message]) -> list[Message]:
-    """The messages of a question with earlier turns behind its system message."""
-    head = sum(message["role"] == "system" for message in messages)
-    return [*messages[:head], *shots, *messages[head:]]
-
-
 def constrain(
     policy: Chooser,
     task: Task,
@@ -91,12 +87,9 @@ def constrain(
     prompts: Sequence[Sequence[Message]],
     completions: Sequence[str],
 ) -> dict[int, str]:
-    """The answers that replace unreadable ones: the most likely of the task's decisions after the reasoning so far.
+    """The answers that replace unreadable ones, by place: the most likely of the task's decisions after the reasoning.
 
     Readable answers stay as they are, so that only unreadable ones depend on this.
-
-    Returns:
-        By place, the whole answer.
     """
     choices: dict[int, list[str]] = {}
     for i, (example, text) in enumerate(zip(examples, completions, strict=True)):
@@ -200,7 +193,10 @@ def run_episodes(
     while any(live_B):
         for b, (episode, completion) in enumerate(zip(episodes, chat.answer(live_B), strict=True)):
             if live_B[b]:
-                result = _step(episode, next_B[b], completion)
+                if completion is not None:
+                    episode.messages += [*next_B[b], {"role": "assistant", "content": completion}]
+                result = episode.env.step(completion or "")
+                episode.turns.append(Turn(completion, result))
                 live_B[b] = not result.done
                 next_B[b] = result.messages if live_B[b] else []
         on_turn(len(episodes))
@@ -264,12 +260,3 @@ def _score_episode(
         metrics={name: value for name, value in task.episode_metrics(episode).items() if math.isfinite(value)},
         versions=versions,
     )
-
-
-def _step(episode: Episode, before: Sequence[Message], completion: str | None) -> StepResult:
-    """Give an answer to the environment; ``before`` are the messages that it answers."""
-    if completion is not None:
-        episode.messages += [*before, {"role": "assistant", "content": completion}]
-    result = episode.env.step(completion or "")
-    episode.turns.append(Turn(completion, result))
-    return result

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -23,23 +23,15 @@ DONE = "done.json"
 
 
 @dataclass(frozen=True)
-class Done:
-    """The content of a finished stage's ``done.json``, paths made absolute; ``weights`` is None where it made none."""
+class Done(Result):
+    """The content of a finished stage's ``done.json``: its result with absolute paths, time and memory."""
 
-    weights: Path | None
-    summary: dict[str, float]
-    seconds: float
-    peak_memory_bytes: int
-    kind: Kind = "language"
-    datasets: dict[str, Path] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
 
 def create(recipe_name: str, out: Path | None) -> Path:
-    """A new, empty run folder: ``out``, or ``runs/<recipe name>/<stamp>/`` with ``latest`` pointing at it.
-
-    Raises:
-        RunError: ``out`` holds something already, or the folder cannot be made.
-    """
+    """A new, empty run folder: ``out``, or ``runs/<recipe name>/<stamp>/`` with ``latest`` pointing at it."""
     try:
         if out is not None:
             if run := next((one for one in out.resolve().parents if (one / manifest.FILE).exists()), None):
@@ -51,36 +43,23 @@ def create(recipe_name: str, out: Path | None) -> Path:
                 raise RunError(f"--out {out}: the folder is not empty. {cure}, or empty it first.")
             out.mkdir(parents=True, exist_ok=True)
             return out.absolute()
-        folder = _stamped(RUNS / recipe_name)
-        _point_latest(folder)
+        parent, stamp = RUNS / recipe_name, datetime.now().strftime("%Y%m%d-%H%M%S")
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+        with manifest.replacing(parent / "latest") as new:
+            new.unlink(missing_ok=True)
+            new.symlink_to(folder.name, target_is_directory=True)
         return folder.absolute()
     except OSError as error:
         raise disk_error(error, out or RUNS) or RunError(f"{out or RUNS}: {error.strerror}.") from error
 
 
-def _stamped(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for number in itertools.count(1):
-        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            break
-    return folder
-
-
-def _point_latest(folder: Path) -> None:
-    with manifest.replacing(folder.parent / "latest") as new:
-        new.unlink(missing_ok=True)
-        new.symlink_to(folder.name, target_is_directory=True)
-
-
 def find(text: str) -> Path:
-    """Find a run folder by a path (``runs/demo/latest``) or a recipe's name (``demo``: its latest run).
-
-    Raises:
-        RunError: there is no such run.
-    """
+    """Find a run folder by a path (``runs/demo/latest``) or a recipe's name (``demo``: its latest run)."""
     for candidate in (Path(text), Path(text) / "latest", RUNS / text, RUNS / text / "latest"):
         if (candidate / manifest.FILE).is_file():
             return candidate.resolve()
@@ -96,11 +75,7 @@ def find(text: str) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process; the lock ends with the process, however that ends.
-
-    Raises:
-        RunError: another process holds it, or the folder cannot be written.
-    """
+    """Lock the folder for this process; the lock ends with the process. A RunError if another one holds it."""
     try:
         file = (folder / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
@@ -139,28 +114,21 @@ def refuse_links(folder: Path) -> None:
                 )
 
 
-def write_done(folder: Path, result: Result, seconds: float, peak_memory_bytes: int) -> None:
+def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished. This is the last file written for it; its paths are relative to the folder."""
-    weights = None if result.weights is None else os.path.relpath(result.weights, folder)
-    manifest.write_json(
-        folder / DONE,
-        {
-            "weights": weights,
-            "kind": result.kind,
-            "datasets": {name: os.path.relpath(path, folder) for name, path in result.datasets.items()},
-            "summary": result.summary,
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes,
-        },
-    )
+    content = {
+        "weights": None if done.weights is None else os.path.relpath(done.weights, folder),
+        "kind": done.kind,
+        "datasets": {name: os.path.relpath(path, folder) for name, path in done.datasets.items()},
+        "summary": done.summary,
+        "seconds": round(done.seconds, 3),
+        "peak_memory_bytes": done.peak_memory_bytes,
+    }
+    manifest.write_json(folder / DONE, content)
 
 
 def read_done(folder: Path) -> Done | None:
-    """What a finished stage left, or None where it has not finished.
-
-    Raises:
-        RunError: the file is damaged, or the weights or data sets that it names are gone.
-    """
+    """What a finished stage left, or None where it has not finished; a RunError if that is damaged or gone."""
     path = folder / DONE
     if not path.exists():
         return None
@@ -169,7 +137,7 @@ def read_done(folder: Path) -> Done | None:
         weights = None if content["weights"] is None else (folder / content["weights"]).resolve()
         kind: Kind = "numeric" if content.get("kind") == "numeric" else "language"
         datasets = {name: (folder / where).resolve() for name, where in content.get("datasets", {}).items()}
-        done = Done(weights, content["summary"], content["seconds"], content["peak_memory_bytes"], kind, datasets)
+        done = Done(weights, content["summary"], kind, datasets, content["seconds"], content["peak_memory_bytes"])
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}). Remove it, and the stage runs again.") from error
     for made in [weights, *datasets.values()]:

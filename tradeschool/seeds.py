@@ -65,11 +65,7 @@ class Seeds:
     figures: list[SeedFigure]
 
     def figure(self, policy: str, metric: str) -> SeedFigure:
-        """One figure of one model.
-
-        Raises:
-            RunError: there is none.
-        """
+        """One figure of one model; a RunError if there is none."""
         found = {(one.policy, one.metric): one for one in self.figures}
         if (policy, metric) not in found:
             names = ", ".join(f"{one.policy}: {one.metric}" for one in self.figures)
@@ -78,11 +74,7 @@ class Seeds:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``0,1,2`` or ``0-4``, or both: ``0-2,7``.
-
-    Raises:
-        RecipeError: the text is neither, or names a seed twice.
-    """
+    """``0,1,2`` or ``0-4``, or both: ``0-2,7``; a RecipeError if the text is neither, or names a seed twice."""
     seeds: list[int] = []
     try:
         for part in text.split(","):
@@ -135,11 +127,7 @@ def find(text: str) -> Path | None:
 
 
 def resume(folder: Path, console: Console) -> Seeds:
-    """Run the seeds that have not finished, and print the table of all.
-
-    Raises:
-        RunError: the folder's own file is damaged.
-    """
+    """Run the seeds that have not finished, and print the table of all."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         seeds, recipe = [int(seed) for seed in content["seeds"]], content["recipe"]
@@ -195,11 +183,7 @@ def _table(run: Path) -> tuple[list[Metric], list[Row]]:
 def summarise(tables: Sequence[tuple[Sequence[Metric], Sequence[Row]]]) -> tuple[list[Metric], list[SeedFigure]]:
     """Every figure of every model over the seeds, and of the steps from one trained model to the next.
 
-    Args:
-        tables: for each seed, the metrics and the rows of its run.
-
-    Returns:
-        The metrics, and the figures, models in the order of training.
+    ``tables`` has the metrics and rows of each seed's run. Models are in the order of training.
     """
     models = [{row.policy: row for row in rows if row.kind in MODELS} for _, rows in tables]
     kinds = {name: row.kind for rows in models for name, row in rows.items()}

@@ -55,11 +55,7 @@ def write_traces(path: Path, traces: Iterable[Trace]) -> int:
 
 
 def read_traces(path: Path) -> Iterator[Trace]:
-    """Read what :func:`write_traces` wrote.
-
-    Raises:
-        RunError: a line is not a trace; the error names file and line.
-    """
+    """Read what :func:`write_traces` wrote; a RunError that names file and line if a line is not a trace."""
     names = {f.name for f in dataclasses.fields(Trace)}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):

@@ -12,9 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
-from tradeschool.config.recipe import load_panel, make_task
+from tradeschool.config.recipe import load_panel, make_task, recipe_from_source
 from tradeschool.errors import DataError, RecipeError
-from tradeschool.prepare.source import recipe_from_source
 
 
 def rows(folder: Path, days: int = 330) -> Path:

@@ -27,11 +27,11 @@ from tradeschool.env.grading import (
     grade_paths,
     grades,
     market_portfolios,
+    play,
     totals,
     volatilities,
 )
 from tradeschool.env.market_data import Episode, MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import STRATEGIES, BuyAndHold, Random, make_strategy
 from tradeschool.env.trading_env import TradingEnv
 

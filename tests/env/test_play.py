@@ -13,8 +13,8 @@ from reference_agents import Constant, Expert, Oracle, best_holdings, growth, pl
 
 from tradeschool.env import config
 from tradeschool.env.config import EnvError
+from tradeschool.env.grading import play
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import Agent, BuyAndHold, Random, State
 from tradeschool.env.trading_env import TradingEnv
 

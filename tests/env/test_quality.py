@@ -22,9 +22,8 @@ from scipy.stats import spearmanr
 
 from tradeschool.env import config
 from tradeschool.env.config import LEVELS, level_config
-from tradeschool.env.grading import Grade, Record, grades, totals
+from tradeschool.env.grading import Grade, Record, grades, play, totals
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import BuyAndHold, Random, State
 from tradeschool.env.trading_env import TradingEnv
 
@@ -99,7 +98,7 @@ def test_episode_determinism(level: str) -> None:
 
 def test_episode_determinism_in_another_process() -> None:
     code = (
-        "import json\nfrom markets import market\nfrom tradeschool.env.play import play\n"
+        "import json\nfrom markets import market\nfrom tradeschool.env.grading import play\n"
         "from tradeschool.env.strategies import Random\nfrom tradeschool.env.trading_env import TradingEnv\n"
         "env = TradingEnv(market(tickers=12, days=200), tickers=10, days=8, observation='numeric')\n"
         "print(json.dumps([record.equity_D.tolist() for record in play(Random(), env, 3)]))\n"

@@ -13,9 +13,8 @@ from markets import market
 
 from tradeschool.env.config import EnvError, env_config
 from tradeschool.env.features import ACCOUNT, HOLDING, MARKET, UNKNOWN
-from tradeschool.env.grading import totals
+from tradeschool.env.grading import play, totals
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import STRATEGIES, MomentumStrategy, State, Strategy, facts_of, make_strategy, orders_to
 from tradeschool.env.trading_env import TradingEnv
 

@@ -10,8 +10,8 @@ from env_markets import hostile
 
 from tradeschool.env import config
 from tradeschool.env.config import LEVELS, env_config, level_config, level_of
+from tradeschool.env.grading import play
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import make_strategy
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.env.vector_env import VectorTradingEnv

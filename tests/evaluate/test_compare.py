@@ -14,8 +14,7 @@ from tradeschool.errors import RunError
 from tradeschool.evaluate.backtest import backtest
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import Comparison
-from tradeschool.evaluate.evaluation_set import EvaluationSet
-from tradeschool.evaluate.predictions import Predictions
+from tradeschool.evaluate.evaluation_set import EvaluationSet, Predictions
 from tradeschool.tasks.base import Metric
 
 

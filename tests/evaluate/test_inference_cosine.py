@@ -13,9 +13,8 @@ from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
 from tradeschool.env.config import EnvError
-from tradeschool.env.grading import totals
+from tradeschool.env.grading import play, totals
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import Random
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.evaluate.inference_cosine import (

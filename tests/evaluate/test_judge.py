@@ -15,9 +15,8 @@ from tradeschool.cli.main import app
 from tradeschool.errors import DataError, RunError
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import Comparison
-from tradeschool.evaluate.evaluation_set import evaluation_set_of
+from tradeschool.evaluate.evaluation_set import evaluation_set_of, traces_to_predictions
 from tradeschool.evaluate.judge import evaluate_decisions
-from tradeschool.evaluate.predictions import traces_to_predictions
 from tradeschool.market.panel import Panel
 from tradeschool.policies import rules
 from tradeschool.rollout import rollout

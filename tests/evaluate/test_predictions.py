@@ -7,8 +7,13 @@ import pytest
 from markets import Says, market, ragged, task_of
 
 from tradeschool.errors import RunError
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_to_predictions,
+)
 from tradeschool.market import labels
 from tradeschool.policies import rules
 from tradeschool.policies.base import Answerer

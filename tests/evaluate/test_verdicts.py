@@ -13,8 +13,8 @@ from tradeschool.evaluate import inference
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import MEAN_RETURN, Comparison
 from tradeschool.evaluate.console import summary
+from tradeschool.evaluate.evaluation_set import Predictions
 from tradeschool.evaluate.inference import Estimate
-from tradeschool.evaluate.predictions import Predictions
 from tradeschool.evaluate.verdicts import Judgement, judge
 from tradeschool.policies.base import Kind
 from tradeschool.tasks.base import Metric

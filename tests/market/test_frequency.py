@@ -11,7 +11,7 @@ from tradeschool import metrics
 from tradeschool.env.config import EnvConfig, ExecutionParams
 from tradeschool.evaluate.backtest import backtest
 from tradeschool.evaluate.evaluation_set import Costs
-from tradeschool.market.frequency import bars_per_year, find_frequency
+from tradeschool.market.calendar import bars_per_year, find_frequency
 from tradeschool.market.load import check_prices, load_prices
 
 Dates = NDArray[np.datetime64]

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
-from tradeschool.errors import DataError
+from tradeschool.errors import RunError
 from tradeschool.market import yahoo as market_yahoo
 from tradeschool.market.load import load_prices
 from tradeschool.market.yahoo import RETRIES, FetchError, fetch, parse_request
@@ -326,8 +326,8 @@ def test_nothing_partial_is_left_if_writing_stops(
 
     yahoo.charts["NEXT"] = chart()
     monkeypatch.setattr(pd.DataFrame, "to_parquet", stopped)
-    expected = DataError if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected, match="No space left" if isinstance(error, OSError) else None):
+    expected = RunError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="the disk is full" if isinstance(error, OSError) else None):
         get(yahoo, tmp_path / "prices", "DEMO", "NEXT")
     assert list(tmp_path.iterdir()) == []
 

@@ -19,8 +19,8 @@ from stable_baselines3 import PPO
 from tradeschool.env import features
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import action_space, observation_space
+from tradeschool.env.grading import play
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import State
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.policies.numeric import (

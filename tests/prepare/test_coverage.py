@@ -55,15 +55,15 @@ def test_an_exchange_calendar_separates_holes_from_holidays() -> None:
     assert ticker_coverage(panel, "NYSE")[0].missing == 1
 
 
-def test_events_are_counted_by_kind_and_month() -> None:
+def test_events_are_counted_by_kind() -> None:
     days = np.array(["2014-01-30", "2014-01-31", "2014-03-02"], dtype="datetime64[D]")
     events = [Event(day, ticker, "tweet", "x") for day in days for ticker in ("A", "B")]
     evening = np.datetime64("2014-02-03T22:00:00", "s")
     panel = replace(market(days=200), events=(*events, Event(evening, None, "macro", fields={"CPI": 2.0})))
     tweets, macro = event_kinds(panel.events)
-    assert (tweets.kind, tweets.count, tweets.tickers, tweets.months) == ("tweet", 6, 2, {"2014-01": 4, "2014-03": 2})
+    assert (tweets.kind, tweets.count, tweets.tickers) == ("tweet", 6, 2)
     assert (tweets.first, tweets.last) == ("2014-01-30", "2014-03-02")
-    assert (macro.kind, macro.tickers, macro.months) == ("macro", 0, {"2014-02": 1})
+    assert (macro.kind, macro.tickers) == ("macro", 0)
 
 
 def test_labels_are_those_of_the_questions_of_each_part() -> None:

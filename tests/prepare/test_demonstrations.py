@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tradeschool.cli import prepare
+from tradeschool.cli import data as prepare
 from tradeschool.cli.main import app
 from tradeschool.config.recipe import from_mapping, load_panel, make_task
 from tradeschool.errors import DataError

@@ -8,11 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from markets import market, ragged, task_of
 
-from tradeschool.errors import RecipeError
 from tradeschool.market import synthetic
 from tradeschool.market.events.archive import KnownEvent
 from tradeschool.market.snapshot import Snapshot, Snapshots
-from tradeschool.text.describe import FACTS, check_facts, fact, facts, tone
+from tradeschool.text.describe import FACTS, fact, facts, tone
 
 SOUND = {
     "strength_10": 0.0, "rsi_14": 50.0, "close": 100.0, "sma_50": 100.0, "roc_10": 0.0, "macd_hist": 0.5,
@@ -153,9 +152,3 @@ def test_words_spread_over_a_market() -> None:
     shares = {word: words.count(word) / len(words) for word in set(words)}
     assert set(shares) == {"very weak", "weak", "even", "strong", "very strong"}
     assert min(shares.values()) > 0.05
-
-
-def test_a_misspelt_fact_is_refused_with_the_nearest() -> None:
-    check_facts(FACTS)
-    with pytest.raises(RecipeError, match="'momentun'.*Did you mean 'momentum'.*Choose from: stock, date"):
-        check_facts(["rsi", "momentun"])

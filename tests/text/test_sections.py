@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import market, ragged
 
-from tradeschool.errors import RecipeError
 from tradeschool.market.events.event import Event
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshot, Snapshots
@@ -20,7 +19,6 @@ from tradeschool.text.sections import (
     BUCKETS,
     MAX_CHARACTERS,
     SECTIONS,
-    check_sections,
     section,
     sections,
 )
@@ -269,9 +267,3 @@ def test_without_a_generator_all_sections_keep_their_order() -> None:
     shown = everything()
     names = list(reversed(SECTIONS))
     assert sections(shown, names) == "\n\n".join(section(name, shown) for name in names)
-
-
-def test_an_unknown_section_is_refused_with_the_nearest() -> None:
-    check_sections(SECTIONS)
-    with pytest.raises(RecipeError, match="'fundamental'.*Did you mean 'fundamentals'"):
-        check_sections(["news", "fundamental"])

@@ -20,8 +20,8 @@ from stable_baselines3 import PPO
 from tradeschool import pipeline, run_folder
 from tradeschool.config.recipe import from_mapping
 from tradeschool.env import features
+from tradeschool.env.grading import play
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.render import FACTS
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RecipeError

@@ -162,7 +162,7 @@ def test_the_summary_is_the_last_known_value_of_each_figure(tmp_path: Path) -> N
 
 def test_answers_alone_are_projected_onto_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utils, "_use_triton", utils._use_triton)  # restored after the test
-    trainer._project_answers_alone()
+    trainer._set_up_cpu()
     model, ids = tiny_models.model(), torch.tensor([[10, 11, 12, 13, 14, 15]])
     plain = model(input_ids=ids).logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:, None]).squeeze(2)
     utils.add_fused_lm_head(model)

@@ -61,11 +61,7 @@ class ServeConfig:
         return cls(env.data, env.config, env.rows, task_version)
 
     def make_env(self) -> TradingEnv:
-        """An environment for one session, on the shared market.
-
-        Raises:
-            EnvError: no episode of these rules fits into the rows.
-        """
+        """An environment for one session, on the shared market."""
         return TradingEnv(self.data, rows=self.rows, **self.config.model_dump())
 
     @cached_property
@@ -91,11 +87,7 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
         self._state = TradeState(config=config.config.model_dump(), **config.versions)
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> TradeObservation:
-        """Start an episode; see :class:`~tradeschool.apps.env_messages.ResetFields`.
-
-        Raises:
-            EnvError: a field is unknown or impossible, or the session has ended.
-        """
+        """Start an episode; see :class:`~tradeschool.apps.env_messages.ResetFields`."""
         self._refuse_ended()
         wrong: list[Problem] = []
         if check(ResetFields, {"seed": seed, "episode_id": episode_id, **options}, (), wrong) is None:
@@ -112,11 +104,7 @@ class TradingSession(Environment[TradeAction | NumericTradeAction, TradeObservat
     def step(
         self, action: TradeAction | NumericTradeAction, timeout_s: float | None = None, **other: Any
     ) -> TradeObservation:
-        """Play one day.
-
-        Raises:
-            EnvError: there is no running episode, or the environment does not take this kind of action.
-        """
+        """Play one day."""
         self._refuse_ended()
         state = self._state
         if state.episode_id is None:
@@ -220,11 +208,7 @@ def create_app(config: ServeConfig, sessions: int = SESSIONS, timeout: float = T
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on. Port 0 is any free one.
-
-    Raises:
-        TradeschoolError: it cannot be opened.
-    """
+    """A socket to serve on. Port 0 is any free one; a TradeschoolError if it cannot be opened."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)

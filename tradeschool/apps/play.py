@@ -18,9 +18,8 @@ import tradeschool
 from tradeschool.chat import Message
 from tradeschool.env.config import LEVELS
 from tradeschool.env.features import HOLDING, MARKET, UNKNOWN, Fact, M
-from tradeschool.env.grading import WEIGHTS, Grade, Record, grades
+from tradeschool.env.grading import WEIGHTS, Grade, Record, grades, play, record_conversation
 from tradeschool.env.market_data import Episode, MarketData
-from tradeschool.env.play import play, record_conversation
 from tradeschool.env.render import OVERBOUGHT, OVERSOLD, Observation, head_lines
 from tradeschool.env.strategies import make_strategy
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
@@ -65,16 +64,12 @@ def play_episode(
 
     Args:
         console: shows everything. Orders are read from standard input, which need not be a terminal.
-        data: the market.
-        level: its name.
+        data, level: the market, and the level's name.
         market: the value of ``--market``, to print the command that repeats the episode.
         seed: of the episode; drawn by default.
         masked: hide tickers and dates until the end.
         name: of the player.
         results: where the result is added; None writes none.
-
-    Raises:
-        TradeschoolError: the market is too short for the level, or the result cannot be written.
     """
     env = TradingEnv(data, mask=masked, **LEVELS[level])
     seed = secrets.randbelow(MAX_SEED) if seed is None else seed
@@ -257,11 +252,7 @@ class ResultsFile:
             )
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Append a row and count its ``played_before``. Returns what was written.
-
-        Raises:
-            TradeschoolError: the file cannot be written, such as on a full disk. The text contains the row.
-        """
+        """Append a row and count its ``played_before``. Returns what was written."""
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
             row = {**row, "played_before": sum(_same_episode(line, row) for line in text.splitlines())}

@@ -1,10 +1,10 @@
-"""The commands below ``tradeschool data``: fetch, check and describe market data."""
+"""The commands on market data: ``prepare``, and below ``data`` those that fetch, check and describe it."""
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tradeschool.cli.options import Exchange, NewFolder, Sets, Source, say
+from tradeschool.errors import RecipeError
 
 if TYPE_CHECKING:
+    from tradeschool.config.recipe import Recipe
     from tradeschool.market.findings import Finding
 
 data = typer.Typer(no_args_is_help=True, help="Fetch market data and look at it.")
@@ -128,11 +130,10 @@ def describe(
 
       tradeschool data describe recipes/stocks.yaml
     """
-    from tradeschool.config.recipe import load_panel, make_task
+    from tradeschool.config.recipe import load_panel, make_task, recipe_from_source
     from tradeschool.errors import DataError
     from tradeschool.prepare.coverage import make_overview
     from tradeschool.prepare.overview import print_overview, write_overview
-    from tradeschool.prepare.source import recipe_from_source
     from tradeschool.progress import status
 
     console = Console()
@@ -162,24 +163,19 @@ def print_findings(console: Console, findings: "Sequence[Finding]", most: int) -
         totals[finding.severity] += finding.count
         files.setdefault(key, set()).add(finding.file)
         if seen[key] <= most:
-            _print_finding(console, finding)
+            row = "" if finding.row is None else f", row {finding.row}"
+            where = f"{Path(finding.file).name}{row}{f', {finding.day}' if finding.day else ''}"
+            # Text, not markup: a value may hold square brackets.
+            console.print(Text.assemble((finding.severity, _STYLES[finding.severity]), f" {where}"))
+            for text in (f"{finding.rule}{f': {finding.value}' if finding.value else ''}", finding.cure):
+                console.print(Padding(Text(text), (0, 0, 0, 2)))
     cut = {key: count for key, count in seen.items() if count > most}
     for (severity, kind), count in cut.items():
-        where = len(files[severity, kind])
-        console.print(Text(f"{kind}: {count:,} in {where} file{'s' * (where > 1)}, of which {most} are shown"))
+        held = len(files[severity, kind])
+        console.print(Text(f"{kind}: {count:,} in {held} file{'s' * (held > 1)}, of which {most} are shown"))
     if cut:
         console.print("See every finding: --all prints them, --csv FILE writes them.")
     console.print(", ".join(f"{totals[name]:,} {name}{'s' * (totals[name] != 1)}" for name in _STYLES))
-
-
-def _print_finding(console: Console, finding: "Finding") -> None:
-    """Where it is, then the rule with the value, then the cure, each on lines of its own."""
-    row = "" if finding.row is None else f", row {finding.row}"
-    where = f"{Path(finding.file).name}{row}{f', {finding.day}' if finding.day else ''}"
-    # Text, not markup: a value may hold square brackets.
-    console.print(Text.assemble((finding.severity, _STYLES[finding.severity]), f" {where}"))
-    for text in (f"{finding.rule}{f': {finding.value}' if finding.value else ''}", finding.cure):
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:
@@ -221,3 +217,114 @@ def _print_panel(console: Console, panel: Any) -> None:
     dates, tickers = panel.shape
     size = f"{tickers} tickers, {dates} dates, {panel.bars_per_year} bars a year, {len(panel.events)} events"
     say(console, f"{size}. Data hash {panel.data_hash()}.")
+
+
+# prepare ------------------------------------------------------------------------------------------
+
+
+WINDOWS_SPLIT = {"train": 0.7, "validation": 0.1, "test": 0.2}
+"""The published split of the CSV layout, used where no recipe gives one."""
+ANSWERS = 7_000
+"""The published number of training answers in demonstration episodes, used where no sft stage gives one."""
+
+
+def prepare(
+    source: Source,
+    out: NewFolder,
+    form: Annotated[
+        Literal["prompts", "csv"],
+        typer.Option("--format", help="prompts: a Hugging Face dataset. csv: windows for forecasting, per stock."),
+    ] = "prompts",
+    sets: Sets = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each CPU.")] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="For demonstration episodes: write until they hold this many training answers. By default the "
+            f"'examples' of the recipe's last sft stage, or {ANSWERS:,}.",
+        ),
+    ] = None,
+) -> None:
+    r"""Write a task's prompts and answers as a dataset, or a market as CSV windows for forecasting.
+
+    For a task of trading episodes, the conversations of its demonstrators are written: those that the recipe's last sft
+    stage trains on. Without a recipe, prompts use market, split and task of recipes/stocks.yaml, or of
+    recipes/demo.yaml for the word synthetic.
+
+    The same recipe on the same data gives the same bytes. After an interruption, give the same command again.
+
+    Examples:
+
+      tradeschool prepare recipes/stocks.yaml --set market.path=prices/ --out prepared/
+
+      tradeschool prepare prices/ --set task.sections=\[prices,news] --set task.variants=20 --out prepared/
+
+      tradeschool prepare recipes/episodes.yaml --answers 2000 --out episodes/
+
+      tradeschool prepare prices/ --format csv --out windows/
+    """
+    from tradeschool.config.recipe import recipe_from_source
+
+    console = Console()
+    try:
+        if form == "prompts":
+            _prompts(console, recipe_from_source(source, sets or ()), out, workers, answers)
+        elif answers is not None:
+            raise RecipeError(
+                "--answers is for demonstration episodes, and --format csv writes none. Remove one of the two."
+            )
+        else:
+            _windows(console, recipe_from_source(source, sets or (), split=dict(WINDOWS_SPLIT)), out)
+    except KeyboardInterrupt as error:
+        error.add_note("Give the same command again to continue.")
+        raise
+
+
+def _prompts(console: Console, recipe: "Recipe", out: Path, workers: int | None, answers: int | None) -> None:
+    from tradeschool.config.recipe import load_panel, make_task
+    from tradeschool.prepare.export import identity, write_demonstrations, write_prompts
+    from tradeschool.train.curriculum import CurriculumConfig, select_examples
+
+    panel = load_panel(recipe, console)
+    task = make_task(recipe, panel)
+    parts = {key: recipe.resolved[key] for key in ("seed", "market", "split", "task")}
+    if task.episodic:
+        stage = next((stage for stage in reversed(recipe.stages) if stage.stage == "sft"), None)
+        wanted = answers or (stage.examples if stage else ANSWERS)
+        own = stage.model_dump(mode="json", include={"turns", *CurriculumConfig.model_fields}) if stage else {}
+        made_from = identity("conversations", {**parts, **own, "answers": wanted}, panel, task.version)
+        pool = select_examples(task, stage, panel, seed=recipe.seed, log=console.print) if stage else None
+        turns = stage.turns if stage else None
+        count = write_demonstrations(task, made_from, out, console, wanted, recipe.seed, pool, turns)
+        written = f"{count:,} demonstration episodes with at least {wanted:,} training answers"
+    elif answers is not None:
+        raise RecipeError(
+            f"--answers counts demonstrations, and the task '{task.name}' has none. Remove it, or give a recipe with "
+            "task: {name: trade}."
+        )
+    else:
+        prompts = write_prompts(task, identity("prompts", parts, panel, task.version), out, console, workers)
+        written = ", ".join(f"{count:,} {split}" for split, count in prompts.items()) + " prompts"
+    say(console, f"Wrote {written} to {out}. Load them with: datasets.load_dataset('{out}')")
+
+
+def _windows(console: Console, recipe: "Recipe", out: Path) -> None:
+    from tradeschool.config.recipe import load_panel
+    from tradeschool.prepare.export import identity, window_config, write_windows
+
+    config = window_config(recipe.split)
+    panel = load_panel(recipe, console)
+    parts = {"market": recipe.resolved["market"], "series": config.model_dump(mode="json")}
+    written = write_windows(panel, config, identity("csv", parts, panel), out, console)
+    for ticker, reason in written.left_out.items():
+        say(console, f"Skipped {ticker}: {reason}")
+    if written.overlap:
+        say(
+            console,
+            "Note: the splits are shares of each ticker's own bars, so one ticker's train file may overlap "
+            "in time with another's test file. To train on several together, give dates: "
+            "--set 'split={validation_from: 2015-01-01, test_from: 2016-01-01}'.",
+        )
+    count = sum(written.windows.values())
+    say(console, f"Wrote {count:,} windows of {len(written.windows)} tickers to {out}.")

@@ -12,7 +12,7 @@ from tradeschool.cli.options import Level, Market, say
 from tradeschool.errors import TradeschoolError
 
 if TYPE_CHECKING:
-    from tradeschool.apps.env_server import ServeConfig
+    pass
 
 RESULTS = Path("leaderboards/human-results.jsonl")
 
@@ -41,13 +41,14 @@ def play(
 
       tradeschool play --seed 7 --no-results < orders.txt
     """
-    from tradeschool.apps.options import find_level, load_market
     from tradeschool.apps.play import ResultsFile, play_episode
+    from tradeschool.env.config import find_level
+    from tradeschool.env.market_data import read_market
 
     console, chosen = Console(), find_level(level)
     file = None if no_results else ResultsFile(results)
     with console.status("Reading the market"):
-        data = load_market(market, console, chosen)
+        data = read_market(market, console, chosen)
     play_episode(console, data, chosen, market=market, seed=seed, masked=not unmasked, name=name, results=file)
 
 
@@ -85,15 +86,15 @@ def serve(
     """
     if recipe and not split:
         raise TradeschoolError(f"--recipe {recipe} needs --split. Add --split train, or remove --recipe.")
-    from tradeschool.apps.options import find_level, load_market
     from tradeschool.config.sections import SplitConfig, split_of, split_panel
-    from tradeschool.env.config import level_config
+    from tradeschool.env.config import find_level, level_config
+    from tradeschool.env.market_data import read_market
 
     console, level = Console(), find_level(level)
     with console.status("Reading the market"):
         from tradeschool.apps.env_server import ServeConfig, create_app, listen, make_server
 
-        data = load_market(market, console, level)
+        data = read_market(market, console, level)
         rows = split_panel(split_of(recipe) if recipe else SplitConfig(), data.panel).ends(split) if split else None
         config = ServeConfig(data, level_config(level, observation=observation), rows)
         app = create_app(config, sessions, timeout)
@@ -101,17 +102,12 @@ def serve(
     address, bound = listening.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     limits = f"at most {sessions} sessions, each closed after {timeout:g} s without a step"
-    say(console, f"{_served(config, level, split)}, at {where}: {limits}. Stop with Ctrl-C.")
+    first, last = config.rows or (0, -1)
+    days, versions = data.panel.dates_T.astype("datetime64[D]"), config.versions
+    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {data.panel.name}"
+    which = f"{f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"
+    say(console, f"{what}, {which}, at {where}: {limits}. Stop with Ctrl-C.")
     if not ipaddress.ip_address(address).is_loopback:
         say(console, "Note: anyone who can reach this address can play; there is no password and no encryption.")
     with contextlib.suppress(KeyboardInterrupt):
         make_server(app).run(sockets=[listening])
-
-
-def _served(config: "ServeConfig", level: str, split: str | None) -> str:
-    """What is served, in words: the level, the versions, the market and its rows."""
-    panel, versions = config.data.panel, config.versions
-    first, last = config.rows or (0, -1)
-    days = panel.dates_T.astype("datetime64[D]")
-    what = f"Serving {level} {versions['task_version']} of environment {versions['env_version']} on {panel.name}"
-    return f"{what}, {f'the {split} rows' if split else 'all rows'} ({days[first]} to {days[last]})"

@@ -11,47 +11,37 @@ from tradeschool.cli.options import Sets, say
 
 WIDTH_OF_A_FILE = 160
 """Columns used where the output of a leaderboard goes to a file or a pipe, which have no width."""
-DecisionsFile = Annotated[
-    Path, typer.Argument(help="CSV with the columns date, ticker, and rating or position.", metavar="DECISIONS.csv")
-]
-Prices = Annotated[Path, typer.Option("--prices", help="Folder or file of daily prices.")]
-ReportFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--report",
-        help="HTML file to write, with the figures as JSON beside it. By default beside the CSV. Earlier ones of this "
-        "command are replaced, other files never.",
-        metavar="PATH",
-    ),
-]
-TrainedUntil = Annotated[
-    str | None,
-    typer.Option(
-        "--trained-until", metavar="DATE", help="Last date used in training. Decisions up to this date get a warning."
-    ),
-]
-Short = Annotated[
-    bool, typer.Option("--short/--no-short", help="Whether negative positions are traded; otherwise they count as 0.")
-]
-RiskAversion = Annotated[
-    float, typer.Option("--risk-aversion", help="Charge for risk in the score: this / 2 x position^2.", min=0)
-]
-Horizon = Annotated[int, typer.Option("--horizon", help="Days over which the score measures returns.", min=1)]
-Confidence = Annotated[float, typer.Option(help="Confidence level of the intervals and of the verdict.")]
 
 
 def judge(
-    decisions: DecisionsFile,
-    prices: Prices,
-    report: ReportFile = None,
+    decisions: Annotated[
+        Path, typer.Argument(help="CSV with the columns date, ticker, and rating or position.", metavar="DECISIONS.csv")
+    ],
+    prices: Annotated[Path, typer.Option("--prices", help="Folder or file of daily prices.")],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="HTML file to write, with the figures as JSON beside it. By default beside the CSV. Earlier ones of "
+            "this command are replaced, other files never.",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the decisions in tables.")] = "decisions",
-    trained_until: TrainedUntil = None,
+    trained_until: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Last date used in training. Decisions up to this date get a warning."),
+    ] = None,
     commission: Annotated[float, typer.Option("--commission", help="Basis points of the traded amount.")] = 1.0,
     slippage: Annotated[float, typer.Option("--slippage", help="Basis points of the traded amount.")] = 5.0,
-    short: Short = True,
-    risk_aversion: RiskAversion = 0.02,
-    horizon: Horizon = 1,
-    confidence: Confidence = 0.95,
+    short: Annotated[
+        bool,
+        typer.Option("--short/--no-short", help="Whether negative positions are traded; otherwise they count as 0."),
+    ] = True,
+    risk_aversion: Annotated[
+        float, typer.Option(min=0, help="Charge for risk in the score: this / 2 x position^2.")
+    ] = 0.02,
+    horizon: Annotated[int, typer.Option(min=1, help="Days over which the score measures returns.")] = 1,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals and of the verdict.")] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random baseline.")] = 0,
 ) -> None:
     """Compare trading decisions from a CSV file with the baselines, as trained models are compared.

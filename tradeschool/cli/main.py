@@ -16,11 +16,10 @@ import typer
 from rich.console import Console
 
 import tradeschool
-from tradeschool.cli.data import data
+from tradeschool.cli.data import data, prepare
 from tradeschool.cli.env import play, serve
 from tradeschool.cli.evaluate import judge, leaderboard
 from tradeschool.cli.options import say
-from tradeschool.cli.prepare import prepare
 from tradeschool.cli.run import compare, report, resume, run
 from tradeschool.cli.run import signal as signal_command
 from tradeschool.errors import TradeschoolError, machine_error

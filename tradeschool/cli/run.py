@@ -49,6 +49,7 @@ def run(
     """
     from tradeschool import pipeline
     from tradeschool.config import recipe as recipes
+    from tradeschool.run_folder import REPORT
 
     if seeds is not None:
         from tradeschool import seeds as several
@@ -62,16 +63,9 @@ def run(
             raise typer.Exit(1)
         return
     folder = pipeline.run(recipes.read(recipe, sets or ()), out, Console())
-    if open_report:
-        _open(folder)
-
-
-def _open(folder: Path) -> None:
-    """Open the report, unless the only browser would be one in the terminal."""
-    from tradeschool.run_folder import REPORT
-
-    path = folder / REPORT
-    if path.exists() and (sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    # Not where the only browser would be one in the terminal.
+    has_display = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if open_report and has_display and (path := folder / REPORT).exists():
         webbrowser.open(path.resolve().as_uri())
 
 
@@ -185,7 +179,9 @@ def signal(
     if as_json:
         typer.echo(json.dumps(_rows(decisions, word), indent=2, ensure_ascii=False, default=str))
     elif as_csv:
-        _print_csv(decisions, word)
+        writer = csv.DictWriter(sys.stdout, ("date", "ticker", word, *SIGNAL_COLUMNS), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(_rows(decisions, word))
     else:
         _print_table(Console(), decisions, word)
 
@@ -216,9 +212,3 @@ def _print_table(console: Console, decisions: list["Decision"], word: str) -> No
     console.print(table)
     if decisions:
         console.print(f"Model: {decisions[0].model}. A trade is possible at the next open.", highlight=False)
-
-
-def _print_csv(decisions: list["Decision"], word: str) -> None:
-    writer = csv.DictWriter(sys.stdout, ("date", "ticker", word, *SIGNAL_COLUMNS), extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(_rows(decisions, word))

@@ -8,10 +8,10 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,12 +36,9 @@ class Problem:
 
 
 def check(cls: type[Model], value: Any, keys: Keys, problems: list[Problem]) -> Model | None:
-    """Validate ``value``; problems are appended to the list.
+    """Validate ``value``: an instance of ``cls``, or None with problems appended to the list.
 
     Unknown keys are refused at every depth, except inside of a field whose class allows extra keys.
-
-    Returns:
-        An instance of ``cls``, or None where something is wrong.
     """
     if not isinstance(value, Mapping):
         problems.append(Problem(keys, f"is {value!r}, but must be a mapping of {', '.join(cls.model_fields)}"))
@@ -61,6 +58,19 @@ def check(cls: type[Model], value: Any, keys: Keys, problems: list[Problem]) -> 
         problems.append(Problem(keys, str(error)))
         return None
     return None if unknown else checked
+
+
+def known_names(what: str, options: Collection[str]) -> Callable[[T], T]:
+    """A validator of names, or of a mapping by name, that must be among ``options``; ``what`` is what they are."""
+
+    def check_names(names: T) -> T:
+        for name in cast(Iterable[Any], names):
+            if name not in options:
+                near = did_you_mean(str(name), options)
+                raise ValueError(f"has {name!r}, but {what} are {', '.join(options)}.{near}")
+        return names
+
+    return check_names
 
 
 def unknown_key(key: str, valid: list[str]) -> str:
@@ -150,15 +160,7 @@ def _real_keys(location: tuple[str | int, ...], value: Any) -> Keys:
 def faults(given: Mapping[str, Any], target: Any) -> Iterator[tuple[str, str]]:
     """Find keys that a library's class does not have, and strings where it takes only true or false.
 
-    Args:
-        given: the mapping in the recipe.
-        target: the class, or its location ("trl:GRPOConfig").
-
-    Yields:
-        The key and the reason.
-
-    Raises:
-        RecipeError: the library is not installed.
+    ``target`` is the class, or its location ("trl:GRPOConfig"). Yields the key and the reason.
     """
     if isinstance(target, str):
         target = _imported(target)
@@ -213,10 +215,7 @@ def load_class(name: str, base: type[T], key: str) -> type[T]:
     Args:
         name: ``package.module:Class``.
         base: the class that it must be derived from.
-        key: the recipe key that names it, for errors.
-
-    Raises:
-        RecipeError: there is no such module or class, importing it fails, or it is not derived from ``base``.
+        key: the recipe key that names it, for the RecipeError.
     """
     if not is_class_path(name):
         raise RecipeError(f"{key} is {name!r}, but must have the form package.module:Class.")

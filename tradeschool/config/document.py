@@ -45,11 +45,7 @@ class Draft:
         return re.fullmatch(NAME, text) is not None
 
     def lay(self, sets: Sequence[str]) -> None:
-        """Lay ``key=value`` options over the document.
-
-        Raises:
-            RecipeError: an option is not ``key=value``, or its key does not exist.
-        """
+        """Lay ``key=value`` options over the document; a RecipeError if one is none, or its key does not exist."""
         for option in sets:
             self.given[lay_over(self.document, *parse_set(option), option)] = f"--set {option}"
 
@@ -110,17 +106,17 @@ class Draft:
 
 
 def read_draft(path: Path, command: str | None = None) -> Draft:
-    """Read a recipe file.
+    """Read a recipe file. ``command`` is "run" or "leaderboard", to refuse a recipe of the other.
 
-    Args:
-        path: the file.
-        command: "run" or "leaderboard", to refuse a recipe of the other.
-
-    Raises:
-        RecipeError: the file does not exist, is not a YAML mapping, or is for the other command.
+    A RecipeError if the file does not exist, is not a YAML mapping, or is for the other command.
     """
     if not path.is_file():
-        raise RecipeError(_no_such_recipe(path))
+        if path.is_dir():
+            raise RecipeError(f"{path} is a folder. Give a recipe file, such as recipes/demo.yaml.")
+        folders = (path.parent, Path("recipes"))
+        nearby = sorted(file.name for folder in folders for file in folder.glob("*.yaml") if file.name[0] != ".")
+        listed = f" Recipes found: {', '.join(dict.fromkeys(nearby))}." if nearby else ""
+        raise RecipeError(f"There is no recipe {path}.{did_you_mean(path.name, nearby)}{listed}")
     document, lines = read_mapping(path)
     kinds = [name for name, keys in COMMANDS.items() if keys & document.keys()]
     if command and len(kinds) == 1 and kinds != [command]:
@@ -129,21 +125,8 @@ def read_draft(path: Path, command: str | None = None) -> Draft:
     return Draft(document, lines, str(path))
 
 
-def _no_such_recipe(path: Path) -> str:
-    if path.is_dir():
-        return f"{path} is a folder. Give a recipe file, such as recipes/demo.yaml."
-    folders = (path.parent, Path("recipes"))
-    nearby = sorted(file.name for folder in folders for file in folder.glob("*.yaml") if file.name[0] != ".")
-    listed = f" Recipes found: {', '.join(dict.fromkeys(nearby))}." if nearby else ""
-    return f"There is no recipe {path}.{did_you_mean(path.name, nearby)}{listed}"
-
-
 def parse_set(option: str) -> tuple[list[str], Any]:
-    """Parse ``stages.ppo.steps=3`` into (["stages", "ppo", "steps"], 3); the value is read as YAML.
-
-    Raises:
-        RecipeError: there is no ``=``, a part of the key is empty, or the value is not YAML.
-    """
+    """Parse ``stages.ppo.steps=3`` into (["stages", "ppo", "steps"], 3); the value is read as YAML."""
     key, equals, text = option.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -157,16 +140,10 @@ def parse_set(option: str) -> tuple[list[str], Any]:
 
 
 def lay_over(document: dict[str, Any], parts: list[str], value: Any, option: str) -> Keys:
-    """Set one value in the document, creating mappings as needed.
+    """Set one value in the document, creating mappings as needed, and return its path, list positions as int.
 
     A list entry is addressed by its position (from 0) or its ``name``. The check of the whole recipe decides whether
-    the key is valid.
-
-    Returns:
-        The path to the value, list positions as int.
-
-    Raises:
-        RecipeError: the path leads into a value without keys, or to a list entry that does not exist.
+    the key is valid. A RecipeError if the path leads into a value without keys, or to an entry that does not exist.
     """
     keys: list[str | int] = []
     at: Any = document
@@ -200,23 +177,12 @@ def _position(items: list[Any], part: str, above: str) -> int:
 
 
 def parse_scalar(text: str) -> Any:
-    """The value of a piece of YAML: ``1e-3`` is a number, ``[a, b]`` a list, ``NO`` a string.
-
-    Raises:
-        RecipeError: the text is not YAML.
-    """
+    """The value of a piece of YAML: ``1e-3`` is a number, ``[a, b]`` a list, ``NO`` a string."""
     return _load(text, repr(text))[0]
 
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
-    """Read a YAML file that holds a mapping.
-
-    Returns:
-        The mapping, and the line number (from 1) of each of its keys.
-
-    Raises:
-        RecipeError: the file cannot be read, is not YAML, or is not a mapping.
-    """
+    """Read a YAML file that holds a mapping: the mapping, and the line number (from 1) of each of its keys."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RecipeError(f"{path} has {path.stat().st_size:,} bytes, so it is not a recipe. Give a YAML file.")

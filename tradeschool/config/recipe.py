@@ -1,5 +1,6 @@
 """A recipe: YAML and ``--set`` options in, checked configuration out."""
 
+import copy
 import hashlib
 import importlib
 import json
@@ -78,8 +79,7 @@ class Recipe:
 def read(path: Path, sets: Sequence[str] = ()) -> Recipe:
     """Read a recipe from a YAML file, with ``key=value`` options laid over it.
 
-    Raises:
-        RecipeError: the file, a key or a value is wrong; one line for each problem.
+    A RecipeError has one line for each problem of the file, a key or a value.
     """
     return _assemble(read_draft(path, "run"), sets)
 
@@ -99,30 +99,18 @@ def read_any(recipe: str | Path | Mapping[str, Any], overrides: Mapping[str, Any
 
 
 def load_panel(recipe: Recipe, console: Console) -> "Panel":
-    """Load the market of a recipe; the first few repairs and warnings are printed.
-
-    Raises:
-        DataError: a file of prices, events or names breaks a rule.
-    """
+    """Load the market of a recipe; repairs and warnings are noted in a line."""
     return load_market(recipe.resolved["market"], console, masked=getattr(recipe.task, "mask", False))
 
 
 def make_task(recipe: Recipe, panel: "Panel") -> "Task":
-    """The task of a recipe on a panel, with the dates split in time.
-
-    Raises:
-        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
-    """
+    """The task of a recipe on a panel, with the dates split in time."""
     task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
     return task
 
 
 def split_for(recipe: Recipe, panel: "Panel") -> "Split":
-    """The rows of a recipe's train, validation and test parts on a panel.
-
-    Raises:
-        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
-    """
+    """The rows of a recipe's parts on a panel; a RecipeError if the embargo is shorter than the rewards' horizon."""
     return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
 
 
@@ -242,11 +230,7 @@ def _stages(draft: Draft) -> tuple[tuple[ModuleType, ...], tuple[Any, ...]]:
 
 
 def check_stage(module: ModuleType, given: dict[str, Any]) -> Any:
-    """The config of one stage outside a recipe.
-
-    Raises:
-        RecipeError: a key or a value is wrong.
-    """
+    """The config of one stage outside a recipe; a RecipeError if a key or a value is wrong."""
     draft = Draft({"stages": [given]}, {}, given["stage"])
     config = check(module.Config, given, ("stages", 0), draft.problems)
     if config is None:
@@ -302,3 +286,61 @@ def _name_stages(document: dict[str, Any]) -> None:
 
 def _plain(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json")
+
+
+# a recipe made for prices or for a word -----------------------------------------------------------
+
+
+WORDS = ("sample", "synthetic")
+MARKET_FILES = (".csv", ".parquet", ".jsonl")
+"""Endings of files of prices; DeepStock's may end in .jsonl."""
+_SYNTHETIC: dict[str, Any] = {
+    "market": {"edge": 0.4, "tickers": 40, "days": 1500},
+    "split": {"train": 0.7, "validation": 0.08, "test": 0.22, "warmup": 60},
+    "task": {
+        "name": "rating", "facts": ["market", "strength", "rsi", "news"], "horizons": [1, 3, 5],
+        "hindsight_share": 0.25,
+    },
+}  # fmt: skip
+"""What recipes/demo.yaml says of market, split and task: the defaults for the synthetic market."""
+_STOCKS: dict[str, Any] = {
+    "market": {},
+    "split": {"train": 0.62, "validation": 0.1, "test": 0.28, "warmup": 260},
+    "task": {
+        "name": "rating", "facts": ["strength", "trend", "rsi", "macd", "bollinger", "volume"], "horizons": [5],
+        "risk_aversion": 0.02, "eval_score": ["profit"],
+    },
+}  # fmt: skip
+"""As recipes/stocks.yaml: the defaults for real prices."""
+
+
+def recipe_from_source(source: str, sets: Sequence[str] = (), split: dict[str, float] | None = None) -> Recipe:
+    """Read a recipe file, or make a rating recipe for prices or one of the words ``sample`` and ``synthetic``.
+
+    A recipe made here has the market, split and task of recipes/stocks.yaml, or of recipes/demo.yaml for the synthetic
+    market, so that what is prepared or described is what these train on.
+
+    Args:
+        source: a .yaml file, a file or folder of prices, or a word.
+        sets: ``--set`` overrides.
+        split: the split of a recipe made here, unless ``sets`` changes it.
+
+    Raises:
+        RecipeError: the recipe is wrong, or the prices do not exist.
+    """
+    if Path(source).suffix.casefold() in (".yaml", ".yml"):
+        return read(Path(source), sets)
+    if source not in WORDS and not Path(source).expanduser().exists():
+        near = did_you_mean(source, [*WORDS, *(entry.name for entry in Path().iterdir())])
+        raise RecipeError(
+            f"{source} does not exist.{near} Give a recipe (.yaml), a file or folder of prices, or one of: "
+            f"{', '.join(WORDS)}."
+        )
+    path = Path(source).expanduser()
+    if source not in WORDS and path.is_file() and path.suffix.casefold() not in MARKET_FILES:
+        raise RecipeError(f"{source} is not a recipe, .csv or .parquet file.")
+    document = copy.deepcopy(_SYNTHETIC if source == "synthetic" else _STOCKS)
+    document["market"] |= {"source": source} if source in WORDS else {"path": source}
+    document["split"] = split or document["split"]
+    document |= {"name": "overview", "model": {"base": "tiny"}, "stages": [{"stage": "evaluate"}]}
+    return from_mapping(document, sets, source)

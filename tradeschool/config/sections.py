@@ -104,18 +104,10 @@ SOURCES = ("synthetic", *_CLASSES)
 
 
 def market_section(draft: Draft, section: Any, keys: Keys) -> dict[str, Any] | None:
-    """Check the market section at ``keys``.
-
-    Args:
-        draft: the recipe.
-        section: the section; its ``source`` is set from what its ``path`` holds.
-        keys: its place in the recipe.
+    """Check the market section at ``keys``, whose ``source`` is set from what its ``path`` holds.
 
     Returns:
-        The section as plain data with all defaults, or None where it is wrong.
-
-    Raises:
-        RecipeError: the path does not exist, or holds no prices.
+        The section as plain data with all defaults, or None with a problem added to the draft.
     """
     if not isinstance(section, dict):
         draft.add(keys, f"is {section!r}, but must be a mapping like {{source: synthetic}}")
@@ -185,15 +177,10 @@ def _source_of(path: Path, name: str) -> str:
 
 
 def load_market(market: dict[str, Any], console: Console, masked: bool = False) -> "Panel":
-    """Load the market of a recipe's resolved section.
+    """Load the market of a recipe's resolved section; lines about warnings go to the console.
 
-    Args:
-        market: the section, with all defaults.
-        console: for a line about warnings, if there are any.
-        masked: whether the task hides names in texts; missing company names are then warned of.
-
-    Raises:
-        DataError: a file of prices, events or names breaks a rule.
+    ``masked``: whether the task hides names in texts; missing company names are then warned of. A DataError if a file
+    of prices, events or names breaks a rule.
     """
     if market["source"] == "synthetic":
         from tradeschool.market.synthetic import SyntheticConfig, simulate
@@ -203,24 +190,15 @@ def load_market(market: dict[str, Any], console: Console, masked: bool = False) 
 
     messages: list[str] = []
     panel = _with_events(market, messages)
-    if masked:
-        messages[:0] = _nameless(panel)
+    with_text = {event.ticker for event in panel.events if masked and event.ticker and event.text}
+    if without := [ticker for ticker in with_text if not panel.names.get(ticker)]:
+        few = f"{len(without)} of {len(with_text)} tickers with texts have no company name"
+        messages.insert(0, f"{few}, so masking hides their symbols only: give market.names")
     if panel.bars_per_year != DAYS_A_YEAR:
         messages.append(f"{panel.bars_per_year} bars a year, by which figures are annualised. Horizons count bars")
     for message in messages:
         console.print(f"Note: {escape(message)}", highlight=False)
     return panel
-
-
-def _nameless(panel: "Panel") -> list[str]:
-    """A warning where texts are masked and company names are missing."""
-    with_text = {event.ticker for event in panel.events if event.ticker and event.text}
-    if not (without := [ticker for ticker in with_text if not panel.names.get(ticker)]):
-        return []
-    return [
-        f"{len(without)} of {len(with_text)} tickers with texts have no company name, so masking hides their symbols "
-        "only: give market.names"
-    ]
 
 
 def _prices(market: dict[str, Any], messages: list[str]) -> tuple["Panel", list["EventFile"]]:
@@ -316,11 +294,7 @@ class SplitConfig(BaseModel):
 
 
 def split_of(path: Path) -> SplitConfig:
-    """The section ``split`` of a recipe of any kind; the rest of the file is ignored.
-
-    Raises:
-        RecipeError: the file or the section is wrong.
-    """
+    """The section ``split`` of a recipe of any kind; the rest of the file is ignored."""
     draft = read_draft(path)
     split: SplitConfig | None = draft.section("split", SplitConfig)
     if split is None:
@@ -329,13 +303,10 @@ def split_of(path: Path) -> SplitConfig:
 
 
 def split_panel(split: SplitConfig, panel: "Panel", horizons: Sequence[int] = ()) -> "Split":
-    """Split a panel's rows in time as a recipe's section says.
+    """Split a panel's rows in time as a recipe's section says; a RecipeError if the embargo is too short.
 
     The embargo ``auto`` is one row more than the longest horizon (of ``horizons`` and of the labels), because a
     decision is filled on the next day.
-
-    Raises:
-        RecipeError: the embargo is shorter than that.
     """
     from tradeschool.market.labels import LONGEST_LABEL_HORIZON
     from tradeschool.market.splits import walk_forward

@@ -88,11 +88,7 @@ class EnvConfig(BaseModel):
 
 
 def env_config(**settings: Any) -> EnvConfig:
-    """A configuration from keyword settings.
-
-    Raises:
-        EnvError: a setting is unknown or outside its range.
-    """
+    """A configuration from keyword settings; an EnvError if a setting is unknown or outside its range."""
     try:
         return EnvConfig(**settings)
     except ValidationError as error:
@@ -110,6 +106,14 @@ def faults(error: ValidationError, settings: Iterable[str]) -> str:
             found.append(f"{name} {plain(fault)}".removesuffix("."))
     text = "; ".join(found)
     return text if text.endswith("?") else f"{text}."
+
+
+def find_level(name: str) -> str:
+    """The level with this name, in any case; an EnvError if the level is unknown."""
+    level = name.strip().capitalize()
+    if level not in LEVELS:
+        raise EnvError(f"There is no level '{name}'.{did_you_mean(name, LEVELS)} Levels are: {', '.join(LEVELS)}.")
+    return level
 
 
 def level_config(name: str, **settings: Any) -> EnvConfig:

@@ -1,8 +1,9 @@
-"""The grade of an episode: four parts in [0, 1], each relative to buy-and-hold. Reasons: docs/grading.md.
+"""Plays agents through episodes, and grades these: four parts in [0, 1], relative to buy-and-hold (docs/grading.md).
 
 Dimensions: B episodes, D days, N stocks, T rows of the market.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from tradeschool.env.config import EnvError, ExecutionParams
 from tradeschool.env.market_data import Episode
+from tradeschool.env.strategies import Agent, State
+from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.env.vector_env import VectorTradingEnv
 from tradeschool.market.panel import Floats
 
@@ -101,11 +104,7 @@ class Grade:
 
 
 def grade(played: Any) -> Grade:
-    """The grade of a :class:`Record`, or of a single environment (wrapped or not) whose episode is over.
-
-    Raises:
-        EnvError: the environment's episode is not over or has not begun.
-    """
+    """The grade of a :class:`Record`, or of a single environment (wrapped or not) whose episode is over."""
     if isinstance(played, Record):
         return grades([played])[0]
     env = played.unwrapped
@@ -126,11 +125,7 @@ def whole_path(equities: Sequence[float], days: int) -> Floats:
 
 
 def grades(records: Sequence[Record]) -> list[Grade]:
-    """The grade of each record.
-
-    Raises:
-        EnvError: they do not all have the same number of days.
-    """
+    """The grade of each record; an EnvError if they do not all have the same number of days."""
     if not records:
         return []
     lengths = sorted({len(record.turnover_D) for record in records})
@@ -268,3 +263,90 @@ def _deviation(change_T: Floats) -> float:
     if len(change_T) < 2:
         return USUAL_VOLATILITY
     return max(float(change_T.std(ddof=1)), MIN_VOLATILITY)
+
+
+# playing ------------------------------------------------------------------------------------------
+
+
+BATCH = 512
+"""Episodes played at once."""
+
+
+def play(
+    agent: Agent, env: Any, episodes: int, seed: int = 0, *, foresight: bool = False, batch: int = BATCH
+) -> list[Record]:
+    """Play the episodes of ``reset(seed=seed)``, ``seed + 1`` and so on, many side by side.
+
+    Args:
+        agent: who trades.
+        env: a :class:`TradingEnv` with numeric observations, wrapped or not. Its own episode is not touched.
+        episodes: how many.
+        seed: of the first.
+        foresight: give the agent the episodes' future, for reference agents such as an oracle.
+        batch: episodes played side by side.
+
+    Raises:
+        EnvError: there are no episodes to play, or the environment has text observations.
+    """
+    env = env.unwrapped
+    if episodes < 1:
+        raise EnvError(f"episodes is {episodes}: play at least one.")
+    records: list[Record] = []
+    for first in range(seed, seed + episodes, batch):
+        seeds = range(first, min(first + batch, seed + episodes))
+        records += _play_batch(agent, env, seeds, foresight)
+    return records
+
+
+def record_conversation(agent: str, seed: int, chat: TradingChatEnv) -> Record:
+    """The record of an agent's conversation whose episode, reset with ``seed``, is over."""
+    env = chat.env
+    days = env.config.days
+    missing = [0.0] * (days - len(env.turnovers))
+    return Record(
+        agent=agent,
+        seed=seed,
+        start=env.episode.start,
+        tickers=env.episode.tickers,
+        equity_D=whole_path(env.equities, days),
+        turnover_D=np.array([*env.turnovers, *missing]),
+        costs_D=np.array([*env.costs, *missing]),
+        refused=sum(chat.refused),
+        terminated=env.is_bankrupt,
+        market=market_portfolios([env.episode])[0],
+        versions=dict(env.versions),
+    )
+
+
+def _play_batch(agent: Agent, env: TradingEnv, seeds: Sequence[int], foresight: bool) -> list[Record]:
+    # A copy draws the same episodes as ``env`` without disturbing the one in progress.
+    twin, episodes = copy.copy(env), []
+    for seed in seeds:
+        twin.reset(seed=seed)
+        episodes.append(twin.episode)
+    names = tuple(episode.names for episode in episodes)
+    future = tuple(episodes) if foresight else None
+    state = State(env.config, names, tuple(seeds), 0, np.ones(len(seeds), np.bool_), episodes=future)
+
+    def act(observations_BF: Any, day: int, live_B: Any) -> Any:
+        state.day, state.live_B = day, live_B
+        return agent.act(observations_BF, state)
+
+    equity_DB, turnover_DB, costs_DB, refused_B, live_B = trade(episodes, {}, act)
+    markets = market_portfolios(episodes)
+    return [
+        Record(
+            agent=agent.name,
+            seed=seeds[b],
+            start=episode.start,
+            tickers=episode.tickers,
+            equity_D=equity_DB[:, b].copy(),
+            turnover_D=turnover_DB[:, b].copy(),
+            costs_D=costs_DB[:, b].copy(),
+            refused=int(refused_B[b]),
+            terminated=not live_B[b],
+            market=markets[b],
+            versions=dict(env.versions),
+        )
+        for b, episode in enumerate(episodes)
+    ]

@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
-from tradeschool.env.config import EnvConfig, EnvError
+from tradeschool.env.config import LEVELS, EnvConfig, EnvError
 from tradeschool.env.features import LINE, market_facts
 from tradeschool.errors import did_you_mean
 from tradeschool.market.panel import Floats, Panel
@@ -20,6 +22,8 @@ WARM_UP = 50
 """Bars that a stock needs before it can be drawn for an episode: those of the slowest figure, SMA 50."""
 ENDED = 5
 """Rows without a bar, up to the panel's last, after which a stock counts as delisted."""
+KEYWORDS = ("synthetic", "sample")
+"""Markets that need no file."""
 OPTIONS = ("start", "tickers")
 """Options of ``reset``."""
 
@@ -98,11 +102,7 @@ class MarketData:
         return self._words[n]
 
     def start_rows(self, config: EnvConfig, rows: tuple[int, int] | None = None) -> NDArray[np.intp]:
-        """The rows at which an episode can start so that it ends within ``rows`` (first, last).
-
-        Raises:
-            EnvError: there is none.
-        """
+        """The rows at which an episode can start so that it ends within ``rows`` (first, last); an EnvError if none."""
         first, last = rows or (0, self.shape[0] - 1)
         if not 0 <= first <= last < self.shape[0]:
             raise EnvError(f"rows {rows}: the panel has rows 0 to {self.shape[0] - 1}. Give (first, last) within them.")
@@ -114,6 +114,29 @@ class MarketData:
                 f"bars and {config.days} rows after it. Use fewer stocks or days, or a longer market."
             )
         return found
+
+
+def read_market(name: str, console: Console, level: str | None = None) -> MarketData:
+    """The market of a keyword (``synthetic``, ``sample``) or a path of prices. Prints what was found in reading it.
+
+    An EnvError if the path does not exist, or has too few stocks for the level.
+    """
+    from tradeschool.config import sections
+
+    if name not in KEYWORDS and not Path(name).expanduser().exists():
+        raise EnvError(
+            f"--market {name}: there is no such file or folder.{did_you_mean(name, KEYWORDS)} "
+            f"Give a path of prices, or one of: {', '.join(KEYWORDS)}."
+        )
+    section = {"source": name} if name in KEYWORDS else {"path": name}
+    panel = sections.load_market(sections.resolved_market(section), console)
+    stocks, needed = len(panel.tickers), LEVELS[level]["tickers"] if level else 0
+    if stocks < needed:
+        smaller = next(one for one in reversed(LEVELS) if LEVELS[one]["tickers"] <= stocks)
+        raise EnvError(
+            f"Level {level} needs {needed} stocks; {name} has {stocks}. Use --level {smaller.lower()} or add tickers."
+        )
+    return MarketData(panel)
 
 
 @functools.lru_cache(maxsize=1)
@@ -218,11 +241,7 @@ def draw(
 
 
 def check_start(data: MarketData, config: EnvConfig, start: Any) -> int:
-    """A requested start row.
-
-    Raises:
-        EnvError: it is not a row, or too late.
-    """
+    """A requested start row; an EnvError if it is not a row, or too late."""
     last = data.shape[0] - 1 - config.days
     if isinstance(start, bool) or not isinstance(start, int | np.integer) or not 0 <= start <= last:
         raise EnvError(f"start {start!r}: give a row from 0 to {last}, which has {config.days} rows after it.")
@@ -230,11 +249,7 @@ def check_start(data: MarketData, config: EnvConfig, start: Any) -> int:
 
 
 def columns_of(data: MarketData, config: EnvConfig, tickers: Sequence[str], start: int) -> NDArray[np.intp]:
-    """The columns of requested tickers, in their order.
-
-    Raises:
-        EnvError: one is unknown, given twice or without a bar at ``start``, or their number is not the settings'.
-    """
+    """The columns of requested tickers, in their order, all of which must have a bar at ``start``."""
     columns = _checked_columns(data, config, tickers)
     traded_N = data.traded_TN[start, columns]
     if not traded_N.all():

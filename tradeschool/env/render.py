@@ -9,9 +9,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
+from tradeschool.config.check import known_names
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import HOLDING, MARKET, MAX_MESSAGES, PER_STOCK, UNKNOWN, Fact, G, H, M
-from tradeschool.errors import did_you_mean
 
 OVERSOLD, OVERBOUGHT = 30.0, 70.0
 HEADING = " ".join(["stock", *(fact.label for fact in (*MARKET[1:], *HOLDING))])
@@ -28,14 +28,7 @@ FACTS: tuple[str, ...] = tuple(fact.name for fact in MARKET[1:])
 """The market's figures that a message can hold, in order."""
 
 
-def _known(names: list[str]) -> list[str]:
-    for name in names:
-        if name not in FACTS:
-            raise ValueError(f"has '{name}', but facts are {', '.join(FACTS)}.{did_you_mean(name, FACTS)}")
-    return names
-
-
-Facts = Annotated[list[str], AfterValidator(_known)]
+Facts = Annotated[list[str], AfterValidator(known_names("facts", FACTS))]
 """A list of facts in a recipe."""
 
 

@@ -331,11 +331,7 @@ FACTS_READ: dict[str, tuple[str, ...]] = {**dict.fromkeys(STRATEGIES, ()), **{on
 
 
 def make_strategy(name: str, /, **settings: Any) -> Strategy:
-    """The strategy of a name.
-
-    Raises:
-        EnvError: the strategy or a setting is unknown, or a value has another type or is outside its range.
-    """
+    """The strategy of a name; an EnvError if it, or a setting, is unknown, or a value has a wrong type or range."""
     if name not in STRATEGIES:
         near = did_you_mean(name, STRATEGIES)
         raise EnvError(f"Unknown strategy '{name}'.{near} Strategies: {', '.join(STRATEGIES)}.")

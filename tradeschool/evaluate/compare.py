@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tradeschool import metrics
 from tradeschool.errors import RunError
+from tradeschool.evaluate import inference
 from tradeschool.evaluate.backtest import BACKTEST_METRICS, Backtest, backtest
 from tradeschool.evaluate.comparison import (
     BUY_AND_HOLD,
@@ -25,10 +26,8 @@ from tradeschool.evaluate.comparison import (
     sentence,
 )
 from tradeschool.evaluate.diagnostics import comparison_warnings, cosines, too_few_dates
-from tradeschool.evaluate.evaluation_set import EvaluationSet
-from tradeschool.evaluate.figures import Figures, figures_of
-from tradeschool.evaluate.inference import holm
-from tradeschool.evaluate.predictions import Predictions, daily_sums
+from tradeschool.evaluate.evaluation_set import EvaluationSet, Predictions, daily_sums
+from tradeschool.evaluate.inference import Estimate, holm
 from tradeschool.evaluate.verdicts import Judgement, best_baseline, judge
 from tradeschool.policies.base import YARDSTICKS
 from tradeschool.tasks.base import Metric
@@ -36,6 +35,8 @@ from tradeschool.tasks.base import Metric
 PERIODS = 40
 """The dates are cut into this many periods to show how answers change over them."""
 
+Figures = dict[str, Estimate]
+"""By the metric's key."""
 Pair = tuple[str, str, str]
 """Policy, the policy that it is compared with, key of the metric."""
 
@@ -73,14 +74,13 @@ def compare(
         scores = judge(primary, predictions, figures, confidence)
         money = judge(MEAN_RETURN, predictions, figures, confidence, (market,)) if tests else {}
         steps = _steps(evaluation_set, pairs, figures, scores)
-    writer = _RowWriter(
-        evaluation_set, predictions, tests, figures, scores, money, steps, reference, market, confidence
-    )
+    writer = _RowWriter(evaluation_set, tests, figures, scores, money, steps, reference, market, confidence)
+    tried = [figures[p.policy]["sharpe"].value for p in predictions if tests and p.kind not in YARDSTICKS]
     return Comparison(
         evaluation=evaluation_set.facts(bool(tests)),
         metrics=[*evaluation_set.metrics, *(BACKTEST_METRICS if tests else ()), PARSE_ERRORS],
         primary=primary.key,
-        rows=[writer.row(p, whole) for p, whole in zip(predictions, filled, strict=True)],
+        rows=[writer.row(p, whole, tried) for p, whole in zip(predictions, filled, strict=True)],
         best_baseline=reference,
         confidence=confidence,
         cosines=cosines(evaluation_set),
@@ -89,11 +89,7 @@ def compare(
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no confidence level.
-
-    Raises:
-        RunError: it is not between 0.5 and 1.
-    """
+    """Refuse a confidence level that is not between 0.5 and 1."""
     if not 0.5 < confidence < 1:
         raise RunError(f"The confidence level is {confidence}. Give one above 0.5 and below 1.")
 
@@ -177,7 +173,6 @@ class _RowWriter:
     """Writes the row of one policy from the figures and judgements of all of them."""
 
     evaluation_set: EvaluationSet
-    predictions: Sequence[Predictions]
     tests: Mapping[str, Backtest]
     figures: Mapping[str, Figures]
     scores: Mapping[str, Judgement]
@@ -187,20 +182,28 @@ class _RowWriter:
     market: str
     confidence: float
 
-    def row(self, p: Predictions, filled: Predictions) -> Row:
-        """The row; ``filled`` has a value for unreadable answers too."""
+    def row(self, p: Predictions, filled: Predictions, tried: Sequence[float]) -> Row:
+        """The row; ``filled`` has a value for unreadable answers too, ``tried`` are the Sharpe ratios of all."""
         test = self.tests.get(p.policy)
-        verdict, p_value = self._verdict(p)
+        verdict: Verdict = "ceiling" if p.kind == "best" else "bound" if p.kind == "bound" else "best baseline"
+        p_value = math.nan
+        if p.kind not in YARDSTICKS and p.policy != self.reference:
+            verdict, p_value = self.scores[p.policy].verdict, self.scores[p.policy].p_value
         differences = [] if p.kind in YARDSTICKS else self._differences(p)
         figures = {
             key: e.interval(self.confidence) for key, e in self.figures[p.policy].items() if key != MEAN_RETURN.key
         }
         if test:
-            tried = [self.figures[p.policy]["sharpe"].value for p in self.predictions if p.kind not in YARDSTICKS]
             deflated = metrics.deflated_sharpe(test.returns_T, tried, test.bars_per_year)
             figures["psr"] = Interval(value=metrics.probabilistic_sharpe(test.returns_T))
             figures["dsr"] = Interval(value=deflated)
-        shares, over_time = self._answer_shares(p)
+        shares: dict[str, float] = {}
+        over_time: list[dict[str, float]] = []
+        if p.action_TQ is not None:
+            names, asked_TQ = self.evaluation_set.action_names, self.evaluation_set.asked_TQ
+            periods = np.array_split(np.arange(len(asked_TQ)), min(PERIODS, len(asked_TQ)))
+            shares = _shares(p.action_TQ, asked_TQ, names)
+            over_time = [_shares(p.action_TQ[part], asked_TQ[part], names) for part in periods]
         return Row(
             policy=p.policy,
             kind=p.kind,
@@ -215,13 +218,6 @@ class _RowWriter:
             equity_T=test.equity_T.tolist() if test else [],
             daily=daily_sums(self.evaluation_set.metrics, filled),
         )
-
-    def _verdict(self, p: Predictions) -> tuple[Verdict, float]:
-        if p.kind in YARDSTICKS:
-            return "ceiling" if p.kind == "best" else "bound", math.nan
-        if p.policy == self.reference:
-            return "best baseline", math.nan
-        return self.scores[p.policy].verdict, self.scores[p.policy].p_value
 
     def _differences(self, p: Predictions) -> list[Difference]:
         """From the baselines that decide in the primary metric and in returns, and from the models before it."""
@@ -251,15 +247,6 @@ class _RowWriter:
             confidence=self.confidence,
         )
 
-    def _answer_shares(self, p: Predictions) -> tuple[dict[str, float], list[dict[str, float]]]:
-        """Of all dates, and of consecutive periods."""
-        if p.action_TQ is None:
-            return {}, []
-        names, asked_TQ = self.evaluation_set.action_names, self.evaluation_set.asked_TQ
-        periods = np.array_split(np.arange(len(asked_TQ)), min(PERIODS, len(asked_TQ)))
-        over_time = [_shares(p.action_TQ[part], asked_TQ[part], names) for part in periods]
-        return _shares(p.action_TQ, asked_TQ, names), over_time
-
 
 def _shares(action_TQ: NDArray[np.int64], asked_TQ: NDArray[np.bool_], names: Sequence[str]) -> dict[str, float]:
     """Share of the questions answered with each class, and of unreadable answers; NaN where none was asked."""
@@ -267,3 +254,69 @@ def _shares(action_TQ: NDArray[np.int64], asked_TQ: NDArray[np.bool_], names: Se
     counts = {name: int((action_TQ == number).sum()) for number, name in enumerate(names)}
     counts[UNREADABLE] = asked - sum(counts.values())
     return {name: count / asked if asked else math.nan for name, count in counts.items()}
+
+
+# every policy's figures over the dates ------------------------------------------------------------
+
+
+def figures_of(
+    evaluation_set: EvaluationSet, predictions: Sequence[Predictions], tests: Mapping[str, Backtest]
+) -> dict[str, Figures]:
+    """Every figure of every policy; a RunError if a metric has an aggregate that a task cannot use."""
+    found: dict[str, Figures] = {}
+    for p in predictions:
+        unread_TQ = np.where(evaluation_set.asked_TQ, ~p.read_TQ, np.nan)
+        found[p.policy] = {PARSE_ERRORS.key: inference.mean(unread_TQ)}
+        if p.policy in tests:
+            found[p.policy] |= _of_backtest(tests[p.policy])
+    for metric in evaluation_set.metrics:
+        if metric.aggregate == "share_of_oracle":
+            of_all = _shares_of_oracle(metric, predictions)
+        else:
+            of_all = {p.policy: _aggregate(metric, p, evaluation_set.horizon) for p in predictions}
+        for policy, estimate in of_all.items():
+            found[policy][metric.key] = estimate
+    return found
+
+
+def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
+    values = [p.value(name) for name in metric.values]
+    match metric.aggregate:
+        case "mean":
+            return inference.mean(values[0], horizon)
+        case "root_mean":
+            return inference.root_mean(values[0], horizon)
+        case "correlation":
+            return inference.correlation(values[0], values[1], horizon)
+        case "rank_correlation":
+            return inference.rank_correlation(values[0], values[1], horizon)
+        case "sign_agreement":
+            first, second = np.sign(values[0]), np.sign(values[1])
+            sided_TQ = np.isfinite(first) & (first != 0) & np.isfinite(second) & (second != 0)
+            return inference.mean(np.where(sided_TQ, first == second, np.nan), horizon)
+        case _:
+            raise RunError(f"metrics: '{metric.key}' has aggregate '{metric.aggregate}', which a task cannot use.")
+
+
+def _of_backtest(test: Backtest) -> Figures:
+    """Daily returns are marked every day, so they do not overlap, whatever the horizon.
+
+    The largest fall of one path has no interval: those that we tried held the typical fall of such returns in 83 to
+    86 % of simulations, because they depend on how volatile the coming days are (docs/evaluation.md).
+    """
+    return {
+        "cumulative_return": inference.cumulative_return(test.returns_T),
+        "sharpe": inference.sharpe(test.returns_T, test.bars_per_year),
+        "sortino": inference.sortino(test.returns_T, test.bars_per_year),
+        "max_drawdown": inference.without_interval(float(metrics.max_drawdown(test.returns_T)), len(test.returns_T)),
+        "mean_return": inference.mean(test.returns_T[:, None]),
+        "turnover": inference.mean(test.turnover_T[:, None]),
+    }
+
+
+def _shares_of_oracle(metric: Metric, predictions: Sequence[Predictions]) -> Figures:
+    """By policy; empty where there are no best possible answers."""
+    name = metric.values[0]
+    sums = {p.policy: np.nansum(p.value(name), axis=1) for p in predictions if p.defines(name)}
+    best = next((p.policy for p in predictions if p.kind == "best" and p.policy in sums), None)
+    return {} if best is None else {policy: inference.ratio(sum_T, sums[best]) for policy, sum_T in sums.items()}

@@ -90,9 +90,8 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
 def read_runs(folders: Sequence[Path]) -> Runs:
     """Read ``comparison.json`` of each run folder and put the rows side by side.
 
-    Raises:
-        RunError: fewer than two runs, a folder without one comparison, or different evaluations (other data,
-            dates, questions, score or costs), whose figures cannot be compared.
+    A RunError if there are fewer than two runs, a folder has no comparison, or the evaluations differ (in data,
+    dates, questions, score or costs), so that their figures cannot be compared.
     """
     if len(folders) < 2:
         raise RunError(f"{len(folders)} run given. Name at least two run folders to compare.")
@@ -112,15 +111,16 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     warnings = (
         ["The runs differ in the confidence level of their intervals, which are not comparable."] if differs else []
     )
-    return Runs(names, comparisons, _rows(names, comparisons), warnings, judged)
+    rows: list[tuple[str, Row]] = []
+    for policy in dict.fromkeys(row.policy for one in comparisons for row in one.rows):
+        held = [(name, one.row(policy)) for name, one in zip(names, comparisons, strict=True) if one.has(policy)]
+        distinct = {(row.metrics[first.primary].value, tuple(row.equity_T)) for _, row in held}
+        rows += [("all", held[0][1])] if len(held) == len(names) and len(distinct) == 1 else held
+    return Runs(names, comparisons, rows, warnings, judged)
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own.
-
-    Raises:
-        RunError: there is none, or it cannot be read.
-    """
+    """The comparison of a run's last evaluation, or of a folder with a ``comparison.json`` of its own."""
     found = [folder] if (folder / COMPARISON).is_file() else stage_folders(folder, COMPARISON)
     if not found:
         why = "no finished evaluate stage. Resume the run first" if folder.exists() else "no such run folder"
@@ -211,13 +211,3 @@ def _daily(comparison: Comparison, row: Row) -> dict[str, tuple[Floats, Floats]]
             return_T = np.nan_to_num(equity_T[1:] / equity_T[:-1] - 1)
         found[MEAN_RETURN.key] = return_T, np.ones(len(return_T))
     return found
-
-
-def _rows(names: list[str], comparisons: list[Comparison]) -> list[tuple[str, Row]]:
-    rows: list[tuple[str, Row]] = []
-    for policy in dict.fromkeys(row.policy for c in comparisons for row in c.rows):
-        held = [(name, c.row(policy)) for name, c in zip(names, comparisons, strict=True) if c.has(policy)]
-        primary = comparisons[0].primary
-        distinct = {(row.metrics[primary].value, tuple(row.equity_T)) for _, row in held}
-        rows += [("all", held[0][1])] if len(held) == len(names) and len(distinct) == 1 else held
-    return rows

@@ -179,11 +179,7 @@ class Comparison(Plain):
     warnings: list[str]
 
     def row(self, policy: str) -> Row:
-        """The row of one policy.
-
-        Raises:
-            RunError: there is none; the text names the rows.
-        """
+        """The row of one policy; a RunError that names the rows if there is none."""
         rows = {row.policy: row for row in self.rows}
         if policy not in rows:
             raise RunError(f"There is no row '{policy}'.{did_you_mean(policy, rows)} The rows are: {', '.join(rows)}.")
@@ -210,11 +206,7 @@ class Comparison(Plain):
 
     @classmethod
     def read(cls, path: Path) -> "Comparison":
-        """Read a file.
-
-        Raises:
-            RunError: it cannot be read, or is not a comparison.
-        """
+        """Read a file; a RunError if it cannot be read, or is not a comparison."""
         try:
             return cls.from_json(path.read_text(encoding="utf-8"), path)
         except (OSError, UnicodeDecodeError) as error:
@@ -226,11 +218,7 @@ class Comparison(Plain):
 
     @classmethod
     def from_json(cls, text: str, source: Path | str = "comparison.json") -> "Comparison":
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            RunError: the text is not a comparison; the message names the first wrong field.
-        """
+        """Read what :meth:`to_json` wrote; a RunError names the first wrong field."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

@@ -65,7 +65,6 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
     table, source, where = _table(decisions)
     column = _value_column(list(table.columns), source)
     table = table.loc[:, table.columns != ""]  # where every row ends in a comma
-    read = _rating if column == "rating" else _position
     rows = {str(day): row for row, day in enumerate(panel.dates_T.astype("datetime64[D]"))}
     columns = {ticker: n for n, ticker in enumerate(panel.tickers)}
     position_TN = np.full(panel.shape, np.nan)
@@ -78,7 +77,10 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
                 if not entry[name].strip():
                     hold = " HOLD, or position 0, means no position." if name == column else ""
                     raise DataError(f"{name}: the cell is empty. Fill it, or remove the row.{hold}")
-            cell = _date_row(entry["date"], rows), _ticker_column(entry["ticker"], columns)
+            if (ticker := entry["ticker"].strip()) not in columns:
+                cure = did_you_mean(ticker, columns) or f" Remove the row, or add {ticker}.csv to the prices."
+                raise DataError(f"ticker '{ticker}' is not in the prices.{cure}")
+            cell = _date_row(entry["date"], rows), columns[ticker]
             if not panel.listed_TN[cell]:
                 raise DataError(f"{entry['ticker']} has no bar on {entry['date']}. {LATE}")
             if cell in lines:
@@ -88,7 +90,7 @@ def read_decisions(decisions: "Path | str | DataFrame", panel: Panel) -> Decisio
                 )
             if unread:
                 unreadable.add(cell)
-            position_TN[cell] = 0.0 if unread else read(entry[column])
+            position_TN[cell] = 0.0 if unread else _position(entry[column], column == "rating")
         except DataError as error:
             raise DataError(f"{source}, {where(line)}: {error}") from None
         lines[cell] = line
@@ -167,37 +169,23 @@ def _date_row(text: str, rows: Mapping[str, int]) -> int:
     raise DataError(f"{day} has no bar in the prices (weekend or holiday). {LATE}")
 
 
-def _ticker_column(text: str, columns: Mapping[str, int]) -> int:
-    if (ticker := text.strip()) not in columns:
-        cure = did_you_mean(ticker, columns) or f" Remove the row, or add {ticker}.csv to the prices."
-        raise DataError(f"ticker '{ticker}' is not in the prices.{cure}")
-    return columns[ticker]
-
-
-def _rating(text: str) -> float:
+def _position(text: str, is_rating: bool) -> float:
+    """The position that a cell gives, or that a rating in it implies."""
     name = re.sub(r"[\s-]+(?=[A-Za-z])", "_", text.strip()).upper()
-    if name in RATINGS:
+    if is_rating and name in RATINGS:
         return RATINGS[name] / 2
-    if (value := _number(text)) not in RATINGS.values():
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if is_rating and value not in RATINGS.values():
         raise DataError(
             f"rating '{text}' cannot be read.{did_you_mean(name, RATINGS)} Write one of {', '.join(RATINGS)}, "
             "or -2 to 2."
         )
-    return value / 2
-
-
-def _position(text: str) -> float:
-    if not -1 <= (value := _number(text)) <= 1:
+    if not is_rating and not -1 <= value <= 1:
         raise DataError(f"position '{text}' is not a number from -1 to 1.")
-    return value
-
-
-def _number(text: str) -> float:
-    """NaN where it is not a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return value / 2 if is_rating else value
 
 
 def _fill_warnings(table: "DataFrame", lines: Mapping[tuple[int, int], Hashable], panel: Panel) -> list[str]:

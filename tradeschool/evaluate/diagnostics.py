@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from tradeschool.evaluate.comparison import MODELS
-from tradeschool.evaluate.evaluation_set import EvaluationSet
+from tradeschool.evaluate.evaluation_set import EvaluationSet, Predictions
 from tradeschool.evaluate.inference import FEWEST_COSINES, cosines_of
-from tradeschool.evaluate.predictions import Predictions
 
 # Bounds from public reproductions: beyond them the answers of a group no longer differ, or the policy has diverged.
 LEAST_ENTROPY = 0.03
@@ -26,9 +25,7 @@ COLLAPSED = 0.95
 def training_warnings(training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float]) -> list[str]:
     """One sentence per problem, from the last quarter of every stage's steps.
 
-    Args:
-        training: the metrics of each stage's steps, as TRL and ``train/rewards.py`` name them.
-        weights: the task's reward weights; a component without weight may be constant.
+    ``weights`` are those of the task's rewards; a component without weight may be constant.
     """
     warnings = []
     for stage, rows in training.items():

@@ -1,7 +1,7 @@
 """The questions of an evaluation as arrays of dates x questions, with the metrics and the costs."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from tradeschool.errors import RunError
-from tradeschool.evaluate.comparison import EvaluationFacts
-from tradeschool.market.panel import Panel
-from tradeschool.tasks.base import Example, Metric, SplitName, Task
+from tradeschool.evaluate.comparison import DailySums, EvaluationFacts
+from tradeschool.market.panel import Floats, Panel
+from tradeschool.policies.base import Kind
+from tradeschool.tasks.base import POSITION, Example, Metric, SplitName, Task
+from tradeschool.trace import Trace
 
 
 class Costs(BaseModel):
@@ -117,8 +119,7 @@ def evaluation_set_of(
 ) -> EvaluationSet:
     """The evaluation of a task on examples of a split.
 
-    Raises:
-        RunError: two examples share date and number, or the task's rows or metrics cannot be evaluated.
+    A RunError if two examples share date and number, or the task's rows or metrics cannot be evaluated.
     """
     rows_T = np.asarray(task.rows(split))
     _refuse_gaps(rows_T)
@@ -149,3 +150,96 @@ def evaluation_set_of(
         score=task.score_definition(),
         per_ticker=task.per_ticker,
     )
+
+
+# what one policy answered -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One policy's answers, all arrays [T, Q].
+
+    Attributes:
+        policy, kind: the policy's name and kind.
+        read_TQ: where an answer could be read.
+        values: by name, NaN where undefined: the metric values and rewards of the traces.
+        position_TQ: the position that an answer implies, in [-1, 1], NaN where unreadable; None where answers imply
+            no positions.
+        action_TQ: the class of an answer, as an index of ``action_names``, -1 where there is none.
+        rewards: mean of each reward component.
+
+    Raises:
+        RunError: a position is outside [-1, 1].
+    """
+
+    policy: str
+    kind: Kind
+    read_TQ: NDArray[np.bool_]
+    values: Mapping[str, Floats]
+    position_TQ: Floats | None = None
+    action_TQ: NDArray[np.int64] | None = None
+    rewards: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.position_TQ is not None and np.nanmax(np.abs(self.position_TQ), initial=0.0) > 1:
+            worst = self.position_TQ.flat[np.nanargmax(np.abs(self.position_TQ))]
+            raise RunError(f"{self.policy}: a position is {worst:g}, but positions lie in [-1, 1].")
+
+    def value(self, name: str) -> Floats:
+        """One of the values; all NaN where the policy has none of that name."""
+        found = self.values.get(name)
+        return np.full(self.read_TQ.shape, np.nan) if found is None else found
+
+    def defines(self, name: str) -> bool:
+        """Whether any answer has that value."""
+        return name in self.values and bool(np.isfinite(self.values[name]).any())
+
+
+def traces_name(policy: str, kind: Kind) -> str:
+    """The file of a model's traces in an evaluate stage's folder; no stage is called ``base``."""
+    return f"traces-{kind if kind == 'base' else policy}.jsonl"
+
+
+def traces_to_predictions(
+    evaluation_set: EvaluationSet, policy: str, kind: Kind, examples: Sequence[Example], traces: Sequence[Trace]
+) -> Predictions:
+    """One policy's traces as arrays; a RunError if a trace answers another question than its example."""
+    shape = evaluation_set.shape
+    values: dict[str, Floats] = {}
+    read_TQ, action_TQ = np.zeros(shape, dtype=bool), np.full(shape, -1)
+    classes = {name: number for number, name in enumerate(evaluation_set.action_names)}
+    for example, trace in zip(examples, traces, strict=True):
+        if example.key != trace.key:
+            raise RunError(f"{policy}: a trace answers {trace.key}, but {example.key} was asked.")
+        cell = evaluation_set.cell(example)
+        if trace.action is not None:
+            read_TQ[cell] = True
+            action_TQ[cell] = classes.get(trace.action, -1)
+        for name, value in {**trace.rewards, **trace.metrics}.items():
+            if value is not None:
+                values.setdefault(name, np.full(shape, np.nan))[cell] = value
+    rewards: dict[str, float] = {}
+    for name in dict.fromkeys(name for trace in traces for name in trace.rewards):
+        known = [value for trace in traces if (value := trace.rewards.get(name)) is not None]
+        rewards[name] = float(np.mean(known)) if known else float("nan")
+    return Predictions(
+        policy=policy,
+        kind=kind,
+        read_TQ=read_TQ,
+        values={name: value for name, value in values.items() if name != POSITION},
+        position_TQ=values.get(POSITION),
+        action_TQ=action_TQ if classes else None,
+        rewards=rewards,
+    )
+
+
+def daily_sums(metrics: Sequence[Metric], predictions: Predictions) -> dict[str, DailySums]:
+    """By metric, for the primary one if it is a mean and for shares of the best possible answers."""
+    found = {}
+    for metric in metrics:
+        if (metric.primary and metric.aggregate == "mean") or metric.aggregate == "share_of_oracle":
+            value_TQ = predictions.value(metric.values[0])
+            known_TQ = np.isfinite(value_TQ)
+            sum_T, count_T = np.where(known_TQ, value_TQ, 0.0).sum(1), known_TQ.sum(1)
+            found[metric.key] = DailySums(sum_T=sum_T.tolist(), count_T=count_T.tolist())
+    return found

@@ -1,7 +1,6 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,8 +13,13 @@ from tradeschool.errors import DataError, RunError
 from tradeschool.evaluate.compare import check_confidence, compare
 from tradeschool.evaluate.comparison import Comparison
 from tradeschool.evaluate.decisions import Decisions, read_decisions
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_to_predictions,
+)
 from tradeschool.evaluate.report import write_report
 from tradeschool.market.load import load_prices
 from tradeschool.market.panel import Panel
@@ -73,49 +77,46 @@ def evaluate_decisions(
         DataError: a row of the decisions or the prices breaks a rule; the text names file and line.
         RunError: a setting is out of range, or ``name`` is the name of a baseline.
     """
-    _check_settings(name, seed, confidence)
-    with _range_errors():
-        costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
-        config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
-    if report is not None:
-        _refuse_to_replace(Path(report), decisions, prices)
-    panel = prices if isinstance(prices, Panel) else load_prices(prices)
-    read = read_decisions(decisions, panel)
-    seen = _seen_in_training(panel, read, trained_until)
-    task = RatingTask(config, panel, _split(read, horizon))
-    examples = _questions(task, read)
-    questions = _evaluation_set(task, examples, read, costs)
-    predictions = _baselines(task, questions, examples, name, seed)
-    predictions.append(_predictions(task, questions, examples, name, read))
-    comparison = compare(questions, predictions, confidence=confidence)
-    warnings = [*read.warnings, *seen, *_not_scored(read, len(examples), horizon), *comparison.warnings]
-    comparison = comparison.model_copy(update={"warnings": warnings})
-    if report is not None:
-        _write(Path(report), comparison, name)
-    return comparison
-
-
-def _write(report: Path, comparison: Comparison, name: str) -> None:
-    write_report(report, comparison, title=f"tradeschool: {name}")
-    report.with_suffix(".json").write_text(comparison.to_json(), encoding="utf-8")
-
-
-def _check_settings(name: str, seed: int, confidence: float) -> None:
     if not name.strip():
         raise RunError("name is empty. Give the decisions a name for the tables.")
     if not 0 <= seed < 2**32:
         raise RunError(f"seed is {seed}. Give one from 0 to {2**32 - 1}.")
     check_confidence(confidence)
-
-
-@contextlib.contextmanager
-def _range_errors() -> Iterator[None]:
     try:
-        yield
+        costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
+        config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]).replace("horizons", "horizon")
         raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+    if report is not None:
+        _refuse_to_replace(Path(report), decisions, prices)
+    panel = prices if isinstance(prices, Panel) else load_prices(prices)
+    read = read_decisions(decisions, panel)
+    seen = _seen_in_training(panel, read, trained_until)
+    # Decisions are the test split. Earlier dates whose outcome was known serve to choose the best constant rating.
+    earlier = max(0, int(read.rows_T[0]) - horizon - 1)
+    split = Split(np.arange(earlier if earlier >= FEWEST_EARLIER else 0), np.arange(0), read.rows_T)
+    task = RatingTask(config, panel, split)
+    policies = task.baselines(seed)
+    if name in {policy.name for policy in policies}:
+        raise RunError(f"name is '{name}', which is a baseline's. Choose another name.")
+    examples = _questions(task, read)
+    questions = evaluation_set_of(task, panel, examples, "test", costs)
+    metrics = tuple(metric for metric in questions.metrics if metric.key not in LABEL_METRICS)
+    questions = replace(questions, metrics=metrics, action_names=questions.action_names if read.are_ratings else ())
+    predictions = [
+        traces_to_predictions(questions, policy.name, policy.kind, examples, rollout(policy, task, examples, {}))
+        for policy in policies
+    ]
+    predictions.append(_predictions(task, questions, examples, name, read))
+    comparison = compare(questions, predictions, confidence=confidence)
+    warnings = [*read.warnings, *seen, *_not_scored(read, len(examples), horizon), *comparison.warnings]
+    comparison = comparison.model_copy(update={"warnings": warnings})
+    if report is not None:
+        write_report(Path(report), comparison, title=f"tradeschool: {name}")
+        Path(report).with_suffix(".json").write_text(comparison.to_json(), encoding="utf-8")
+    return comparison
 
 
 def _refuse_to_replace(report: Path, *inputs: object) -> None:
@@ -136,13 +137,6 @@ def _refuse_to_replace(report: Path, *inputs: object) -> None:
             f"{report} or {figures} exists already and is not an earlier report ({error}) Choose another file with "
             "--report, or remove both."
         ) from error
-
-
-def _split(read: Decisions, horizon: int) -> Split:
-    """Decisions are the test split. Earlier dates whose outcome was known serve to choose the best constant rating."""
-    earlier = max(0, int(read.rows_T[0]) - horizon - 1)
-    train_T = np.arange(earlier) if earlier >= FEWEST_EARLIER else np.arange(0)
-    return Split(train_T, np.arange(0), read.rows_T)
 
 
 def _questions(task: RatingTask, read: Decisions) -> list[Example]:
@@ -167,25 +161,6 @@ def _questions(task: RatingTask, read: Decisions) -> list[Example]:
             f"No decision can be scored: a score needs 20 days of earlier prices and {task.horizon + 1} later days."
         )
     return asked
-
-
-def _evaluation_set(task: RatingTask, examples: Sequence[Example], read: Decisions, costs: Costs) -> EvaluationSet:
-    whole = evaluation_set_of(task, task.panel, examples, "test", costs)
-    metrics = tuple(metric for metric in whole.metrics if metric.key not in LABEL_METRICS)
-    return replace(whole, metrics=metrics, action_names=whole.action_names if read.are_ratings else ())
-
-
-def _baselines(
-    task: RatingTask, questions: EvaluationSet, examples: Sequence[Example], name: str, seed: int
-) -> list[Predictions]:
-    """The baselines' answers; none of them may have the name of the decisions."""
-    policies = task.baselines(seed)
-    if name in {policy.name for policy in policies}:
-        raise RunError(f"name is '{name}', which is a baseline's. Choose another name.")
-    return [
-        traces_to_predictions(questions, policy.name, policy.kind, examples, rollout(policy, task, examples, {}))
-        for policy in policies
-    ]
 
 
 def _predictions(

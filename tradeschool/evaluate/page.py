@@ -85,9 +85,6 @@ def write_page(
     """Write a page, replacing the file in one step. Every text is escaped, so none can become markup.
 
     ``method`` is what the template needs to say how the figures were measured.
-
-    Raises:
-        RunError: the file cannot be written.
     """
     text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str) if manifest else ""
     html = template(TEMPLATE).render(title=title, sections=sections, manifest=text, **method)
@@ -125,15 +122,11 @@ def training_section(training: Training, manifest: Mapping[str, Any] | None, cla
     parts = []
     for stage in dict.fromkeys([*finished, *training]):
         steps = training.get(stage, ())
-        took = _steps_taken(steps, kinds.get(stage))
+        count, epochs = (max((int(row.get(key) or 0) for row in steps), default=0) for key in ("step", "n_updates"))
+        took = f"{count:,} optimizer step{'s' * (count != 1)}."
+        if kinds.get(stage) == "ppo":
+            took = f"{count:,} decisions, learned from in {epochs:,} epochs."
+        if not (epochs if kinds.get(stage) == "ppo" else count):
+            took = "No optimizer step: the weights are those that it began with."
         parts.append(Part(f"Training: {stage}", [took], training_charts(stage, steps, weights, classes)))
     return Section(parts=parts)
-
-
-def _steps_taken(steps: Sequence[Mapping[str, Any]], kind: str | None) -> str:
-    count, epochs = (max((int(row.get(key) or 0) for row in steps), default=0) for key in ("step", "n_updates"))
-    if not (epochs if kind == "ppo" else count):
-        return "No optimizer step: the weights are those that it began with."
-    if kind == "ppo":
-        return f"{count:,} decisions, learned from in {epochs:,} epochs."
-    return f"{count:,} optimizer step{'s' * (count != 1)}."

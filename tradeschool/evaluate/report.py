@@ -16,8 +16,8 @@ from tradeschool.evaluate import charts
 from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
 from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
+from tradeschool.evaluate.evaluation_set import traces_name
 from tradeschool.evaluate.page import Card, Part, Section, Training, training_section, write_page
-from tradeschool.evaluate.predictions import traces_name
 from tradeschool.evaluate.tables import Cell, Table, figure_tables, shown_metrics, tag
 from tradeschool.run_folder import REPORT, stage_folders
 from tradeschool.tasks.base import CORRECT, Metric
@@ -137,8 +137,7 @@ def _outcome(trace: Trace) -> Cell:
 def report_run(run_folder: Path, console: Console) -> Path:
     """Write ``report.html`` from the files of a run folder, print the tables, and return the page's path.
 
-    Raises:
-        RunError: neither an evaluation nor a leaderboard has finished, or their files cannot be read.
+    A RunError if neither an evaluation nor a leaderboard has finished, or their files cannot be read.
     """
     from tradeschool.evaluate.leaderboard.results import LEADERBOARD
 
@@ -146,7 +145,16 @@ def report_run(run_folder: Path, console: Console) -> Path:
         return report_leaderboard(run_folder, console, tables=True)
     if evaluated := stage_folders(run_folder, COMPARISON):
         return report_evaluation(run_folder, evaluated[-1], console)
-    raise RunError(_nothing_to_report(run_folder))
+    stages = [stage["stage"] for stage in manifests.read(run_folder).recipe.get("stages", [])]
+    if planned := [stage for stage in ("evaluate", "leaderboard") if stage in stages]:
+        raise RunError(
+            f"{run_folder}: no {' or '.join(planned)} stage has finished, so there is nothing to report. "
+            f"Finish the run with: tradeschool resume {run_folder}"
+        )
+    raise RunError(
+        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an evaluation or "
+        "a leaderboard. Add the stage evaluate or leaderboard to the recipe, and start a new run."
+    )
 
 
 def report_evaluation(run_folder: Path, folder: Path, console: Console) -> Path:
@@ -179,19 +187,6 @@ def report_leaderboard(run_folder: Path, console: Console, *, tables: bool = Fal
             print_board(console, board)
         print_summary(console, section.headline, section.warnings)
     return path
-
-
-def _nothing_to_report(run_folder: Path) -> str:
-    stages = [stage["stage"] for stage in manifests.read(run_folder).recipe.get("stages", [])]
-    if planned := [stage for stage in ("evaluate", "leaderboard") if stage in stages]:
-        return (
-            f"{run_folder}: no {' or '.join(planned)} stage has finished, so there is nothing to report. "
-            f"Finish the run with: tradeschool resume {run_folder}"
-        )
-    return (
-        f"{run_folder}: its recipe has the stages {', '.join(stages) or '(none)'}, and a report needs an evaluation or "
-        "a leaderboard. Add the stage evaluate or leaderboard to the recipe, and start a new run."
-    )
 
 
 def training_metrics(run_folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -11,8 +11,14 @@ from pydantic import Field
 
 from tradeschool.errors import RecipeError, RunError, did_you_mean, one_line
 from tradeschool.evaluate.comparison import NAIVE
-from tradeschool.evaluate.evaluation_set import Costs, EvaluationSet, evaluation_set_of
-from tradeschool.evaluate.predictions import Predictions, traces_name, traces_to_predictions
+from tradeschool.evaluate.evaluation_set import (
+    Costs,
+    EvaluationSet,
+    Predictions,
+    evaluation_set_of,
+    traces_name,
+    traces_to_predictions,
+)
 from tradeschool.manifest import replace_text
 from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
@@ -59,12 +65,7 @@ class Config(StageConfig):
 
 
 def check(config: Config, context: CheckContext) -> None:
-    """Refuse before the first stage what would fail after training.
-
-    Raises:
-        RecipeError: the task cannot be evaluated (a trial of a few questions finds it), a model is unknown, or a
-            baseline cannot be loaded.
-    """
+    """Refuse before the first stage what would fail after training: a trial of a few questions finds it."""
     from tradeschool.models.load import TRIED, refuse_too_long
 
     task, where = context.task, f"stages.{config.name}"
@@ -165,8 +166,9 @@ def _check_scores(config: Config, task: Task, examples: Sequence[Example]) -> No
 
 def run(config: Config, context: Context) -> Result:
     """Collect the answers, compare them, and write ``comparison.json``, the traces and the run's ``report.html``."""
+    from tradeschool.evaluate.charts import task_figure
     from tradeschool.evaluate.compare import compare
-    from tradeschool.evaluate.report import COMPARISON, report_evaluation
+    from tradeschool.evaluate.report import COMPARISON, FIGURES, report_evaluation
 
     examples = _questions(config, context.task)
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
@@ -175,7 +177,10 @@ def run(config: Config, context: Context) -> Result:
     predictions += _ask_bound(context, questions, examples)
     comparison = compare(questions, predictions, confidence=config.confidence)
     replace_text(context.folder / COMPARISON, comparison.to_json())
-    _write_figures(context, predictions)
+    values = {p.policy: dict(p.values) for p in predictions}
+    # The task's own plots, which a report made later cannot draw.
+    if drawn := [(figure.caption, task_figure(figure, values)) for figure in context.task.figures()]:
+        replace_text(context.folder / FIGURES, json.dumps(drawn))
     report_evaluation(context.run_folder, context.folder, context.console)
     return Result(
         summary={f"{comparison.primary}/{r.policy}": r.metrics[comparison.primary].value for r in comparison.rows}
@@ -337,16 +342,3 @@ def _answers(
         count = sum(trace.metrics[CONSTRAINED] > 0 for trace in traces)
         context.log(f"{policy.name}: {count:,} of {len(traces):,} answers were unreadable before constrained decoding")
     return traces
-
-
-# files -------------------------------------------------------------------------------------------
-
-
-def _write_figures(context: Context, predictions: Sequence[Predictions]) -> None:
-    """The task's own plots, which a report made later cannot draw."""
-    from tradeschool.evaluate.charts import task_figure
-    from tradeschool.evaluate.report import FIGURES
-
-    values = {p.policy: dict(p.values) for p in predictions}
-    if drawn := [(figure.caption, task_figure(figure, values)) for figure in context.task.figures()]:
-        replace_text(context.folder / FIGURES, json.dumps(drawn))

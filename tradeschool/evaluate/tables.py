@@ -46,14 +46,15 @@ def tag(verdict: str) -> Cell:
 
 def terminal_table(table: Table, title: str, caption: str, names: int = 2) -> rich.table.Table:
     """The table for a terminal; the first ``names`` columns hold names, the others figures."""
-    made = rich.table.Table(title=Text(title), caption=Text(caption), box=box.SIMPLE_HEAD, pad_edge=False)
-    rows = [[(cell, "") if isinstance(cell, str) else cell for cell in row] for row in table.rows]
+    made = rich.table.Table(title=Text(title), caption=Text(caption) or None, box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [[(cell.replace("\n", " "), "") if isinstance(cell, str) else cell for cell in row] for row in table.rows]
     for place, column in enumerate(table.columns):
         is_wide = any(len(row[place][0]) >= len(column) for row in rows)
         heading = Text(column if is_wide or place < names else column.replace(" ", "\n"))
         made.add_column(heading, justify="left" if place < names else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(text, STYLES.get(style.removeprefix("tag "), "")) for text, style in row))
+    for place, row in enumerate(rows):
+        cells = (Text(text, STYLES.get(style.removeprefix("tag "), "")) for text, style in row)
+        made.add_row(*cells, style="bold green" if place in table.marked else "")
     return made
 
 
@@ -106,10 +107,7 @@ def fitting_table(
 def figure_tables(rows: Sequence[Row], metrics: Sequence[Metric], kinds: Mapping[str, str]) -> list[Table]:
     """Every figure of every row for a page: as many columns in the first table as fit, the others in further ones.
 
-    Args:
-        rows: in order.
-        metrics: the primary one comes first, then those that the terminal shows.
-        kinds: what each policy is, by its name.
+    The primary metric comes first, then those that the terminal shows. ``kinds`` says what each policy is.
     """
     names = ("policy", [f"{row.policy}\n{kinds.get(row.policy, '')}" for row in rows])
     tables: list[list[tuple[str, Sequence[Cell]]]] = [[names, ("verdict", [tag(row.verdict) for row in rows])]]

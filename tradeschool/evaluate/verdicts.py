@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from tradeschool.errors import RunError
 from tradeschool.evaluate.comparison import MODELS, NAIVE, Verdict
+from tradeschool.evaluate.evaluation_set import Predictions
 from tradeschool.evaluate.inference import Estimate, holm
-from tradeschool.evaluate.predictions import Predictions
 from tradeschool.policies.base import YARDSTICKS
 from tradeschool.tasks.base import Metric
 
@@ -114,11 +114,7 @@ def _together(raw: Mapping[str, Judgement], confidence: float) -> dict[str, Judg
 
 
 def best_baseline(metric: Metric, predictions: Sequence[Predictions], estimates: Estimates) -> str:
-    """The baseline with the best figure in this sample.
-
-    Raises:
-        RunError: no baseline has a value of the metric.
-    """
+    """The baseline with the best figure in this sample; a RunError if no baseline has a value of the metric."""
     sign = 1 if metric.better == "higher" else -1
     values = {p.policy: sign * estimates[p.policy][metric.key].value for p in predictions if p.kind in NAIVE}
     values = {policy: value for policy, value in values.items() if math.isfinite(value)}

@@ -111,7 +111,10 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     signal_TN = _label_signal(panel, mode)
     fit_TN = np.isfinite(signal_TN) & np.array(train_rows_T, dtype=bool)[:, None]
     if mode == "forward" and np.any(train_rows_T):
-        fit_TN &= _row_of_outcome_TN(panel) <= np.flatnonzero(train_rows_T)[-1]
+        # The row of the last bar that each bar's signal looks at; NaN where there is none.
+        row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
+        outcome_TN = panel.own_bars.put(panel.own_bars.shift(row_BN, -LONGEST_LABEL_HORIZON))
+        fit_TN &= outcome_TN <= np.flatnonzero(train_rows_T)[-1]
     fit = signal_TN[fit_TN]
     if not fit.size:
         raise DataError(
@@ -125,14 +128,14 @@ def rating_labels(panel: Panel, train_rows_T: NDArray[np.bool_], mode: LabelMode
     return Labels(label_TN, signal_TN, (float(cuts[0]), float(cuts[1]), float(cuts[2]), float(cuts[3])))
 
 
-def _row_of_outcome_TN(panel: Panel) -> Floats:
-    """The row of the last bar that each bar's signal looks at; NaN where there is none."""
-    row_BN = panel.own_bars.take(np.where(panel.listed_TN, np.arange(panel.shape[0])[:, None], np.nan))
-    return panel.own_bars.put(panel.own_bars.shift(row_BN, -LONGEST_LABEL_HORIZON))
-
-
 def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
-    ema_BN = _ema(panel.own_bars.take(panel.close_TN), span=3)
+    import pandas as pd
+
+    close_BN = panel.own_bars.take(panel.close_TN)
+    ema_BN = np.full(close_BN.shape, np.nan)
+    for n in range(close_BN.shape[1]):
+        for rows in segments(np.isfinite(close_BN[:, n])):
+            ema_BN[rows, n] = pd.Series(close_BN[rows, n]).ewm(span=3).mean().to_numpy()
     signal_BN = np.zeros(ema_BN.shape)
     for tau, weight in LABEL_WEIGHTS.items():
         trailing_BN = ema_BN / panel.own_bars.shift(ema_BN, tau) - 1.0
@@ -142,13 +145,3 @@ def _label_signal(panel: Panel, mode: LabelMode) -> Floats:
         return_BN = panel.own_bars.shift(trailing_BN, -tau) if mode == "forward" else trailing_BN
         signal_BN += weight * return_BN / scale_BN
     return panel.own_bars.put(signal_BN)
-
-
-def _ema(close_TN: Floats, span: int) -> Floats:
-    import pandas as pd
-
-    ema_TN = np.full(close_TN.shape, np.nan)
-    for n in range(close_TN.shape[1]):
-        for rows in segments(np.isfinite(close_TN[:, n])):
-            ema_TN[rows, n] = pd.Series(close_TN[rows, n]).ewm(span=span).mean().to_numpy()
-    return ema_TN

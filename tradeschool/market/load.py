@@ -12,8 +12,7 @@ from tradeschool.market.calendar import find_exchange
 from tradeschool.market.events.read import holds_events
 from tradeschool.market.findings import Finding, Report, join_some, raise_on_errors
 from tradeschool.market.panel import FIELDS, Floats, Panel
-from tradeschool.market.prices.coverage import MARKET_CHECKS
-from tradeschool.market.prices.doubles import all_days
+from tradeschool.market.prices.coverage import MARKET_CHECKS, all_days
 from tradeschool.market.prices.histories import field_files, field_histories, table_histories
 from tradeschool.market.prices.read import COLUMNS, Table, read_table, standard_name
 from tradeschool.market.prices.validate import History, Options, accepted
@@ -52,29 +51,18 @@ def load_prices(
 
 
 def read_prices(path: str | Path, options: Options, suffixes: Sequence[str] = SUFFIXES) -> tuple[Panel, list[Finding]]:
-    """As :func:`load_prices`, with what was found on the way.
-
-    Raises:
-        DataError: the path or a file breaks a rule.
-    """
+    """As :func:`load_prices`, with what was found on the way; a DataError if the path or a file breaks a rule."""
     found, findings = _inspect(Path(path), suffixes, options)
     raise_on_errors(findings, str(path))
     return _align(found, Path(path).absolute().name), findings
 
 
 def check_prices(path: str | Path, exchange: str | None = None, **options: Any) -> list[Finding]:
-    """All findings about the price files under a path, errors first, then by file and row.
+    """All findings about the price files under a path, errors first, then by file and row; ``options`` as above.
 
-    A path loads if and only if no finding is an error.
-
-    Args:
-        path: folder or file.
-        exchange: compare the dates with this exchange's calendar, to tell missing days from holidays. Without it, an
-            info counts the days on which only other tickers have bars, and warnings name weekends and long gaps.
-        options: as in :func:`load_prices`.
-
-    Raises:
-        DataError: the exchange is unknown, or an entry of ``accept`` is not a ticker and a day.
+    A path loads if and only if no finding is an error. With an ``exchange`` the dates are compared with its calendar,
+    to tell missing days from holidays. Without it, an info counts the days on which only other tickers have bars, and
+    warnings name weekends and long gaps.
     """
     order = {"error": 0, "warning": 1, "info": 2}
     name = None if exchange is None else find_exchange(exchange).name
@@ -169,8 +157,8 @@ def _price_files(path: Path, suffixes: Sequence[str], report: Report) -> list[Pa
         cure = f"Give a folder that has one.{_price_folder(entries)}"
         report.error(None, f"the folder has no {wanted} file", f"{len(entries)} entries", cure)
     # Hidden entries are named only if they look like prices.
-    shown = [one.name for one in entries if not one.name.startswith(".") or one.suffix in SUFFIXES]
-    if named and (others := [name for name in shown if name not in {one.name for one in named}]):
+    shown = [one for one in entries if not one.name.startswith(".") or one.suffix in SUFFIXES]
+    if named and (others := [one.name for one in shown if one not in named]):
         report.info("entries that are not price files were not read", join_some(others))
     for entry in named:
         if not entry.is_file():

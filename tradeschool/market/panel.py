@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import DataError
-from tradeschool.market.calendar import find_exchange
+from tradeschool.market.calendar import bars_per_year, find_exchange
 from tradeschool.market.events.event import Event
-from tradeschool.market.frequency import bars_per_year
 from tradeschool.market.own_bars import OwnBars
 
 Floats = NDArray[np.float64]

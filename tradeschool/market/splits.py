@@ -87,19 +87,11 @@ def walk_forward(
     embargo: int,
     warmup: int,
 ) -> list[Split]:
-    """The split of :func:`split_rows`, moved forward in time once per fold.
+    """The split of :func:`split_rows`, moved forward in time once for each of ``folds``.
 
     The test rows are cut into ``folds`` consecutive parts of equal length (to within one row). The first fold trains
     on the rows of the plain split. In later folds the training part starts at the same row, and its end and the
     validation part move as many rows as the test part, each with its embargo. One fold is the plain split.
-
-    Args:
-        panel: whose ``dates_T`` are cut.
-        folds: how many, at least 1.
-        shares, dates, embargo, warmup: as in :func:`split_rows`.
-
-    Raises:
-        DataError: a part would be empty.
     """
     first = split_rows(panel, shares, dates, embargo=embargo, warmup=warmup)
     if folds > len(first.test_T):

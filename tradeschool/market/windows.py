@@ -162,7 +162,10 @@ def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> Ti
     """
     config = config or WindowConfig()
     rows_B = np.flatnonzero(panel.listed_TN[:, n])
-    alone = _alone(panel, n, rows_B)
+    # The ticker's own bars. At least one row, because a panel has one.
+    own_B = rows_B if len(rows_B) else np.array([0])
+    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[own_B, n : n + 1] for name in FIELDS}
+    alone = Panel(panel.dates_T[own_B], panel.tickers[n : n + 1], **bars, name=panel.name)
     starts = _starts(alone, config)
     closes_B = alone.close_TN[:, 0]
     scaler = StandardNorm.fit(closes_B[: starts[0]], f"{panel.name}: {panel.tickers[n]}: the training closes")
@@ -189,13 +192,6 @@ def make_windows(panel: Panel, n: int, config: WindowConfig | None = None) -> Ti
         found = found.where(whole_W)
     _refuse_empty(found, panel.name, len(rows_B), config)
     return found
-
-
-def _alone(panel: Panel, n: int, rows_B: NDArray[np.int64]) -> Panel:
-    """The ticker's own bars. At least one row, because a panel has one."""
-    rows_B = rows_B if len(rows_B) else np.array([0])
-    bars = {f"{name}_TN": getattr(panel, f"{name}_TN")[rows_B, n : n + 1] for name in FIELDS}
-    return Panel(panel.dates_T[rows_B], panel.tickers[n : n + 1], **bars, name=panel.name)
 
 
 def _starts(alone: Panel, config: WindowConfig) -> tuple[int, int]:

@@ -7,10 +7,7 @@ import functools
 import importlib.metadata
 import json
 import logging
-import os
 import re
-import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +17,7 @@ import numpy as np
 
 import tradeschool
 from tradeschool.errors import DataError, TradeschoolError
+from tradeschool.manifest import new_folder
 from tradeschool.market.calendar import EXCHANGES, sessions
 from tradeschool.market.findings import join_some
 from tradeschool.market.load import load_prices
@@ -100,39 +98,48 @@ def fetch(
             limit stopped the download, the tickers fetched until then are written; the text names the folder.
         DataError: ``out`` cannot be written, or holds files.
     """
-    request = parse_request(tickers, first, end)
-    path = _check_target(out)
-    frames, entries, missing, stopped = _download(request, session, console)
-    if stopped is not None and not frames:
-        raise stopped
-    if stopped is None:
-        _refuse_partial(request, entries, missing, allow_partial)
-    manifest = {
-        "source": "Yahoo Finance",
-        "requested": list(request.tickers),
-        "from": str(request.first),
-        "to": str(request.end),
-        "fetched_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "yfinance": importlib.metadata.version("yfinance"),
-        "tradeschool": tradeschool.__version__,
-        "complete": not missing and not any(entry["problems"] for entry in entries.values()),
-        "missing_tickers": missing,
-        "tickers": entries,
-    }
-    panel = _write(path, frames, manifest)
+    request, path = parse_request(tickers, first, end), Path(out).resolve()
+    with new_folder(path) as new:
+        frames, entries, missing, stopped = _download(request, session, console)
+        if stopped is not None and not frames:
+            raise stopped
+        if stopped is None:
+            _refuse_partial(request, entries, missing, allow_partial)
+        manifest = {
+            "source": "Yahoo Finance",
+            "requested": list(request.tickers),
+            "from": str(request.first),
+            "to": str(request.end),
+            "fetched_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "yfinance": importlib.metadata.version("yfinance"),
+            "tradeschool": tradeschool.__version__,
+            "complete": not missing and not any(entry["problems"] for entry in entries.values()),
+            "missing_tickers": missing,
+            "tickers": entries,
+        }
+        loaded = _write(new, frames, manifest)
+    if isinstance(loaded, DataError):
+        text = f"{path} was written, but cannot be loaded as it is. {loaded}"
+        raise DataError(text.replace(str(new), str(path)))
     if stopped is not None:
         raise FetchError(
             f"{stopped} {len(frames)} of {len(request.tickers)} tickers were written to {path}. Fetch the others later "
             "into another folder, and move their files there."
         )
-    return Fetched(path, panel, manifest)
+    return Fetched(path, dataclasses.replace(loaded, name=path.name), manifest)
 
 
 def parse_request(tickers: Sequence[str], first: str, end: str) -> Request:
     """Check the tickers and dates of a request, without the network."""
     if not tickers:
         raise FetchError("No tickers given. Name at least one, for example AAPL.")
-    symbols = [_parse_ticker(ticker) for ticker in tickers]
+    symbols = [text.strip().upper() for text in tickers]
+    for text, symbol in zip(tickers, symbols, strict=True):
+        if not _TICKER.fullmatch(symbol) or ".." in symbol:
+            raise FetchError(
+                f"'{text}' is not a valid ticker: use letters, digits and . - = & only, with ^ allowed in front, and "
+                "separate tickers by spaces."
+            )
     if repeated := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
         raise FetchError(f"{', '.join(repeated)} is repeated. Name every ticker once; case does not matter.")
     start, stop = _parse_day("--from", first), _parse_day("--to", end)
@@ -142,16 +149,6 @@ def parse_request(tickers: Sequence[str], first: str, end: str) -> Request:
     if start >= stop:
         raise FetchError(f"--from {start} is not before --to {stop}. Give the first day, then the day after the last.")
     return Request(tuple(symbols), start, stop)
-
-
-def _parse_ticker(text: str) -> str:
-    ticker = text.strip().upper()
-    if not _TICKER.fullmatch(ticker) or ".." in ticker:
-        raise FetchError(
-            f"'{text}' is not a valid ticker: use letters, digits and . - = & only, with ^ allowed in front, and "
-            "separate tickers by spaces."
-        )
-    return ticker
 
 
 def _parse_day(option: str, text: str) -> datetime.date:
@@ -317,47 +314,17 @@ def _refuse_partial(
         )
 
 
-def _check_target(out: str | Path) -> Path:
-    """The absolute path of the folder to write, checked before the download."""
-    path = Path(out).resolve()
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    used = not existing.is_dir() or (existing == path and any(path.iterdir()))
-    if used or Path.cwd().is_relative_to(path):
-        raise DataError(f"{path} cannot be written. Give a folder that is new or empty, and not the current one.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise DataError(f"{path} cannot be written. Check your rights to {existing}, or give another folder.")
-    return path
-
-
-def _write(path: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str, Any]) -> Panel:
-    """Write the files and the manifest beside ``path``, load them, then move them to ``path``.
-
-    ``manifest`` gains the ``data_hash`` of the panel. If writing stops for any reason, no partial files are left.
-
-    Raises:
-        DataError: the folder cannot be written, or it was written and its prices break a rule of loading.
-    """
-    panel: Panel | None = None
-    problem: DataError | None = None
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+def _write(folder: Path, frames: "Mapping[str, pd.DataFrame]", manifest: dict[str, Any]) -> Panel | DataError:
+    """Write the files and the manifest, which gains the ``data_hash``; the panel, or why it cannot be loaded."""
+    for ticker, frame in frames.items():
+        frame.to_parquet(folder / f"{ticker}.parquet", index=False, write_page_checksum=True)
+    loaded: Panel | DataError
     try:
-        new.mkdir(parents=True)
-        for ticker, frame in frames.items():
-            frame.to_parquet(new / f"{ticker}.parquet", index=False, write_page_checksum=True)
-        try:
-            panel = load_prices(new, messages=[])
-            manifest["data_hash"] = panel.data_hash()
-        except DataError as error:
-            # Only files that are there can be corrected, or loaded with what is found accepted.
-            problem, manifest["complete"] = error, False
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (new / "manifest.json").write_text(f"{text}\n", encoding="utf-8")
-        new.rename(path)
-    except OSError as error:
-        cure = "Give another folder, or free some space."
-        raise DataError(f"{path} cannot be written: {error.strerror or error}. {cure}") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    if panel is None:
-        raise DataError(f"{path} was written, but cannot be loaded as it is. {problem}".replace(str(new), str(path)))
-    return dataclasses.replace(panel, name=path.name)
+        loaded = load_prices(folder, messages=[])
+        manifest["data_hash"] = loaded.data_hash()
+    except DataError as error:
+        # Only files that are there can be corrected, or loaded with what is found accepted.
+        loaded, manifest["complete"] = error, False
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / "manifest.json").write_text(f"{text}\n", encoding="utf-8")
+    return loaded

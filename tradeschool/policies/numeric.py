@@ -22,12 +22,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import Tensor, nn
 
+from tradeschool.config.check import known_names
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import ACCOUNT, HOLDING, MARKET, PER_STOCK, UNKNOWN, G, M, action_space, observation_space
 from tradeschool.env.render import FACTS
 from tradeschool.env.strategies import State
 from tradeschool.env.trading_env import TradingEnv
-from tradeschool.errors import TradeschoolError, did_you_mean
+from tradeschool.errors import TradeschoolError
 from tradeschool.manifest import replacing
 
 # A typical value of each fact, and its typical deviation. The bounds of env/features.py are unsuitable as scales:
@@ -103,14 +104,8 @@ class NumericAgent:
 
 
 def known_facts(names: Sequence[str]) -> list[str]:
-    """The market facts with these names, in the order of the observation.
-
-    Raises:
-        ValueError: a fact is unknown.
-    """
-    for name in names:
-        if name not in FACTS:
-            raise ValueError(f"has {name!r}, but facts are {', '.join(FACTS)}.{did_you_mean(str(name), FACTS)}")
+    """The market facts with these names, in the order of the observation; a ValueError if a fact is unknown."""
+    known_names("facts", FACTS)(names)
     return [name for name in FACTS if name in names]
 
 
@@ -200,14 +195,9 @@ class StockPolicy(ActorCriticPolicy):
 
 
 def network_options(given: dict[str, Any], facts: Sequence[str] | None = None) -> dict[str, Any]:
-    """``policy_kwargs`` of Stable-Baselines3: our features and layers, overridden by ``given``.
+    """``policy_kwargs`` of Stable-Baselines3: our features (of ``facts``, by default all) and layers, below ``given``.
 
-    Args:
-        given: the recipe's ``policy_kwargs``.
-        facts: those that :class:`StockFeatures` reads; all by default.
-
-    Raises:
-        ValueError: a fact is unknown, or both arguments name facts.
+    A ValueError if a fact is unknown, or both arguments name facts.
     """
     ours: dict[str, Any] = {"features_extractor_class": StockFeatures, "net_arch": list(LAYERS)}
     if facts is None:
@@ -282,7 +272,15 @@ def load_agent(path: Path, *, trust: bool = False, env: TradingEnv | None = None
             f"{path} is a zip of Stable-Baselines3. Such a zip holds pickles, and loading one runs any code in it with "
             "your rights. If you trust its author, pass trust=True (in a leaderboard recipe: trust: true)."
         )
-    agent = NumericAgent(_read_agent(path) if path.suffix == ".safetensors" else _read_zip(path), name)
+    if path.suffix == ".safetensors":
+        agent = NumericAgent(_read_agent(path), name)
+    else:
+        try:
+            model = PPO.load(path, device="cpu")
+        except Exception as error:  # unpickling can raise anything
+            raise AgentError(f"{path}: Stable-Baselines3 cannot load it: {type(error).__name__}: {error}") from error
+        model.policy.set_training_mode(False)
+        agent = NumericAgent(model, name)
     if env is not None:
         agent.check_env(env)
     return agent
@@ -307,16 +305,6 @@ def _read_agent(path: Path) -> StockPolicy:
         raise AgentError(f"{path} is damaged or not an agent of a ppo stage ({error}). Train it again.") from error
     policy.set_training_mode(False)
     return policy
-
-
-def _read_zip(path: Path) -> PPO:
-    """What Stable-Baselines3 wrote. Reading it runs any code in the file."""
-    try:
-        model = PPO.load(path, device="cpu")
-    except Exception as error:  # unpickling can raise anything
-        raise AgentError(f"{path}: Stable-Baselines3 cannot load it: {type(error).__name__}: {error}") from error
-    model.policy.set_training_mode(False)
-    return model
 
 
 def _shape(space: Any) -> Shape:

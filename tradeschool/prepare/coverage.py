@@ -54,14 +54,13 @@ class TickerCoverage:
 
 @dataclass(frozen=True)
 class EventKind:
-    """The events of one kind; ``months`` counts them by month like 2014-01."""
+    """The events of one kind, with the number of tickers that they are about."""
 
     kind: str
     count: int
     tickers: int
     first: str
     last: str
-    months: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,9 @@ def make_overview(
     """Describe a market.
 
     Args:
-        panel: the market.
-        task: the task; None if the market cannot be split, with the reason in ``problem``.
+        panel, task: the task is None if the market cannot be split, for the reason ``problem``, the first warning.
         horizons: days of the outcome that features are correlated with.
         exchange: compare the dates with this exchange's calendar.
-        problem: the first warning, if any.
     """
     # An exchange's sessions are expected of daily bars alone.
     exchange = exchange if panel.bars_per_year >= DAYS_A_YEAR else None
@@ -165,15 +162,7 @@ def make_overview(
 
 
 def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCoverage]:
-    """Coverage per ticker, in the panel's order.
-
-    Args:
-        panel: the market.
-        exchange: count missing days by this exchange's sessions instead of the panel's own dates.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
+    """Coverage per ticker. Missing days are counted by the sessions of ``exchange``, or by the panel's own dates."""
     dates_T: Days = panel.dates_T.astype("datetime64[D]")
     expected = dates_T if exchange is None else sessions(exchange, dates_T[0], dates_T[-1])
     found = []
@@ -189,11 +178,7 @@ def ticker_coverage(panel: Panel, exchange: str | None = None) -> list[TickerCov
 
 
 def calendar_difference(panel: Panel, exchange: str) -> tuple[list[str], list[str]]:
-    """The exchange's sessions without any bar, and the panel's dates that are not sessions.
-
-    Raises:
-        TradeschoolError: pandas-market-calendars is not installed, or the exchange is unknown.
-    """
+    """The exchange's sessions without any bar, and the panel's dates that are not sessions."""
     dates_T: Days = panel.dates_T.astype("datetime64[D]")
     expected = sessions(exchange, dates_T[0], dates_T[-1])
     missing, extra = np.setdiff1d(expected, dates_T), np.setdiff1d(dates_T, expected)
@@ -206,8 +191,7 @@ def event_kinds(events: Sequence[Event]) -> list[EventKind]:
     for kind, count in Counter(event.kind for event in events).most_common():
         own = [event for event in events if event.kind == kind]
         days = sorted(str(event.known_at.astype("datetime64[D]")) for event in own)
-        months = dict(sorted(Counter(day[:7] for day in days).items()))
-        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1], months))
+        found.append(EventKind(kind, count, len({event.ticker for event in own} - {None}), days[0], days[-1]))
     return found
 
 

@@ -19,7 +19,8 @@ from rich.console import Console
 
 import tradeschool
 from tradeschool.config.sections import SplitConfig
-from tradeschool.errors import DataError, RecipeError, disk_error
+from tradeschool.errors import DataError, RecipeError
+from tradeschool.manifest import new_folder
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.windows import COLUMNS, WindowConfig, make_windows
 from tradeschool.progress import progress, status
@@ -52,27 +53,11 @@ def identity(kind: str, sections: dict[str, Any], panel: Panel, task_version: st
 
 @contextlib.contextmanager
 def output_folder(out: Path, made_from: dict[str, Any]) -> Iterator[Path]:
-    """Yield a temporary folder to write into, and rename it to ``out`` at the end; remove it after a failure.
-
-    Raises:
-        DataError: ``out`` is not empty or cannot be written.
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(f"--out {out}: this folder is not empty. Choose a new folder, or empty it first.")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    """As :func:`~tradeschool.manifest.new_folder`, with what the files are made from."""
+    with new_folder(out) as partial:
         text = json.dumps(made_from, indent=1, sort_keys=True)
         (partial / IDENTITY_FILE).write_text(text + "\n", encoding="utf-8")
         yield partial
-        if out.exists():
-            out.rmdir()
-        partial.replace(out)
-    except OSError as error:
-        raise disk_error(error, out) or DataError(f"{out}: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 # prompts and demonstrations -----------------------------------------------------------------------
@@ -90,21 +75,10 @@ def write_prompts(
 
     Columns: ``prompt`` (chat messages), ``completion`` (the hindsight answer as a message, null where unknown),
     ``expert`` (the answer of the task's expert, null without one), ``label``, ``key``, ``ticker``, ``date`` and
-    ``variant``.
-
-    Args:
-        task: the task whose questions are written.
-        made_from: the :func:`identity` of the files, stored with them.
-        out: a folder that does not exist yet, or is empty.
-        console: shows progress.
-        workers: number of processes, by default one per processor. The files do not depend on it.
-        rows: prompts per file.
+    ``variant``. The files do not depend on the number of ``workers``, by default one process per processor.
 
     Returns:
         The number of prompts per split.
-
-    Raises:
-        DataError: ``out`` is not empty or cannot be written.
     """
     from datasets import Dataset, Features, List, Value, disable_progress_bars
 
@@ -205,10 +179,6 @@ def write_demonstrations(
 
     Columns: ``messages`` (role and content) and ``learned``, one flag per answer. At least ``answers`` answers are
     flagged, balanced over BUY, SELL and HOLD. ``pool`` and ``turns`` are those of an ``sft`` stage.
-
-    Raises:
-        DataError: ``out`` is not empty or cannot be written.
-        RecipeError: the demonstrators give no answers to balance.
     """
     from datasets import Dataset
 
@@ -256,11 +226,7 @@ class WrittenWindows:
 
 
 def window_config(split: SplitConfig) -> WindowConfig:
-    """The window configuration with a recipe's split: its shares or its two dates.
-
-    Raises:
-        RecipeError: the split has folds, which this layout cannot hold.
-    """
+    """The window configuration with a recipe's shares or dates; a RecipeError for folds, which need more files."""
     if split.folds > 1:
         raise RecipeError(
             f"split.folds is {split.folds}, but CSV windows have one train and one test file. Remove it, and give the "

@@ -90,7 +90,12 @@ def feature_ics(panel: Panel, first_train_row: int, last_train_row: int, horizon
         )
     has_outcome_T = np.isfinite(outcome_TN).any(axis=1)
     cosines = inference.cosines_of(has_outcome_T.astype(float), horizon)
-    return FeatureICs(_ranked(estimates, dates), tuple(horizons), by_date, int(has_outcome_T.sum()), cosines)
+    intervals = {name: estimate.interval(LEVEL) for name, estimate in estimates.items()}
+    known_p = {name: estimates[name].p_value() for name, found in intervals.items() if math.isfinite(found.low)}
+    adjusted = holm(known_p)
+    found = [FeatureIC(name, one, adjusted.get(name, math.nan), dates[name]) for name, one in intervals.items()]
+    found.sort(key=lambda row: -abs(row.ic.value) if math.isfinite(row.ic.low) else math.inf)
+    return FeatureICs(found, tuple(horizons), by_date, int(has_outcome_T.sum()), cosines)
 
 
 def feature_values(panel: Panel) -> dict[str, Floats]:
@@ -118,14 +123,3 @@ def _series(values_TN: Floats, outcome_TN: Floats, by_date: bool) -> Floats:
     ranked = [rankdata(np.where(known_TN, given_TN, np.inf), axis=1) for given_TN in (values_TN, outcome_TN)]
     by_date_T: Floats = metrics.correlation(*(np.where(known_TN, rank_TN, np.nan) for rank_TN in ranked))
     return by_date_T
-
-
-def _ranked(estimates: dict[str, Estimate], dates: dict[str, int]) -> list[FeatureIC]:
-    intervals = {name: estimate.interval(LEVEL) for name, estimate in estimates.items()}
-    adjusted = holm(
-        {name: estimates[name].p_value() for name, interval in intervals.items() if math.isfinite(interval.low)}
-    )
-    rows = [
-        FeatureIC(name, interval, adjusted.get(name, math.nan), dates[name]) for name, interval in intervals.items()
-    ]
-    return sorted(rows, key=lambda row: -abs(row.ic.value) if math.isfinite(row.ic.low) else math.inf)

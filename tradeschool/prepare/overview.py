@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rich.table
-from rich import box
 from rich.console import Console
 from rich.text import Text
 
@@ -16,10 +14,10 @@ from tradeschool.evaluate.charts import COLOURS, INK, NAIVE_COLOUR, date_axis, d
 from tradeschool.evaluate.comparison import signed
 from tradeschool.evaluate.console import print_warnings
 from tradeschool.evaluate.page import Part, Section, write_page
-from tradeschool.evaluate.tables import Table
-from tradeschool.market.frequency import bars_per_year
+from tradeschool.evaluate.tables import Table, terminal_table
+from tradeschool.market.calendar import bars_per_year
 from tradeschool.metrics import DAYS_A_YEAR
-from tradeschool.prepare.coverage import EventKind, Overview
+from tradeschool.prepare.coverage import Overview
 from tradeschool.prepare.feature_ic import LEVEL, FeatureIC, FeatureICs
 
 if TYPE_CHECKING:
@@ -44,22 +42,12 @@ def print_overview(console: Console, overview: Overview) -> None:
         scope = f"{kind.tickers} tickers" if kind.tickers else "the whole market"
         console.print(Text(f"{kind.count:,} events of kind {kind.kind}: {scope}, {kind.first} to {kind.last}"))
     if overview.parts:
-        _print(console, "Split parts and label shares", parts_table(overview))
+        console.print(terminal_table(parts_table(overview), "Split parts and label shares", "", names=1))
     if found := overview.feature_ics:
         shown = found.known[:MOST_FEATURES]
         title = f"Rank IC with the return over {days(found)}: {len(shown)} of {len(found.known)}"
-        _print(console, title, features_table(found, shown))
+        console.print(terminal_table(features_table(found, shown), title, "", names=1))
     print_warnings(console, overview.warnings)
-
-
-def _print(console: Console, title: str, table: Table) -> None:
-    printed = rich.table.Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(table.columns):
-        printed.add_column(column, justify="right" if number else "left", no_wrap=True)
-    for number, row in enumerate(table.rows):
-        cells = (Text(str(cell).replace("\n", " ")) for cell in row)
-        printed.add_row(*cells, style="bold green" if number in table.marked else "")
-    console.print(printed)
 
 
 def headline(overview: Overview) -> list[str]:
@@ -126,11 +114,7 @@ def days(feature_ics: FeatureICs) -> str:
 
 
 def write_overview(path: Path, overview: Overview) -> None:
-    """Write the report, replacing an existing file; missing folders are created.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write the page, replacing an existing file and making missing folders; a DataError if it cannot be written."""
     task = f", split and labels of the task {overview.task}" if overview.task else ""
     none = "" if overview.warnings else " No warnings."
     section = Section(
@@ -184,7 +168,7 @@ def _events(overview: Overview) -> Part:
         for one in overview.events
     ]
     table = Table(["kind", "events", "tickers", "from, to"], rows)
-    return Part("Events", charts=[("By month", events_chart(overview.events))], tables=[table])
+    return Part("Events", tables=[table])
 
 
 def _features(found: FeatureICs | None) -> list[Part]:
@@ -242,27 +226,6 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_yticks(np.arange(len(names)), names, fontsize=7.5)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-
-
-def events_chart(events: Sequence[EventKind]) -> str:
-    """Events by month, stacked by kind."""
-    found = sorted({month for kind in events for month in kind.months})
-    months = np.arange(np.datetime64(found[0], "M"), np.datetime64(found[-1], "M") + 1)
-    counts = np.array([[kind.months.get(str(month), 0) for month in months] for kind in events])
-
-    def paint(axes: "Axes") -> None:
-        starts = months.astype("datetime64[D]")
-        floor = np.zeros(len(months))
-        for number, kind in enumerate(events):
-            colour, hatch = COLOURS[number % len(COLOURS)], "//" * (number // len(COLOURS))
-            axes.bar(starts, counts[number], 26, floor, color=colour, hatch=hatch, label=kind.kind, align="edge")
-            floor += counts[number]
-        axes.set_ylabel("events a month")
-        axes.grid(visible=False, axis="x")
-        date_axis(axes)
-        legend_below(axes, 4)
-
-    return draw(paint, "Events by month and kind")
 
 
 def feature_ic_chart(feature_ics: FeatureICs) -> str:

@@ -123,7 +123,6 @@ class RatingTask(Task):
     # the question --------------------------------------------------------------------------------
 
     def rows(self, split: SplitName) -> NDArray[np.int64]:
-        """Date rows of a split."""
         return self.split.rows(split)
 
     def examples(self, split: SplitName) -> list[Example]:
@@ -140,7 +139,6 @@ class RatingTask(Task):
                     yield self.example_at(t, n, variant)
 
     def example_at(self, t: int, n: int, variant: int = 0) -> Example:
-        """The question about ticker column ``n`` after the close of row ``t``, whether or not its outcome is known."""
         key = f"{self.panel.tickers[n]}@{self.panel.dates_T[t].astype('datetime64[D]')}"
         return Example(f"{key}#{variant}" if variant else key, t, n, variant)
 
@@ -156,7 +154,6 @@ class RatingTask(Task):
         return messages
 
     def snapshot(self, example: Example) -> Snapshot:
-        """All that is known about the ticker at the close."""
         return self._seen(example.t, example.n)[0]
 
     def _variant_rng(self, example: Example) -> np.random.Generator | None:
@@ -173,11 +170,9 @@ class RatingTask(Task):
         return RATINGS[parse_decision(completion)]
 
     def action_name(self, action: int) -> str:
-        """STRONG_SELL ... STRONG_BUY."""
         return RATING_NAMES[action]
 
     def format_answer(self, action: int, reasoning: str) -> str:
-        """The answer that states a rating -2..2."""
         return format_decision(RATING_NAMES[action], reasoning)
 
     # training ------------------------------------------------------------------------------------
@@ -203,7 +198,6 @@ class RatingTask(Task):
                 return float(action is not None and has_reasoning(completion))
 
     def decisions(self, example: Example) -> Sequence[int]:
-        """The five ratings."""
         return RATING_VALUES
 
     def expert(self, example: Example) -> tuple[int, str]:
@@ -218,7 +212,6 @@ class RatingTask(Task):
         return " ".join(f"{fact.label} {fact.word}." for fact in stated if fact.name not in ("stock", "date"))
 
     def facts(self, example: Example) -> list[str]:
-        """The word of each fact of the prompt."""
         return [one.word for one in self._seen(example.t, example.n)[1]]
 
     def _seen(self, t: int, n: int) -> tuple[Snapshot, list[Fact]]:
@@ -234,7 +227,6 @@ class RatingTask(Task):
         return self.format_answer(int(label), self.reasoning(example)) if np.isfinite(label) else None
 
     def expert_answer(self, example: Example) -> str:
-        """The expert's rating and its reasoning."""
         return self.format_answer(*self.expert(example))
 
     def label(self, example: Example) -> str | None:
@@ -259,7 +251,6 @@ class RatingTask(Task):
     # evaluation ----------------------------------------------------------------------------------
 
     def metrics(self) -> Sequence[Metric]:
-        """Score, share of the edge, decision reward, accuracy, information coefficients, hit rate."""
         return METRICS
 
     def metric_values(self, example: Example, action: float | None) -> dict[str, float]:
@@ -279,7 +270,6 @@ class RatingTask(Task):
         }
 
     def positions(self, example: Example, action: float | None) -> float | None:
-        """rating / 2."""
         return None if action is None else action / 2
 
     def eval_score(self, example: Example, action: float | None) -> float | None:

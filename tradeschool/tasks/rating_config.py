@@ -1,16 +1,17 @@
 """The settings of the rating task: the section ``task:`` of a recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.config.check import known_names
 from tradeschool.tasks import rating_rewards
 from tradeschool.tasks.base import Weights
-from tradeschool.text.describe import check_facts
-from tradeschool.text.sections import check_sections
+from tradeschool.text.describe import FACTS
+from tradeschool.text.sections import SECTIONS
 
 COMPONENTS = ("profit", "risk", "decision", "outcome", "format")
+_components = known_names("reward components", COMPONENTS)
 
 
 class RatingConfig(BaseModel):
@@ -37,8 +38,10 @@ class RatingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Literal["rating"] = "rating"
-    facts: list[str] = Field(default=["market", "strength", "rsi", "news"], min_length=1)
-    sections: list[str] = []
+    facts: Annotated[list[str], AfterValidator(known_names("facts", FACTS))] = Field(
+        default=["market", "strength", "rsi", "news"], min_length=1
+    )
+    sections: Annotated[list[str], AfterValidator(known_names("sections", SECTIONS))] = []
     variants: int = Field(default=1, ge=1, le=1000)
     variant_seed: int = Field(default=0, ge=0)
     mask: bool = True
@@ -47,21 +50,9 @@ class RatingConfig(BaseModel):
     risk_aversion: float = Field(default=0.2, ge=0, le=1000)
     label_mode: Literal["forward", "paper"] = "forward"
     hindsight_share: float = Field(default=0.5, ge=0, le=1)
-    eval_score: list[str] = Field(default=["profit", "risk"], min_length=1)
-    weights: Weights = {"profit": 1.0, "risk": 1.0, "format": 0.01}
+    eval_score: Annotated[list[str], AfterValidator(_components)] = Field(default=["profit", "risk"], min_length=1)
+    weights: Annotated[Weights, AfterValidator(_components)] = {"profit": 1.0, "risk": 1.0, "format": 0.01}
     outcome: rating_rewards.OutcomeConfig = rating_rewards.OutcomeConfig()
-
-    @field_validator("facts")
-    @classmethod
-    def _known_facts(cls, names: list[str]) -> list[str]:
-        check_facts(names)
-        return names
-
-    @field_validator("sections")
-    @classmethod
-    def _known_sections(cls, names: list[str]) -> list[str]:
-        check_sections(names)
-        return names
 
     @model_validator(mode="after")
     def _something_to_vary(self) -> "RatingConfig":
@@ -70,17 +61,6 @@ class RatingConfig(BaseModel):
                 "has variants but no sections: all prompts would be equal. Name sections, or set variants to 1"
             )
         return self
-
-    @field_validator("weights", "eval_score")
-    @classmethod
-    def _known_components(cls, named: Any) -> Any:
-        for name in named:
-            if name not in COMPONENTS:
-                raise RecipeError(
-                    f"'{name}' is not a reward component.{did_you_mean(name, COMPONENTS)} "
-                    f"Choose from: {', '.join(COMPONENTS)}."
-                )
-        return named
 
     @field_validator("eval_score")
     @classmethod

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market.snapshot import Snapshot
 
 UNKNOWN = "unknown"
@@ -136,17 +135,6 @@ _TEXTS: dict[str, Callable[[Snapshot], tuple[str, str]]] = {
 }
 """What follows the label, and the word."""
 FACTS: tuple[str, ...] = (*_TEXTS, *_NUMBERS)
-
-
-def check_facts(names: Sequence[str]) -> None:
-    """Check that all facts exist.
-
-    Raises:
-        RecipeError: a fact does not exist; names the nearest one that does.
-    """
-    for name in names:
-        if name not in FACTS:
-            raise RecipeError(f"Unknown fact '{name}'.{did_you_mean(name, FACTS)} Choose from: {', '.join(FACTS)}.")
 
 
 def fact(name: str, snapshot: Snapshot) -> Fact:

@@ -33,8 +33,7 @@ class Order(NamedTuple):
 def after_thinking(text: str) -> str:
     """The text after the ``<think>`` block; all of it if there is no block.
 
-    Raises:
-        ParseError: the block is not closed, closed twice, or text stands before it.
+    A ParseError if the block is not closed, closed twice, or text stands before it.
     """
     if "think>" not in text:  # the common case for models that do not reason
         return text
@@ -54,9 +53,8 @@ def after_thinking(text: str) -> str:
 def parse_decision(text: str, choices: Sequence[str] = tuple(RATINGS)) -> str:
     """The one decision ``[[[CHOICE]]]``, alone on one of the last three lines after the reasoning.
 
-    Raises:
-        ParseError: there is no decision or more than one, it is unknown, too early or not alone on its line, or the
-            answer names another choice as well.
+    A ParseError if there is no decision or more than one, it is unknown, too early or not alone on its line, or the
+    answer names another choice as well.
     """
     answer = after_thinking(text).strip()
     found = _DECISION.findall(answer)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market.events.archive import TEXTS, KnownEvent
 from tradeschool.market.features import STATISTICS_LENGTH, window_statistics
 from tradeschool.market.panel import Floats
@@ -164,19 +163,6 @@ _LINES: dict[str, Callable[[Snapshot, Draw], list[str]]] = {
     "volatility_index": _rows("volatility_index"),
 }
 SECTIONS: tuple[str, ...] = tuple(_LINES)
-
-
-def check_sections(names: Sequence[str]) -> None:
-    """Check that all sections exist.
-
-    Raises:
-        RecipeError: a section does not exist; names the nearest one that does.
-    """
-    for name in names:
-        if name not in _LINES:
-            raise RecipeError(
-                f"Unknown section '{name}'.{did_you_mean(name, SECTIONS)} Choose from: {', '.join(SECTIONS)}."
-            )
 
 
 def section(name: str, snapshot: Snapshot, draw: Draw = None) -> str:

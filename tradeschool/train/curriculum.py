@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from tradeschool.errors import DataError, RecipeError
-from tradeschool.market.events.archive import MARKET, EventArchive, KnownEvent
+from tradeschool.market.events.archive import MARKET, EventArchive
 from tradeschool.market.features import rolling_std
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.tasks.base import Example, Task
@@ -39,16 +39,10 @@ class CurriculumConfig(BaseModel):
 def select_examples(
     task: Task, config: CurriculumConfig, panel: Panel, *, count: int | None = None, seed: int, log: Log
 ) -> list[Example]:
-    """Select the training examples of a stage.
+    """Select the training examples of a stage. ``log`` receives one sentence about what was selected.
 
-    Args:
-        task, config, panel: the task that asks the questions, the curriculum, the market.
-        count, seed: how many examples ``balanced`` draws, by default as many as have a class. The others ignore it.
-        log: receives one sentence about what was selected.
-
-    Raises:
-        RecipeError: the selection would be empty, or is not possible for this task or market.
-        DataError: a volatility index event has no level.
+    ``count`` and ``seed`` are for ``balanced``: how many it draws, by default as many as have a class. A RecipeError if
+    the selection would be empty, or is not possible for this task or market.
     """
     pool = list(task.examples("train"))
     if config.curriculum == "balanced":
@@ -71,9 +65,6 @@ def balanced(
     """Draw ``count`` examples, at most as many as have a class, with every class equally often (to within one).
 
     Examples of a rare class are repeated; none is repeated before all of its class were drawn.
-
-    Raises:
-        RecipeError: fewer than two classes occur.
     """
     groups: dict[str, list[Example]] = {}
     for example in pool:
@@ -154,12 +145,7 @@ def index_volatility_T(panel: Panel, span: int = VOLATILITY_DAYS) -> Floats:
 
 
 def event_index_T(panel: Panel) -> Floats:
-    """The volatility index [T] in the panel's events: the latest level known at each close, NaN before the first.
-
-    Raises:
-        RecipeError: there are no events of kind ``volatility_index``, or they come from several sources.
-        DataError: an event has no level.
-    """
+    """The volatility index [T] in the panel's events: the latest level known at each close, NaN before the first."""
     sources = {event.source or "no source" for event in panel.events if event.kind == INDEX_KIND}
     if len(sources) != 1:
         raise RecipeError(
@@ -170,17 +156,13 @@ def event_index_T(panel: Panel) -> Floats:
     index_T, level = np.empty(panel.shape[0]), np.nan
     for t in range(panel.shape[0]):
         if known := archive.within_rows(MARKET, INDEX_KIND, t, rows=1 if t else BEFORE_THE_PANEL):
-            level = _level(known[0], panel)
+            figures = {name: value for name, value in known[0].fields if isinstance(value, float)}
+            named = [figures[name] for name in INDEX_FIELDS if name in figures] or list(figures.values())
+            if not named or (len(figures) > 1 and not figures.keys() & set(INDEX_FIELDS)):
+                raise DataError(
+                    f"{panel.name}: an event of kind {INDEX_KIND} has the figures {', '.join(figures) or 'none'}, but "
+                    f"needs one level. Call it {' or '.join(INDEX_FIELDS)}, or give a single figure."
+                )
+            level = named[0]
         index_T[t] = level
     return index_T
-
-
-def _level(event: KnownEvent, panel: Panel) -> float:
-    figures = {name: value for name, value in event.fields if isinstance(value, float)}
-    named = [figures[name] for name in INDEX_FIELDS if name in figures]
-    if named or len(figures) == 1:
-        return named[0] if named else next(iter(figures.values()))
-    raise DataError(
-        f"{panel.name}: an event of kind {INDEX_KIND} has the figures {', '.join(figures) or 'none'}, but needs one "
-        f"level. Call it {' or '.join(INDEX_FIELDS)}, or give a single figure."
-    )

@@ -116,8 +116,7 @@ def refuse_owned(given: Mapping[str, Any], where: str) -> None:
 def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
     """Check the options of a stage, at ``where`` in the recipe, that TRL's class has fields for.
 
-    Raises:
-        RecipeError: an option belongs to the run, has no effect here, is of the wrong type, or is out of range.
+    A RecipeError if one belongs to the run, has no effect here, is of the wrong type, or is out of range.
     """
     from transformers import GenerationConfig
 
@@ -129,7 +128,12 @@ def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
         if unused and value not in (None, {}, fields[key].default):
             raise RecipeError(f"{where}.{key}: {unused}.")
         hint = CHOICES.get((cls.__name__, key), hints.get(key, Any))
-        if choices := _choices(hint, fields[key].metadata) if isinstance(value, str) else ():
+        # The words that a field may have: those of its class of choices, or those that transformers lists.
+        kinds: list[Any] = [kind for kind in typing.get_args(hint) if isinstance(kind, EnumType)]
+        choices = tuple(str(one.value) for kind in kinds for one in kind) or tuple(
+            fields[key].metadata.get("choices", ())
+        )
+        if choices and isinstance(value, str):
             hint = Literal[choices]
         if fault := _fault(value, hint, LIMITS.get(key)):
             raise RecipeError(f"{where}.{key} {fault.rstrip('.')}{'' if fault.endswith('?') else '.'}")
@@ -138,12 +142,6 @@ def check_options(cls: type[Any], given: Mapping[str, Any], where: str) -> None:
         if key not in known:
             text = f"'{key}' is not a field of GenerationConfig.{did_you_mean(str(key), known)}"
             raise RecipeError(f"{where}.generation_kwargs: {text}")
-
-
-def _choices(hint: Any, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words that a field may have: those of its class of choices, or those that transformers lists."""
-    kinds: list[Any] = [kind for kind in typing.get_args(hint) if isinstance(kind, EnumType)]
-    return tuple(str(one.value) for kind in kinds for one in kind) or tuple(metadata.get("choices", ()))
 
 
 def _fault(value: Any, hint: Any, limit: Any) -> str:

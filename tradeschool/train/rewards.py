@@ -199,16 +199,8 @@ def logged_shares(
 ) -> dict[str, float]:
     """What is logged of a batch.
 
-    Args:
-        episodes: of the batch.
-        task: names the classes of answers.
-        states: of the answers.
-        group: G.
-        advantages_DB: [D, B]; None where they are not by turn.
-
-    Returns:
-        Shares of all answers: ``parse_errors``, ``answers/CLASS``, and by turn ``advantage/alone`` (alone in their
-        state) and ``advantage/zero``. Share of the episodes: ``out_of_room``.
+    Shares of all answers: ``parse_errors``, ``answers/CLASS``, and where advantages are by turn, ``advantage/alone``
+    (alone in their state) and ``advantage/zero``. Share of the episodes: ``out_of_room``.
     """
     turns = [turn for episode in episodes for turn in episode.turns if turn.completion is not None]
     shares = _answer_shares(task, [turn.result.info.get("action") for turn in turns])

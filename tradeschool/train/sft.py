@@ -138,10 +138,7 @@ def training_rows(config: Config, context: Context, renderer: ChatRenderer) -> l
     """Prompts and answers as tokens.
 
     They are written here because TRL would have the template write the answer too, and some templates leave out its
-    thinking.
-
-    Raises:
-        RecipeError: the data set named by ``data`` is missing or empty.
+    thinking. A RecipeError if the data set named by ``data`` is missing or empty.
     """
     if config.data is not None:
         conversations = _conversations_of_data(config, context)

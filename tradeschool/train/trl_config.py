@@ -34,15 +34,9 @@ def trl_config(
     defaults: Mapping[str, Any],
     fixed: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Construct TRL's configuration.
+    """Construct TRL's class of configuration for a stage; a RecipeError if TRL refuses a value or it has no effect.
 
-    Args:
-        cls, config, folder, seed: TRL's class, the stage, its folder and the seed of the run.
-        defaults: the stage's own, besides those of all stages. ``config.trl`` overrides them.
-        fixed: values that ``trl`` cannot override.
-
-    Raises:
-        RecipeError: a value has no effect, is of the wrong type or out of range, or TRL refuses it.
+    ``config.trl`` overrides ``defaults``, the stage's own besides those of all stages, but not the values ``fixed``.
     """
     where = f"stages.{config.name}.trl"
     check_options(cls, config.trl, where)

@@ -13,9 +13,8 @@ from graded import grade_interval, paired, paired_interval
 from markets import market
 
 from tradeschool.env.config import ENV_VERSION
-from tradeschool.env.grading import Record
+from tradeschool.env.grading import Record, play
 from tradeschool.env.market_data import MarketData
-from tradeschool.env.play import play
 from tradeschool.env.strategies import make_strategy
 from tradeschool.env.trading_env import TradingEnv
 from tradeschool.errors import RunError

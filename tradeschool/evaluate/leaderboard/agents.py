@@ -54,11 +54,7 @@ class AgentSpec:
     weights: Callable[[], dict[str, Any]] = dict
 
     def identity(self, task: TradeTask) -> dict[str, Any]:
-        """All that identifies the agent: settings, weights, training rows, and the versions of the code that runs it.
-
-        Raises:
-            TradeschoolError: its weights cannot be found.
-        """
+        """All that identifies the agent: settings, weights, training rows, versions of the code that runs it."""
         versions = {"tradeschool": tradeschool.__version__}
         if self.observation == "text":
             versions["task"] = TradeTask.version
@@ -67,11 +63,7 @@ class AgentSpec:
 
 
 def rule_agent(rule_name: str, /, **settings: Any) -> AgentSpec:
-    """A trading rule.
-
-    Raises:
-        EnvError: there is no such rule, or it has no such setting.
-    """
+    """A trading rule; an EnvError if there is no such rule, or it has no such setting."""
     agent = make_strategy(rule_name, **settings)
     known = {key: value for key, value in dataclasses.asdict(agent).items() if key != "name"}  # type: ignore[call-overload]
     return AgentSpec(agent.name, {"agent": rule_name, **known}, lambda task, on_progress: agent)

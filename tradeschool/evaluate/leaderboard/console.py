@@ -130,13 +130,7 @@ def unknown_training_dates(board: Leaderboard) -> list[str]:
 def episode_training_warnings(
     training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float], days: int
 ) -> list[str]:
-    """Warnings about training. Holding on most days is not reported as collapse if orders are still given.
-
-    Args:
-        training: the metrics of each stage's steps.
-        weights: the task's reward weights.
-        days: length of an episode.
-    """
+    """Warnings about training. Holding on most days of an episode is no collapse if orders are still given."""
 
     def kept(step: Mapping[str, Any]) -> dict[str, Any]:
         share = step.get("answers/HOLD")

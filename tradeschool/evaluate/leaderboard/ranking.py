@@ -61,8 +61,7 @@ def interval_of(estimate: CosineEstimate, bounds: tuple[float, float] = (-math.i
 def difference(first: AgentResult, second: AgentResult) -> Difference:
     """The mean paired difference of grades, first minus second, on the episodes that both have.
 
-    Raises:
-        RunError: the results are of different benchmarks or episodes.
+    A RunError if the results are of different benchmarks or episodes.
     """
     count = min(first.episodes, second.episodes)
     if first.benchmark != second.benchmark or first.starts[:count] != second.starts[:count]:

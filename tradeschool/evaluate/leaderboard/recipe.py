@@ -44,11 +44,7 @@ class LeaderboardRecipe:
 
 
 def read(path: Path, sets: Sequence[str] = ()) -> LeaderboardRecipe:
-    """Read a recipe from YAML, with ``key=value`` options applied.
-
-    Raises:
-        RecipeError: the file, a key or a value is wrong; one line per problem.
-    """
+    """Read a recipe from YAML, with ``key=value`` options applied; a RecipeError has one line per problem."""
     draft = read_draft(path, "leaderboard")
     document = draft.document
     normalise_agents(document.get("agents"))
@@ -117,14 +113,10 @@ def normalise_agents(items: Any) -> None:
                 )
                 items[number] = {"agent": kind, **inside, **item}
         if isinstance(items[number], dict) and "agent" in items[number]:
-            items[number]["name"] = items[number].get("name") or _default_name(items[number])
-
-
-def _default_name(item: dict[str, Any]) -> str:
-    kind = str(item["agent"])
-    main = str(item.get(MAIN_SETTING.get(kind, ""), "")).rstrip("/")
-    name = {"zip": Path(main).stem, "policy": main.rpartition(":")[2]}.get(kind, main.rpartition("/")[2])
-    return name or kind
+            kind = str(items[number]["agent"])
+            main = str(items[number].get(MAIN_SETTING.get(kind, ""), "")).rstrip("/")
+            name = {"zip": Path(main).stem, "policy": main.rpartition(":")[2]}.get(kind, main.rpartition("/")[2])
+            items[number]["name"] = items[number].get("name") or name or kind
 
 
 def _agent(draft: Draft, item: Any, keys: Keys) -> AgentSpec | None:

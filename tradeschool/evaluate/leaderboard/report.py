@@ -59,19 +59,13 @@ METHOD: dict[str, Any] = {"metrics": METRICS, "reference": REFERENCE, "fewest_bl
 def write_run_report(
     run_folder: Path, path: Path, manifest: Manifest, training: Training
 ) -> list[tuple[Leaderboard, Section]]:
-    """Write the report of a run with a leaderboard to ``path``.
+    """Write the report of a run with a leaderboard to ``path``; ``training`` holds the metrics of each stage's steps.
 
-    Args:
-        run_folder: of the run.
-        path: the HTML file.
-        manifest: of the run.
-        training: the metrics of each stage's steps.
+    Transcripts that cannot be read are named in the warnings. A RunError if there is no leaderboard, or its results
+    cannot be read.
 
     Returns:
-        Leaderboards and their sections, later stages first. Transcripts that cannot be read are named in the warnings.
-
-    Raises:
-        RunError: there is no leaderboard, its results cannot be read, or the page cannot be written.
+        Leaderboards and their sections, later stages first.
     """
     folders = stage_folders(run_folder, LEADERBOARD)[::-1]
     if not folders:
@@ -93,11 +87,7 @@ def write_run_report(
 
 
 def write_index(folder: Path, title: str, levels: Sequence[LevelResults]) -> Path:
-    """Write the page of all markets and levels into the folder of their results, and return its path.
-
-    Raises:
-        RunError: the page cannot be written.
-    """
+    """Write the page of all markets and levels into the folder of their results, and return its path."""
     sections = [_level_section(folder, level) for level in levels]
     boards = [level.board for level in levels if level.board]
     write_page(folder / INDEX, title, [*_overview(boards), *sections], **METHOD)
@@ -160,6 +150,11 @@ def _section(
         if (counts := board.range_needed(claim))
     ]
     power = f" Episodes needed to show a difference to {REFERENCE} (power 80 %): {'; '.join(needed)}." if needed else ""
+    note = "The same episode for each model. An order is given after a day's close and filled at the next open."
+    conversations = [
+        Part(f"Episodes as conversations. {title}", [note], cards=[_card(one) for one in own])
+        for title, own in compare_episodes({name: own for name, own in traces.items() if name in shown})
+    ]
     return Section(
         board.name,
         f"{spec.data}: {longest.episodes:,} episodes of {spec.episode}, the same for all agents, from {spec.first} to "
@@ -168,7 +163,7 @@ def _section(
         [*board_warnings(board), *warnings, *unreadable],
         [
             *_results(board),
-            *_conversations({name: own for name, own in traces.items() if name in shown}),
+            *conversations,
             _identity(board),
             *older,
         ],
@@ -223,12 +218,6 @@ def _identity(board: Leaderboard) -> Part:
 
 
 # conversations -----------------------------------------------------------------------------------
-
-
-def _conversations(transcripts: Mapping[str, Sequence[Trace]]) -> Iterator[Part]:
-    note = "The same episode for each model. An order is given after a day's close and filled at the next open."
-    for title, own in compare_episodes(transcripts):
-        yield Part(f"Episodes as conversations. {title}", [note], cards=[_card(one) for one in own])
 
 
 def _card(trace: Trace) -> Card:

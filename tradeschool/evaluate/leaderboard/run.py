@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,8 +13,7 @@ from rich.text import Text
 
 from tradeschool.chat import Episode
 from tradeschool.env.config import EnvError
-from tradeschool.env.grading import Record
-from tradeschool.env.play import play, record_conversation
+from tradeschool.env.grading import play, record_conversation
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
 from tradeschool.errors import RunError, TradeschoolError, disk_error
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, OnProgress
@@ -58,11 +57,7 @@ class EvalRun:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def play(self, spec: AgentSpec, again: bool = False) -> AgentResult:
-        """The agent's result: the stored one, unless it is missing, has too few episodes, or ``again`` is set.
-
-        Raises:
-            TradeschoolError: the agent cannot be built, or cannot play.
-        """
+        """The agent's result: the stored one, unless it is missing, has too few episodes, or ``again`` is set."""
         episodes = min(spec.episodes or self.episodes, self.episodes)
         identity = spec.identity(self.task)
         stored = self.store.find(spec.name, self.benchmark, identity)
@@ -88,7 +83,10 @@ class EvalRun:
         figures: dict[str, Any] = {}
         if isinstance(agent, Policy):
             played = play_conversations(agent, env, spec, range(seed, seed + episodes), on_progress)
-            records = [_record(spec.name, episode) for episode in played]
+            records = [
+                record_conversation(spec.name, one.example.payload["seed"], cast(TradingChatEnv, one.env))
+                for one in played
+            ]
             self.folder.mkdir(exist_ok=True)
             traces = episodes_to_traces(played, records, identity, self.versions)
             write_traces(traces_path(self.folder, spec.name), traces)
@@ -110,11 +108,6 @@ def play_conversations(
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
         episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
     return episodes
-
-
-def _record(agent: str, episode: Episode) -> Record:
-    assert isinstance(episode.env, TradingChatEnv)
-    return record_conversation(agent, episode.example.payload["seed"], episode.env)
 
 
 def _figures(policy: Policy, episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -155,11 +148,7 @@ class LevelResults:
 def run_leaderboard(
     recipe: LeaderboardRecipe, folder: Path, console: Console, *, again: bool = False
 ) -> list[LevelResults]:
-    """Play every agent on every level of every market, store each result at once, and return all.
-
-    Raises:
-        TradeschoolError: a market cannot be read, or the folder cannot be written.
-    """
+    """Play every agent on every level of every market, store each result at once, and return all."""
     for note in recipe.notes:
         console.print(Text(f"Note: {note}."))
     try:

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field, field_validator
 from pydantic_core import to_json
 
+from tradeschool.config.check import known_names
 from tradeschool.env.config import EnvError
 from tradeschool.env.strategies import STRATEGIES
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.errors import RecipeError
 from tradeschool.evaluate.leaderboard.agents import AgentSpec, ZipEntry, model_agent, rule_agent, unload
 from tradeschool.evaluate.leaderboard.ranking import (
     GRADE,
@@ -66,19 +67,12 @@ class Config(StageConfig):
     @field_validator("rules")
     @classmethod
     def _check_rules(cls, rules: list[str]) -> list[str]:
-        for name in rules:
-            if name not in STRATEGIES:
-                near = did_you_mean(name, STRATEGIES)
-                raise ValueError(f"has {name!r}, but must be of {', '.join(STRATEGIES)}.{near}")
+        known_names("rules", STRATEGIES)(rules)
         return list(dict.fromkeys([REFERENCE, *rules]))
 
 
 def check(config: Config, context: CheckContext) -> None:
-    """Refuse, before any stage runs, a task without episodes and dates that no episode fits into.
-
-    Raises:
-        RecipeError: one of these.
-    """
+    """Refuse, before any stage runs, a task without episodes and dates that no episode fits into."""
     task = _trade_task(config, context.task)
     refuse_reserved(context, config.rules)
     try:
@@ -103,12 +97,7 @@ def _trade_task(config: Config, task: Task) -> TradeTask:
 
 
 def run(config: Config, context: Context) -> Result:
-    """Play, and write ``leaderboard.json``, the results and the traces into the stage's folder.
-
-    Raises:
-        RecipeError: the task is not the trading task.
-        EnvError: no episode fits into the dates before ``split``, where the best rule is chosen.
-    """
+    """Play, and write ``leaderboard.json``, the results and the traces into the stage's folder."""
     from tradeschool.evaluate.leaderboard.console import print_board
 
     task = _trade_task(config, context.task)
@@ -160,9 +149,6 @@ def choose_best_rule(eval_run: EvalRun, rules: Sequence[AgentSpec], folder: Path
     """The best rule by mean grade on dates before those that are compared, over as many episodes.
 
     The rules' results there are stored in ``folder``.
-
-    Raises:
-        EnvError: no episode fits into earlier dates.
     """
     split, benchmark = _earlier_benchmark(eval_run.task, eval_run.split, eval_run.benchmark.seed)
     store = ResultsStore(folder / RESULTS_OF_SPLIT.format(split=split))

@@ -46,11 +46,7 @@ _NOT_FIGURES = ("year", "period_end", "filing_date", "financials")
 
 
 def read_panel(path: str | Path, *, same_day: bool = False, exchange: str = "NYSE") -> tuple[Panel, EventFile]:
-    """Prices and events of a file of DeepStock rows; :func:`tradeschool.market.events.read.attach` joins the two.
-
-    Raises:
-        DataError: the file cannot be read, has no prices, or a price breaks a rule.
-    """
+    """Prices and events of a file of DeepStock rows; :func:`tradeschool.market.events.read.attach` joins the two."""
     path = Path(path)
     report = Report(str(path))
     rows = read_records(path, report)
@@ -295,10 +291,6 @@ def extract_bars(
     if not kept:
         report.error(None, "there are no prices", "", "Give rows with price_date, open and close.")
         return None
-    return _panel(kept, name, exchange)
-
-
-def _panel(kept: Mapping[tuple[datetime.date, str], tuple[float, float]], name: str, exchange: str) -> Panel:
     import pandas as pd
 
     bars = pd.DataFrame(kept.values(), pd.MultiIndex.from_tuples(kept), ["open", "close"]).unstack()

@@ -128,9 +128,6 @@ def read_names(path: str | Path) -> dict[str, tuple[str, ...]]:
 
     StockNet's StockTable is such a table (``Sector, Symbol, Company``). Cells are separated by commas, semicolons or
     tabs. A leading dollar sign of a symbol is dropped. Several rows for a ticker give it several names.
-
-    Raises:
-        DataError: the file cannot be read, a column is missing, or no row names a company.
     """
     report = Report(str(path))
     rows = read_records(Path(path), report, ".csv")
@@ -272,11 +269,7 @@ def snake_case(name: str) -> str:
 
 
 def as_mapping(cell: Any) -> Mapping[str, Any]:
-    """A mapping, or the JSON object in a text cell; empty for an empty cell.
-
-    Raises:
-        ValueError: the text is not a JSON object, or the cell is something else.
-    """
+    """A mapping, or the JSON object in a text cell; empty for an empty cell, a ValueError for anything else."""
     if isinstance(cell, Mapping):
         return cell
     text = cell_text(cell)

@@ -76,15 +76,10 @@ def holds_events(path: str | Path) -> bool:
 
 
 def attach(panel: Panel, files: Sequence[EventFile], messages: list[str]) -> Panel:
-    """The panel with events and company names added.
+    """The panel with events and company names added; a DataError if a file has an error, or none of its events fits.
 
-    Args:
-        panel: the market.
-        files: results of :func:`read_events`; ``EventFile([], [], names)`` adds company names alone.
-        messages: receives a sentence about the warnings of each file, and about events that no prompt shows.
-
-    Raises:
-        DataError: a file has an error, or none of its events is about a ticker of the panel.
+    ``EventFile([], [], names)`` adds company names alone. ``messages`` receives a sentence about the warnings of each
+    file, and about events that no prompt shows.
     """
     events = list(panel.events)
     names = {ticker: tuple(given) for ticker, given in panel.names.items()}

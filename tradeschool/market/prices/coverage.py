@@ -1,4 +1,4 @@
-"""How the tickers of one market fit together: spellings, frequencies, common days, the exchange's calendar.
+"""How the tickers of one market fit together: spellings, frequencies, days, calendar, one company under two tickers.
 
 Every function of :data:`MARKET_CHECKS` looks at all histories and reports what it finds. A new check is one function.
 Where an exchange is given, the dates are compared with its calendar.
@@ -7,16 +7,16 @@ Where an exchange is given, the dates are compared with its calendar.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradeschool.errors import did_you_mean
-from tradeschool.market.calendar import sessions
+from tradeschool.market.calendar import BUSINESS_DAYS, find_change, find_frequency, frequency_name, is_daily, sessions
 from tradeschool.market.findings import Report, join_some
-from tradeschool.market.frequency import BUSINESS_DAYS, find_change, find_frequency, frequency_name, is_daily
-from tradeschool.market.prices.doubles import all_days, check_doubles, check_renames
+from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Days
 from tradeschool.market.prices.validate import History, Options
 
@@ -160,17 +160,123 @@ def _check_calendar(found: Sequence[History], report: Report, options: Options) 
             report.warning(None, rule, _join_days(one.ticker, extra_T), cure)
 
 
+def _join_days(ticker: str, days_T: Days) -> str:
+    return f"{ticker}: {len(days_T)}, {join_some([str(day) for day in days_T], 3)}"
+
+
+# one company under two tickers --------------------------------------------------------------------
+
+
+COMMON = 20
+"""Common bars from which two tickers are compared."""
+ALIKE = 0.98
+"""Correlation of the returns of two tickers from which they are compared bar by bar."""
+EQUAL_SHARE, EQUAL = 0.9, 2e-4
+"""Share of the returns that must be equal, up to this difference and the rounding of the prices. Share classes of one
+company move alike, but no more than half of their daily returns are so close."""
+CONTINUED = 0.1
+"""Largest log return from the last close of a symbol to the first open of the one that continues it."""
+BLOCK = 500
+
+
+def _check_doubles(found: Sequence[History], report: Report, options: Options) -> None:
+    """Errors about pairs of tickers with the same returns: one company twice, also in other units or a day apart."""
+    refused = set()
+    for first, second, days in _alike(found):
+        one, other = found[first], found[second]
+        _, own_at, at = np.intersect1d(one.dates_T + days, other.dates_T, assume_unique=True, return_indices=True)
+        share = _equal_share(one, other, own_at, at)
+        if share < EQUAL_SHARE or (first, second) in refused:
+            continue
+        refused.add((first, second))
+        rule = "two tickers have the same returns: one company twice"
+        value = f"{one.ticker} and {other.ticker}, {share:.0%} of the returns are equal"
+        if days:
+            value += ", a day apart"
+        other.refuse(int(at[0]), rule, value, f"Remove {one.ticker} or {other.ticker}.")
+        other.locate()
+
+
+def _check_renames(found: Sequence[History], report: Report, options: Options) -> None:
+    """Warnings where a ticker begins at the price, and on the next date, at which another one ends."""
+    dates_T = all_days(found)
+    begins: dict[int, list[History]] = {}
+    for one in found:
+        begins.setdefault(int(np.searchsorted(dates_T, one.dates_T[0])), []).append(one)
+    for one in found:
+        for other in begins.get(int(np.searchsorted(dates_T, one.dates_T[-1])) + 1, []):
+            if abs(np.log(other.bars["open"][0] / one.bars["close"][-1])) <= CONTINUED:
+                value = f"{one.ticker} until {one.dates_T[-1]}, {other.ticker} from {other.dates_T[0]}"
+                cure = "If the symbol was changed, join the two files; otherwise nothing to do."
+                other.warn(0, "a ticker begins where another one ends, at its price", value, cure)
+                other.locate()
+
+
+def all_days(found: Sequence[History]) -> Days:
+    """All days on which any ticker has a bar, ascending, [T]."""
+    import pandas as pd
+
+    numbers = pd.unique(np.concatenate([one.dates_T for one in found]).astype(np.int64))
+    return np.sort(numbers).astype("datetime64[D]")
+
+
+def _returns(history: History) -> Floats:
+    """The log return to each bar from the one before; 0 for the first."""
+    log_T = np.log(history.bars["close"])
+    return np.diff(log_T, prepend=log_T[0])
+
+
+def _alike(found: Sequence[History]) -> Iterator[tuple[int, int, int]]:
+    """Pairs of tickers with correlated returns on at least :data:`COMMON` common days, the first one first.
+
+    Also those of which the second has the returns of the first some days later: the third number, -1, 0 or 1.
+    """
+    begin = min(one.dates_T[0] for one in found)
+    days = int((max(one.dates_T[-1] for one in found) - begin).astype(int)) + 1
+    known_ND = np.zeros((len(found), days), dtype=np.float32)
+    return_ND = np.zeros_like(known_ND)
+    for n, one in enumerate(found):
+        at, return_T = (one.dates_T - begin).astype(int), _returns(one)
+        # One wrong bar in one of two files must not hide that they are the same.
+        most = 5 * float(np.median(np.abs(return_T)))
+        known_ND[n, at], return_ND[n, at] = 1, np.clip(return_T, -most, most)
+    for start in range(0, len(found), BLOCK):
+        for later in (0, 1, -1):
+            own, others = slice(max(0, -later), days - max(0, later)), slice(max(0, later), days - max(0, -later))
+            known, returns = known_ND[start : start + BLOCK, own], return_ND[start : start + BLOCK, own]
+            other_known, other_returns = known_ND[:, others], return_ND[:, others]
+            product = returns @ other_returns.T
+            size = (returns**2 @ other_known.T) * (known @ (other_returns**2).T)
+            alike: NDArray[np.bool_] = (known @ other_known.T > COMMON) & (size > 0) & (product > ALIKE * np.sqrt(size))
+            for n, m in np.argwhere(alike).tolist():
+                if start + n < m:
+                    yield start + n, m, later
+
+
+def _equal_share(one: History, other: History, own_at: NDArray[np.intp], at: NDArray[np.intp]) -> float:
+    """The share of common bars at which both have the same return; 0 where the moves are as small as the rounding."""
+    own_T, others_T = _returns(one)[own_at][1:], _returns(other)[at][1:]
+    slack_T = EQUAL + _rounding(one)[own_at][1:] + _rounding(other)[at][1:]
+    if np.median(np.abs(own_T)) <= 3 * np.median(slack_T):
+        return 0.0
+    return float(np.mean(np.abs(own_T - others_T) <= slack_T))
+
+
+def _rounding(history: History) -> Floats:
+    """By how much a return may be off because prices are written in cents; 0 where they have more digits."""
+    close_T = history.bars["close"] / history.factor_T
+    cents_T = 100 * close_T
+    in_cents = np.mean(np.abs(cents_T - np.round(cents_T)) < 1e-4) > 0.95
+    return 0.01 / close_T if in_cents else np.zeros(len(close_T))
+
+
 MARKET_CHECKS: tuple[Callable[[Sequence[History], Report, Options], None], ...] = (
     _check_spellings,
     _check_frequency,
     _check_accepted,
-    check_doubles,
-    check_renames,
+    _check_doubles,
+    _check_renames,
     _check_common_days,
     _check_week,
     _check_calendar,
 )
-
-
-def _join_days(ticker: str, days_T: Days) -> str:
-    return f"{ticker}: {len(days_T)}, {join_some([str(day) for day in days_T], 3)}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeschool.market.calendar import find_frequency
 from tradeschool.market.findings import Report
-from tradeschool.market.frequency import find_frequency
 from tradeschool.market.panel import FIELDS, Floats
 from tradeschool.market.prices.moves import MOVE_CHECKS, without_spikes
 from tradeschool.market.prices.padding import without_padding

@@ -91,12 +91,20 @@ def _check_jumps(history: History) -> None:
         value = _move(history, i)
         step, change = float(step_T[i - 1]), abs(float(change_T[i - 1]))
         volume = _volume_ratio(history.shares_T, i, VOLUME_BARS)
+        # News would have been traded on: the bar and the one before have no unusual volume.
+        is_quiet = all(not _volume_ratio(history.shares_T, at, 1) >= SPIKE_VOLUME for at in (i - 1, i))
+        # The volume moved by half of the change, either way; False where it is unknown.
+        is_traded = np.log(_most_traded(history, i)) >= 0.5 * change or np.log(volume) <= -0.5 * change
         if history.is_accepted(i):
             history.refuse(i, "a large move", value, "")
-        elif ratio := _split_ratio(step, volume, usual if _is_quiet(history, i) else np.inf):
+        elif ratio := _split_ratio(step, volume, usual if is_quiet else np.inf):
             _report_split(history, i, ratio, value)
-        elif change > np.log(UNIT) and not _is_traded(history, i, volume, 0.5 * change):
-            _report_unit(history, i, float(np.exp(change)), value)
+        elif change > np.log(UNIT) and not is_traded:
+            factor = float(np.exp(change))
+            near = min(ROUND, key=lambda one: abs(np.log(one / factor)))
+            named = f"{near:,g}" if abs(np.log(near / factor)) < np.log(1.15) else f"{factor:,.0f}"
+            kind = "the price changes by a factor that the volume does not follow, as with another unit or currency"
+            history.refuse(i, f"{kind}: {named}", value, "Give all prices in one unit (pence or pounds).", kind)
         elif change > np.log(JUMP):
             cure = "Check whether prices are not adjusted for a split; if the move is real, nothing to do."
             history.warn(i, f"the close changes by more than {JUMP:g} times from one bar to the next", value, cure)
@@ -159,13 +167,6 @@ def _report_split(history: History, i: int, ratio: float, value: str) -> None:
         history.refuse(i, f"{kind}: {near}, {traded}", value, cure, kind)
 
 
-def _report_unit(history: History, i: int, factor: float, value: str) -> None:
-    near = min(ROUND, key=lambda one: abs(np.log(one / factor)))
-    named = f"{near:,g}" if abs(np.log(near / factor)) < np.log(1.15) else f"{factor:,.0f}"
-    kind = "the price changes by a factor that the volume does not follow, as with another unit or currency"
-    history.refuse(i, f"{kind}: {named}", value, "Give all prices in one unit (pence or pounds).", kind)
-
-
 def _split_ratio(step: float, volume: float, usual: float) -> float | None:
     """The ratio of a likely split, in shares after for one before; None if there is none.
 
@@ -187,20 +188,10 @@ def _split_ratio(step: float, volume: float, usual: float) -> float | None:
     return ratio**sign if exact or moved >= least else None
 
 
-def _is_quiet(history: History, i: int) -> bool:
-    """Whether neither bar ``i`` nor the one before has an unusual volume: news would have been traded on."""
-    return all(not _volume_ratio(history.shares_T, at, 1) >= SPIKE_VOLUME for at in (i - 1, i))
-
-
 def _most_traded(history: History, i: int) -> float:
     """How many times the usual volume was traded from bar ``i`` on: for ten bars, for three, or half of the first."""
     ratios = [_volume_ratio(history.shares_T, i, bars) for bars in (VOLUME_BARS, 3)]
     return float(np.max([*ratios, _volume_ratio(history.shares_T, i, 1) / 2]))
-
-
-def _is_traded(history: History, i: int, volume: float, least: float) -> bool:
-    """Whether the volume moved by this log factor, either way; False where it is unknown."""
-    return bool(np.log(_most_traded(history, i)) >= least or np.log(volume) <= -least)
 
 
 def _usual_move(close_T: Floats) -> float:

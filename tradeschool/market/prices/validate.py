@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tradeschool.errors import DataError
+from tradeschool.market.calendar import BUSINESS_DAYS
 from tradeschool.market.findings import MAX_PER_RULE, Report
-from tradeschool.market.frequency import BUSINESS_DAYS
 from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Bools, Days, Rows
 from tradeschool.market.prices.read import COLUMNS, PRICES
@@ -52,11 +52,7 @@ class Options:
 
 
 def accepted(entries: Sequence[str]) -> frozenset[str]:
-    """Checked entries like ``ABC 2016-01-04``.
-
-    Raises:
-        DataError: an entry has another form.
-    """
+    """Checked entries like ``ABC 2016-01-04``; a DataError if an entry has another form."""
     for entry in entries:
         if not re.fullmatch(r"\S.* \d{4}-\d{2}-\d{2}", entry):
             raise DataError(f"accept: '{entry}' is not a ticker and a day. Write it like 'ABC 2016-01-04'.")
