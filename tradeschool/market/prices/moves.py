@@ -59,41 +59,47 @@ def _spikes(history: History) -> dict[int, str]:
     close_T, open_T, count = bars["close"], bars["open"], len(history.dates_T)
     if count < 3:
         return {}
-    # The neighbours' prices; at the ends, another price of the bar itself.
-    before_T, after_T = np.append(open_T[0], close_T[:-1]), np.append(open_T[1:], close_T[-1])
-    least = max(np.log(SPIKE), SPIKE_SIGMAS * _usual_move(close_T))
     found: dict[int, str] = {}
-    farthest_T = np.zeros(count)
+    farthest: dict[int, float] = {}
     for name in ("close", "open", "high", "low"):
-        first_T = np.where(np.arange(count) == 0, close_T, before_T) if name == "open" else before_T
-        last_T = np.where(np.arange(count) == count - 1, open_T, after_T) if name == "close" else after_T
-        up_T, down_T = np.log(bars[name] / first_T), np.log(bars[name] / last_T)
-        away_T = np.where(up_T * down_T > 0, np.minimum(np.abs(up_T), np.abs(down_T)), 0.0)
-        for i in np.flatnonzero((away_T > least) & (away_T > farthest_T)).tolist():
-            if away_T[i] > np.log(TRADED_SPIKE) or not _volume_ratio(history.shares_T, i, 1) >= SPIKE_VOLUME:
-                found[i], farthest_T[i] = name, away_T[i]
+        # The neighbours' prices; at the ends, another price of the bar itself.
+        first = close_T[0] if name == "open" else open_T[0]
+        last = open_T[-1] if name == "close" else close_T[-1]
+        before_T, after_T = np.append(first, close_T[:-1]), np.append(open_T[1:], last)
+        for i in np.flatnonzero(_is_beyond(bars[name] / before_T, SPIKE)).tolist():
+            up, down = np.log(bars[name][i] / before_T[i]), np.log(bars[name][i] / after_T[i])
+            away = min(abs(up), abs(down)) if up * down > 0 else 0.0
+            least = max(np.log(SPIKE), SPIKE_SIGMAS * history.usual_move)
+            if not (away > least and away > farthest.get(i, 0.0)):
+                continue
+            if away > np.log(TRADED_SPIKE) or not _volume_ratio(history.shares_T, i, 1) >= SPIKE_VOLUME:
+                found[i], farthest[i] = name, away
     return found
+
+
+def _is_beyond(ratio_T: Floats, factor: float) -> Bools:
+    """Which ratios are above a factor or below its inverse."""
+    return (ratio_T > factor) | (ratio_T < 1 / factor)
 
 
 def _check_jumps(history: History) -> None:
     """Report every bar whose close is ``JUMP`` times the close before, or its inverse, and every likely split."""
     bars, close_T = history.bars, history.bars["close"]
-    step_T, change_T = np.log(bars["open"][1:] / close_T[:-1]), np.log(close_T[1:] / close_T[:-1])
-    split_T = np.abs(step_T) > np.log(SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE))
-    beyond_T: Bools = split_T | (np.abs(change_T) > np.log(JUMP))
+    step_T, change_T = bars["open"][1:] / close_T[:-1], close_T[1:] / close_T[:-1]
+    beyond_T = _is_beyond(step_T, SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) | _is_beyond(change_T, JUMP)
     if not beyond_T.any():
         return
-    spikes, usual = _spikes(history), _usual_move(close_T)
+    spikes = _spikes(history)
     skipped = {*spikes, *(i + 1 for i in spikes), *_gaps(history)}
     for i in (np.flatnonzero(beyond_T) + 1).tolist():
         if i in skipped:
             continue
         value = _move(history, i)
-        step, change = float(step_T[i - 1]), abs(float(change_T[i - 1]))
+        step, change = float(np.log(step_T[i - 1])), abs(float(np.log(change_T[i - 1])))
         volume = _volume_ratio(history.shares_T, i, VOLUME_BARS)
         if history.is_accepted(i):
             history.refuse(i, "a large move", value, "")
-        elif ratio := _split_ratio(step, volume, usual if _is_quiet(history, i) else np.inf):
+        elif ratio := _split_ratio(step, volume, history.usual_move if _is_quiet(history, i) else np.inf):
             _report_split(history, i, ratio, value)
         elif change > np.log(UNIT) and not _is_traded(history, i, volume, 0.5 * change):
             _report_unit(history, i, float(np.exp(change)), value)
@@ -201,11 +207,6 @@ def _most_traded(history: History, i: int) -> float:
 def _is_traded(history: History, i: int, volume: float, least: float) -> bool:
     """Whether the volume moved by this log factor, either way; False where it is unknown."""
     return bool(np.log(_most_traded(history, i)) >= least or np.log(volume) <= -least)
-
-
-def _usual_move(close_T: Floats) -> float:
-    """A robust standard deviation of the log returns."""
-    return float(1.4826 * np.median(np.abs(np.diff(np.log(close_T)))))
 
 
 def _volume_ratio(volume_T: Floats, i: int, bars: int) -> float:
