@@ -12,11 +12,11 @@ from plain_settlement import REFUSALS, PlainAccount, day_of, settle
 from tradeschool.env.broker import (
     DELISTED,
     LAPSED,
-    NOT_LISTED,
-    WAITS,
     NO_CASH,
     NO_POSITION,
+    NOT_LISTED,
     PARTLY,
+    WAITS,
     Outcome,
     order_outcomes,
     outcome_message,
@@ -173,3 +173,13 @@ def test_a_delisting_has_a_message_on_a_day_without_orders() -> None:
     assert info["messages"] == ("TICK0 was delisted: closed at 70% of its last close",)
     assert "! TICK0 was delisted" in text
     assert env.step("HOLD")[4]["messages"] == ()
+
+
+def test_a_text_says_that_an_order_waits() -> None:
+    data = MarketData(by_hand([[10, 5], [20, 6], [30, 7], [31, 8]], [[10, 5], [np.nan, 6], [np.nan, 7], [31, 8]]))
+    data.__dict__["eligible_TN"] = data.traded_TN
+    env = TradingEnv(data, tickers=2, days=3, mask=False)
+    env.reset(seed=0, options={"start": 0, "tickers": ["TICK0", "TICK1"]})
+    steps = [env.step(text)[4] for text in ("BUY TICK0 0.5", "HOLD", "HOLD")]
+    assert [info["messages"] for info in steps] == [("BUY TICK0 waits for its next open, it was closed",), (), ()]
+    assert [info["fills"][0] > 0 for info in steps] == [False, False, True]

@@ -97,13 +97,6 @@ def test_a_waiting_order_is_part_of_an_episode_that_is_forked_and_not_of_the_nex
     assert env._stocks_BN4[:, 0, 0].tolist() == [0.0, 0.0]
 
 
-def test_a_text_says_that_an_order_waits() -> None:
-    env = begun(HOLIDAY, observation="text")
-    messages = [env.step(text)[4]["messages"] for text in ("BUY TICK0 0.5", "HOLD", "HOLD", "HOLD")]
-    assert messages == [("BUY TICK0 waits for its next open, it was closed",), (), (), ()]
-    assert env.account.shares[0] > 0
-
-
 def test_costs_and_turnover_are_exact() -> None:
     env = begun(by_hand(open_=[10, 20, 30, 31], close=[11, 25, 35, 36]))
     step(env, 0.5)

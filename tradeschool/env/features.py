@@ -88,8 +88,8 @@ LINE = np.dtype(
     align=True,
 )
 """What settlement reads of one stock on one day, in 64 bytes: one cache line, because days are read at random.
-``ended``: this is its first day without a bar after its last one. ``listed``: it had not ended before. ``closed``: it has
-no bar, and has not ended; orders wait."""
+``ended``: this is its first day without a bar after its last one. ``listed``: it had not ended before. ``closed``: it
+has no bar, and has not ended; orders wait."""
 
 
 def names(count: int) -> list[str]:

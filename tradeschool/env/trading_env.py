@@ -84,8 +84,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
-    * 1.3.0: an order before a day on which only other stocks trade, or on it, waits for the stock's next open. Before, it
-      lapsed or was refused.
+    * 1.3.0: an order before a day on which only other stocks trade, or on it, waits for the stock's next open. It had
+      lapsed or been refused.
     * 1.2.0: with leverage, numbers smaller than .05 are orders, the first message states the buying power, and rules
       (``env/strategies.py``) do not borrow. Without leverage nothing changes.
     * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of

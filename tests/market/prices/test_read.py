@@ -71,20 +71,20 @@ def test_tickers_that_look_like_a_missing_value_are_tickers(tmp_path: Path, suff
 @pytest.mark.parametrize(
     "name", ["file", "long", "wide", "two lines of header", "dates with times", "a column that is not used"]
 )
-@pytest.mark.parametrize("change", [None, ("2.5", "x"), ("2.5", ""), ("2020-01-07", "2020-01-09"), ("2.5", "1e400")])
+@pytest.mark.parametrize("change", [None, ("1.22", "x"), ("1.22", ""), ("2020-01-07", "2020-01-09"), ("1.22", "1e400")])
 def test_quotes_change_nothing(tmp_path: Path, name: str, change: tuple[str, str] | None) -> None:
     """Files without quotes are read by Arrow, others by the csv module."""
     days = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07", "2020-01-08"]
     rows = {
-        "file": [HEADER, *(f"{day},1,{n}.5,1,1,{n}" for n, day in enumerate(days, 1))],
-        "long": [HEADER + ",Ticker", *(f"{day},1,{n}.5,1,1,5,B{n % 2}" for n, day in enumerate(days, 1))],
+        "file": [HEADER, *(f"{day},1,1.2{n},1,1,{n}" for n, day in enumerate(days, 1))],
+        "long": [HEADER + ",Ticker", *(f"{day},1,1.2{n},1,1,5,B{n % 2}" for n, day in enumerate(days, 1))],
         "wide": ["Date," + ",".join(f"{name}_A" for name in HEADER.split(",")[1:])],
         "two lines of header": ["Price," + HEADER[5:], "Ticker,A,A,A,A,A", "Date,,,,,"],
-        "dates with times": [HEADER, *(f"{day} 00:00:00-05:00,1,{n}.5,1,1,1" for n, day in enumerate(days, 1))],
-        "a column that is not used": [HEADER + ",x", *(f"{day},1,{n}.5,1,1,1,y" for n, day in enumerate(days, 1))],
+        "dates with times": [HEADER, *(f"{day} 00:00:00-05:00,1,1.2{n},1,1,1" for n, day in enumerate(days, 1))],
+        "a column that is not used": [HEADER + ",x", *(f"{day},1,1.2{n},1,1,1,y" for n, day in enumerate(days, 1))],
     }[name]
     if len(rows) < 5:
-        rows += [f"{day},1,{n}.5,1,1,1" for n, day in enumerate(days, 1)]
+        rows += [f"{day},1,1.2{n},1,1,1" for n, day in enumerate(days, 1)]
     if change:
         rows = [row.replace(*change) for row in rows]
     found = []

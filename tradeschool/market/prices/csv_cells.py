@@ -61,13 +61,15 @@ def split_records(text: str, report: Report) -> tuple[list[list[str]], list[int]
 def plain_columns(data: bytes) -> list[Any] | None:
     """The columns of a file by Arrow, which is fast: texts, with the header; None for :func:`split_records` to read.
 
-    That is a file in which a line may not be a record, or a record not its line's: with quotes, empty lines, a repeated
-    header, rows of other lengths, fewer rows than a header may have.
+    Left to it are files in which a line may be no record of its own: with quotes, empty lines, a repeated header, rows
+    of other lengths, or hardly any rows.
     """
     import pyarrow as pa
     import pyarrow.csv
 
     if b'"' in data or data.count(b"\r") != data.count(b"\r\n"):
+        return None
+    if b"\n\n" in data or b"\n\r\n" in data or data[:1] in b"\r\n":
         return None
     width = data.partition(b"\n")[0].count(b",") + 1
     names = [str(i) for i in range(width)]
@@ -75,7 +77,7 @@ def plain_columns(data: bytes) -> list[Any] | None:
         table = pyarrow.csv.read_csv(
             io.BytesIO(data),
             read_options=pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=len(data) + 1),
-            parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            parse_options=pyarrow.csv.ParseOptions(quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except pa.ArrowException:
@@ -89,13 +91,12 @@ def _repeats_head(columns: Sequence[Any]) -> bool:
     import pyarrow.compute as pc
 
     for line in range(HEAD):
-        found = np.arange(line + 1, len(columns[0]))
+        repeats_T = np.arange(len(columns[0])) > line
         for column in columns:
-            same = pc.equal(column.take(found) if len(found) < len(column) - HEAD else column[line + 1 :], column[line])
-            found = found[np.asarray(same)]
-            if not len(found):
+            repeats_T &= np.asarray(pc.equal(column, column[line]))
+            if not repeats_T.any():
                 break
-        if len(found):
+        else:
             return True
     return False
 

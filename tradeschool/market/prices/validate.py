@@ -167,7 +167,7 @@ def blank_rows(columns: Mapping[str, Floats]) -> Bools:
 
 
 def is_sound(columns: Mapping[str, Floats]) -> bool:
-    """Whether every cell is filled and no rule of :func:`broken_rules` can be broken: a quick test that most files pass.
+    """Whether every cell is filled and no rule of :func:`broken_rules` can be broken: a quick test most files pass.
 
     Prices outside the day's range by rounding, and unknown volumes, are left to the rules.
     """
@@ -175,8 +175,9 @@ def is_sound(columns: Mapping[str, Floats]) -> bool:
     adj_close_T = columns.get("Adj Close", c)
     # Comparisons with NaN are false.
     return bool(
-        min(low.min(), adj_close_T.min()) >= SMALLEST_PRICE
-        and max(h.max(), adj_close_T.max()) <= LARGEST_PRICE
+        SMALLEST_PRICE <= low.min()
+        and h.max() <= LARGEST_PRICE
+        and SMALLEST_PRICE <= adj_close_T.min() <= adj_close_T.max() <= LARGEST_PRICE
         and 0 <= volume_T.min() <= volume_T.max() <= LARGEST_VOLUME
         and ((np.minimum(o, c) >= low) & (np.maximum(o, c) <= h)).all()
     )
