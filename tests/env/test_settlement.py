@@ -152,7 +152,7 @@ def test_a_fill_is_at_most_a_share_of_that_days_volume() -> None:
     assert env.account.refused == 0
 
 
-def test_without_a_bar_an_order_lapses_and_a_holding_keeps_its_last_close() -> None:
+def test_without_a_bar_an_order_waits_and_a_holding_keeps_its_last_close() -> None:
     env = begun(by_hand([10.0, 10, NAN, 10, 12], [10.0, 11, NAN, 13, 13]))
     step(env, 0.5)
     equity = env.account.equity
@@ -160,11 +160,9 @@ def test_without_a_bar_an_order_lapses_and_a_holding_keeps_its_last_close() -> N
     assert info["fills"] == (0.0,)
     assert info["refused"] == 0
     assert info["equity"] == pytest.approx(equity, rel=1e-12)
-    info = step(env, -1.0)
-    assert info["refused"] == 1
-    assert info["fills"] == (0.0,)
-    assert info["equity"] > equity
-    assert step(env, -1.0)["fills"][0] < 0
+    shares = 500 / (10 * BUY)
+    assert step(env, 0.0)["fills"] == pytest.approx((-shares,), rel=1e-12)
+    assert env.account.equity == pytest.approx(500 + shares * 10 * SELL, rel=1e-12)
 
 
 def test_a_delisted_holding_is_closed_on_the_first_row_without_a_bar() -> None:

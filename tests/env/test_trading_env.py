@@ -204,7 +204,8 @@ def test_gibberish_is_refused_and_trades_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["BUY S1 filled to", "was delisted", "lapsed, it was not traded", "no bar on the day"]
+    "words",
+    ["BUY S1 filled to", "was delisted", "lapsed, it was not traded", "waits for its next open", "no longer listed"],
 )
 def test_outcomes_of_orders_are_in_the_observation(words: str) -> None:
     for seed in range(40):

@@ -6,6 +6,7 @@ stays, and in a real crash it rises by more.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 
@@ -17,6 +18,8 @@ JUMP = 1.9
 """A close that changes by this factor from one bar to the next gets a warning."""
 SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0)
 """Shares after a split for one before. A reverse split has the inverse."""
+SMALL_RATIOS = (1.25, 4 / 3)
+"""The same, of splits that are as small as real moves: they must be exact, and on days of usual volume."""
 SPLIT_TOLERANCE = 0.05
 """How far the open after a split may be from the close before it divided by the ratio."""
 EXACT = 0.02
@@ -86,7 +89,7 @@ def _check_jumps(history: History) -> None:
     """Report every bar whose close is ``JUMP`` times the close before, or its inverse, and every likely split."""
     bars, close_T = history.bars, history.bars["close"]
     step_T, change_T = bars["open"][1:] / close_T[:-1], close_T[1:] / close_T[:-1]
-    beyond_T = _is_beyond(step_T, SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) | _is_beyond(change_T, JUMP)
+    beyond_T = _is_beyond(step_T, SMALL_RATIOS[0] * (1 - EXACT)) | _is_beyond(change_T, JUMP)
     if not beyond_T.any():
         return
     spikes = _spikes(history)
@@ -146,7 +149,8 @@ def _gaps(history: History) -> list[int]:
 
 def _report_split(history: History, i: int, ratio: float, value: str) -> None:
     volume = _most_traded(history, i)
-    name = "3:2" if ratio == 1.5 else f"{ratio:g}:1" if ratio > 1 else "2:3" if ratio > 0.6 else f"1:{1 / ratio:g}"
+    new, old = Fraction(ratio).limit_denominator(100).as_integer_ratio()
+    name = f"{new}:{old}"
     near = f"{name}, the open is within {SPLIT_TOLERANCE:.0%} of that ratio"
     if history.has_adj_close:
         kind = "the price jumps as in a split, although there is an Adj Close"
@@ -177,20 +181,22 @@ def _split_ratio(step: float, volume: float, usual: float) -> float | None:
 
     The open must be within ``SPLIT_TOLERANCE`` of the close before divided by a ratio of ``SPLIT_RATIOS``, and the
     median volume, where it is known, must move the other way by at least the square root of the ratio. A file may
-    have adjusted its volumes alone: within ``EXACT`` of a whole ratio, a volume that stays is no sign of a real fall,
-    if the step is far beyond the ``usual`` moves of the ticker.
+    have adjusted its volumes alone: within ``EXACT`` of a ratio, a volume that stays is no sign of a real fall, if the
+    step is far beyond the ``usual`` moves of the ticker. After a small split the volume moves by less than it does
+    anyway, so only this sign counts.
     """
     sign = -1 if step > 0 else 1
-    ratio = min(SPLIT_RATIOS, key=lambda one: abs(np.log(one) - abs(step)))
+    ratio = min((*SMALL_RATIOS, *SPLIT_RATIOS), key=lambda one: abs(np.log(one) - abs(step)))
     off = abs(np.exp(step) * ratio**sign - 1)
     if off > SPLIT_TOLERANCE:
         return None
-    whole = 2 <= ratio < UNIT
     if np.isnan(volume):
-        return ratio**sign if whole else None
+        return ratio**sign if 2 <= ratio < UNIT else None
+    small = ratio in SMALL_RATIOS
     least, moved = 0.5 * np.log(ratio), sign * np.log(volume)
-    exact = whole and off <= EXACT and abs(step) > SPIKE_SIGMAS * usual and abs(moved) < least
-    return ratio**sign if exact or moved >= least else None
+    stays = abs(moved) < (np.log(SPIKE_VOLUME) if small else least)
+    exact = ratio < UNIT and off <= EXACT and abs(step) > SPIKE_SIGMAS * usual and stays
+    return ratio**sign if exact or (moved >= least and not small) else None
 
 
 def _is_quiet(history: History, i: int) -> bool:

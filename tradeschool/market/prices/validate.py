@@ -175,7 +175,7 @@ def is_sound(columns: Mapping[str, Floats]) -> bool:
     adj_close_T = columns.get("Adj Close", c)
     # Comparisons with NaN are false.
     return bool(
-        SMALLEST_PRICE <= low.min()
+        low.min() >= SMALLEST_PRICE
         and h.max() <= LARGEST_PRICE
         and SMALLEST_PRICE <= adj_close_T.min() <= adj_close_T.max() <= LARGEST_PRICE
         and 0 <= volume_T.min() <= volume_T.max() <= LARGEST_VOLUME
