@@ -73,7 +73,7 @@ def test_a_small_split_is_found_only_where_it_is_exact_and_nothing_else_can_expl
 ) -> None:
     assert warnings(tmp_path, ratio, overnight=0.03, volume=1.0) == []
     # Volumes rise as on news, and stay up.
-    assert warnings(tmp_path, ratio, volume=6.0) == []
+    assert not any("not adjusted" in rule for _, rule in warnings(tmp_path, ratio, volume=6.0))
     # A stock that moves by 3 % a bar: 15 of these are more than such a split.
     rough = bars(2)
     rough |= {name: rough[name] ** 2 / 50 for name in PRICES}
