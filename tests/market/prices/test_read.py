@@ -98,6 +98,15 @@ def test_quotes_change_nothing(tmp_path: Path, name: str, change: tuple[str, str
     assert change or found[0][1]
 
 
+@pytest.mark.parametrize("cell", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("value", ["", "-1", "1e14", "x"])
+def test_one_bad_price_of_any_column_is_named(tmp_path: Path, cell: int, value: str) -> None:
+    lines = [["2020-01-0" + str(day), "2", "3", "1", "2", "9", "2"] for day in (2, 3, 6, 7, 8)]
+    lines[2][cell] = value
+    path = write(tmp_path, HEADER + ",Adj Close", *(",".join(line) for line in lines))
+    assert [(finding.severity, finding.row) for finding in check_prices(path)] == [("error", 4)]
+
+
 def test_rows_are_lines_also_after_blank_lines_and_line_breaks_in_quotes(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER + ",x", "", ROW + ',"a\nb"', "2020-01-03,1,1,1,-1,1,c")
     assert [finding.row for finding in check_prices(path) if finding.severity == "error"] == [5]
