@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.env.broker import DELISTED, LAPSED, NO_CASH, NO_POSITION, NOT_LISTED, PARTLY, WAITS, Outcome
+from tradeschool.env.broker import DELISTED, LAPSED, NO_CASH, NO_POSITION, NOT_LISTED, PARTLY, Outcome
 from tradeschool.env.config import ExecutionParams
 from tradeschool.env.features import MAX_EQUITY, MAX_PERCENT, MAX_REFUSED
 from tradeschool.env.market_data import Episode
@@ -19,13 +19,11 @@ REFUSALS = frozenset({NOT_LISTED, NO_POSITION, NO_CASH})
 class Day(NamedTuple):
     """One day of an episode's stocks.
 
-    ``listed`` is whether the bars had not ended before, ``closed`` whether there is no bar today although they have not
-    ended. ``most`` is the largest number of shares that one order may fill. ``gone`` lists the stocks whose bars have
-    ended on this day.
+    ``listed`` is whether the bars had not ended before this day. ``most`` is the largest number of
+    shares that one order may fill. ``gone`` lists the stocks whose bars have ended on this day.
     """
 
     listed: Sequence[bool]
-    closed: Sequence[bool]
     open: Sequence[float]
     close: Sequence[float]
     most: Sequence[float]
@@ -34,30 +32,22 @@ class Day(NamedTuple):
 
 def day_of(episode: Episode, day: int) -> Day:
     """A day after the first decision's."""
-    data, row = episode.data, episode.start + day
-    opens, closes, volume_N = (data.lines_TN[row].take(episode.columns)[name] for name in ("open", "close", "volume"))
+    lines_N = episode.data.lines_TN[episode.start + day].take(episode.columns)
+    listed, opens, closes, volume_N = (lines_N[name] for name in ("listed", "open", "close", "volume"))
     most_N = volume_N * episode.config.volume_share
-    listed = [not data.gone_TN[:row, n].any() for n in episode.columns]
-    ended = [bool(data.gone_TN[row, n]) for n in episode.columns]
-    traded = [bool(data.traded_TN[row, n]) for n in episode.columns]
-    closed = [was and not now and not here for was, now, here in zip(listed, ended, traded, strict=True)]
-    gone = [n for n, now in enumerate(ended) if now]
-    return Day(listed, closed, opens.tolist(), closes.tolist(), most_N.tolist(), gone)
+    gone = np.flatnonzero(lines_N["ended"])
+    return Day(listed.tolist(), opens.tolist(), closes.tolist(), most_N.tolist(), gone.tolist())
 
 
 @dataclass(slots=True)
 class PlainAccount:
-    """Cash, shares by stock (negative: short), what they cost, and the last day's equity, fills, turnover and costs.
-
-    ``waiting`` has the orders that wait for a stock's next bar.
-    """
+    """Cash, shares by stock (negative: short), what they cost, and the last day's equity, fills, turnover and costs."""
 
     cash: float
     shares: list[float]
     basis: list[float]
     equity: float
     fills: list[float] = field(default_factory=list)
-    waiting: dict[int, float] = field(default_factory=dict)
     turnover: float = 0.0
     costs: float = 0.0
 
@@ -67,7 +57,7 @@ class PlainAccount:
 
 
 def settle(account: PlainAccount, wanted: Sequence[float], day: Day, params: ExecutionParams) -> list[Outcome]:
-    """Settle a day's orders in place; what was refused, lapsed, partly filled or delisted, or waits, in order."""
+    """Settle a day's orders in place; what was refused, lapsed, partly filled or delisted, in order."""
     outcomes: list[Outcome] = []
     shares = account.shares
     account.fills = [0.0] * len(shares)
@@ -93,17 +83,10 @@ def _reduce(
 ) -> list[tuple[int, float]]:
     """Fill the orders against a position; return those that open one."""
     opening: list[tuple[int, float]] = []
-    for n, new in enumerate(wanted):
-        want = new if new != 0.0 else account.waiting.get(n, 0.0)
+    for n, want in enumerate(wanted):
         if want == 0.0:
             continue
         held = account.shares[n]
-        if day.closed[n]:
-            account.waiting[n] = want
-            if new != 0.0:
-                outcomes.append(Outcome(WAITS, n))
-            continue
-        account.waiting.pop(n, None)
         if not day.listed[n]:
             outcomes.append(Outcome(NOT_LISTED, n))
         elif want * held < 0.0:

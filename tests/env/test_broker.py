@@ -16,7 +16,6 @@ from tradeschool.env.broker import (
     NO_POSITION,
     NOT_LISTED,
     PARTLY,
-    WAITS,
     Outcome,
     order_outcomes,
     outcome_message,
@@ -60,10 +59,9 @@ def test_a_text_episode_is_the_one_in_plain_floats(rules: Any, market: MarketDat
         action = answer(rng, env.names)
         orders, faults = read_text(action, env.names)
         wanted, messages = signed_fractions(orders, env.names), [f"refused: {fault}" for fault in faults]
-        placed = [want or account.waiting.get(n, 0.0) for n, want in enumerate(wanted)]
         outcomes = settle(account, wanted, day_of(env.episode, day), env.params)
         text, _, terminated, truncated, info = env.step(action)
-        messages += [outcome_message(outcome, placed, env.names, env.params) for outcome in outcomes]
+        messages += [outcome_message(outcome, wanted, env.names, env.params) for outcome in outcomes]
         assert info["messages"] == tuple(messages)
         assert info["refused"] == sum("refused" in message for message in messages)
         assert sum(outcome.kind in REFUSALS for outcome in outcomes) <= info["refused"]
@@ -76,50 +74,40 @@ def test_a_text_episode_is_the_one_in_plain_floats(rules: Any, market: MarketDat
     pytest.fail("the episode does not end")
 
 
-TRADED, CLOSED, ENDED, GONE = (True, False, False), (True, True, False), (True, False, True), (False, False, False)
-"""Whether a stock was listed until then, is closed on this day, and is gone from then on."""
-
-
-def lines_of(*stocks: tuple[float, tuple[bool, bool, bool]]) -> Any:
-    """A day of stocks at a price of 10: volume, and one of the states above."""
+def lines_of(*stocks: tuple[float, bool, bool]) -> Any:
+    """A day of stocks at a price of 10: volume, whether it was listed, whether the stock is gone."""
     lines_N = np.zeros(len(stocks), LINE)
-    for n, (volume, state) in enumerate(stocks):
-        lines_N[n] = (10.0, 10.0, volume, *state, [0.0] * 9)
+    for n, (volume, listed, gone) in enumerate(stocks):
+        lines_N[n] = (10.0, 10.0, volume, listed, gone, [0.0] * 9)
     return lines_N
 
 
-def outcomes(
-    wanted: list[float], shares: list[float], unit: float, lines_N: Any, params: Any = PARAMS, waiting: Any = None
-) -> list[Outcome]:
-    return order_outcomes(wanted, waiting or [0.0] * len(wanted), np.array(shares), unit, lines_N, params)
-
-
 def test_outcomes_by_kind() -> None:
-    lines_N = lines_of((1e9, TRADED), (0, GONE), (50, TRADED), (0, TRADED), (0, ENDED), (0, CLOSED), (0, CLOSED))
-    wanted, waiting = [-0.5, 1.0, -1.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 1.0]
-    found = outcomes(wanted, [0.0, 0.0, 50.0, 10.0, 4.0, 0.0, 0.0], 1000.0, lines_N, waiting=waiting)
+    lines_N = lines_of((1e9, True, False), (1e9, False, False), (50, True, False), (0, True, False), (0, True, True))
+    shares_N = np.array([0.0, 0.0, 50.0, 10.0, 4.0])
+    found = order_outcomes([-0.5, 1.0, -1.0, -1.0, 0.0], shares_N, 1000.0, lines_N, PARAMS)
     assert found == [
         Outcome(NO_POSITION, 0),
         Outcome(NOT_LISTED, 1),
         Outcome(PARTLY, 2, 0.1),
         Outcome(LAPSED, 3),
-        Outcome(WAITS, 5),
         Outcome(DELISTED, 4),
     ]
-    one = lines_of((1e9, TRADED))
-    assert outcomes([1.0], [0.0], 0.0, one) == [Outcome(NO_CASH, 0)]
-    assert outcomes([1.0], [0.0], 1000.0, one) == []
-    assert outcomes([0.0], [0.0], 0.0, one) == []
+    one = lines_of((1e9, True, False))
+    assert order_outcomes([1.0], np.zeros(1), 0.0, one, PARAMS) == [Outcome(NO_CASH, 0)]
+    assert order_outcomes([1.0], np.zeros(1), 1000.0, one, PARAMS) == []
+    assert order_outcomes([0.0], np.zeros(1), 0.0, one, PARAMS) == []
 
 
 def test_an_order_for_exactly_the_volume_limit_is_filled() -> None:
-    assert outcomes([-1.0], [0.1 * 50], 0.0, lines_of((50, TRADED))) == []
+    limit = 0.1 * 50
+    assert order_outcomes([-1.0], np.array([limit]), 0.0, lines_of((50, True, False)), PARAMS) == []
 
 
 def test_the_share_filled_is_of_the_shares_ordered() -> None:
     params = ExecutionParams.of(env_config(commission=0.01, slippage=0.02, short=True))
     bought, sold, reduced = (
-        outcomes([want], [held], 1000.0, lines_of((volume, TRADED)), params)
+        order_outcomes([want], np.array([held]), 1000.0, lines_of((volume, True, False)), params)
         for want, held, volume in ((1.0, 0.0, 50), (-0.5, 0.0, 50), (-1.0, 0.5, 1))
     )
     assert bought == [Outcome(PARTLY, 0, pytest.approx(5 * 10 * 1.02 * 1.01 / 1000))]  # type: ignore[arg-type]
@@ -128,7 +116,9 @@ def test_the_share_filled_is_of_the_shares_ordered() -> None:
 
 
 def test_only_held_stocks_are_reported_as_delisted() -> None:
-    found = outcomes([0.0] * 3, [0.0, 2.0, -2.0], 0.0, lines_of(*[(0, ENDED)] * 3))
+    lines_N = lines_of(*[(0, True, True)] * 3)
+    shares_N = np.array([0.0, 2.0, -2.0])
+    found = order_outcomes([0.0] * 3, shares_N, 0.0, lines_N, PARAMS)
     assert found == [Outcome(DELISTED, 1), Outcome(DELISTED, 2)]
 
 
@@ -141,7 +131,6 @@ def test_only_held_stocks_are_reported_as_delisted() -> None:
         (Outcome(NO_POSITION, 1), "SELL XYZ refused, there was no position to sell"),
         (Outcome(NO_CASH, 0), "BUY ABC refused, there was no buying power"),
         (Outcome(NOT_LISTED, 0), "BUY ABC refused, it is no longer listed"),
-        (Outcome(WAITS, 0), "BUY ABC waits for its next open, it was closed"),
         (Outcome(LAPSED, 1), "SELL XYZ lapsed, it was not traded"),
     ],
 )
@@ -173,13 +162,3 @@ def test_a_delisting_has_a_message_on_a_day_without_orders() -> None:
     assert info["messages"] == ("TICK0 was delisted: closed at 70% of its last close",)
     assert "! TICK0 was delisted" in text
     assert env.step("HOLD")[4]["messages"] == ()
-
-
-def test_a_text_says_that_an_order_waits() -> None:
-    data = MarketData(by_hand([[10, 5], [20, 6], [30, 7], [31, 8]], [[10, 5], [np.nan, 6], [np.nan, 7], [31, 8]]))
-    data.__dict__["eligible_TN"] = data.traded_TN
-    env = TradingEnv(data, tickers=2, days=3, mask=False)
-    env.reset(seed=0, options={"start": 0, "tickers": ["TICK0", "TICK1"]})
-    steps = [env.step(text)[4] for text in ("BUY TICK0 0.5", "HOLD", "HOLD")]
-    assert [info["messages"] for info in steps] == [("BUY TICK0 waits for its next open, it was closed",), (), ()]
-    assert [info["fills"][0] > 0 for info in steps] == [False, False, True]

@@ -47,8 +47,7 @@ def test_settlement_reads_the_same_arrays() -> None:
     np.testing.assert_array_equal(lines["close"], data.close_TN)
     np.testing.assert_array_equal(lines["volume"], data.volume_TN)
     later_TN = np.cumsum(data.traded_TN[::-1], axis=0)[::-1] > 0
-    np.testing.assert_array_equal(lines["closed"][:-5], (~data.traded_TN & later_TN)[:-5])
-    np.testing.assert_array_equal(lines["listed"][1:-5], (later_TN[:-1] | data.gone_TN[1:])[:-5])
+    np.testing.assert_array_equal(lines["listed"][1:-ENDED], (later_TN[:-1] | data.gone_TN[1:])[:-ENDED])
     np.testing.assert_array_equal(lines["ended"], data.gone_TN)
     np.testing.assert_array_equal(lines["facts"], data.facts_TNM)
 

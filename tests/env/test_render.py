@@ -138,8 +138,8 @@ def test_the_kernel_keeps_the_account_and_holdings_within_the_same_bounds(
     env.reset(seed=0)
     account = env.account
     close = float(env.data.close_TN[env.episode.start, env.episode.columns[0]])
-    _, clocks_B3, _, _, _, stocks_BN4, accounts_8B, _ = account._arguments
-    stocks_BN4[0, 0, vector_kernel.SHARES], stocks_BN4[0, 0, vector_kernel.BASIS] = shares, basis
+    _, clocks_B3, _, _, _, stocks_BN3, accounts_8B, _ = account._arguments
+    stocks_BN3[0, 0, vector_kernel.SHARES], stocks_BN3[0, 0, vector_kernel.BASIS] = shares, basis
     accounts_8B[vector_kernel.CASH], accounts_8B[vector_kernel.EQUITY] = cash, equity
     accounts_8B[vector_kernel.REFUSED] = 2000
     clocks_B3[0, vector_kernel.TRADES] = 0

@@ -50,53 +50,6 @@ def test_an_order_fills_at_the_next_open_with_slippage_and_commission_and_is_val
     assert info["equity"] == pytest.approx(env.account.cash + 0.6 * shares * 35, rel=1e-12)
 
 
-HOLIDAY = by_hand(
-    open_=[[10, 5], [20, 6], [30, 7], [31, 8], [32, 9]], close=[[10, 5], [NAN, 6], [NAN, 7], [31, 8], [32, 9]]
-)
-"""The first stock's exchange is closed on two days on which the second one trades."""
-
-
-@pytest.mark.parametrize("day", [0, 1, 2])
-def test_an_order_before_or_on_an_own_holiday_fills_at_the_next_own_open(day: int) -> None:
-    env = begun(HOLIDAY)
-    infos = [step(env, 0.5 if t == day else 0.0, 0.0) for t in range(4)]
-    shares = 500 / (31 * BUY)
-    assert [info["fills"][0] for info in infos] == pytest.approx([0, 0, shares, 0], rel=1e-12)
-    assert [info["refused"] for info in infos] == [0, 0, 0, 0]
-    assert infos[-1]["equity"] == pytest.approx(500 + shares * 32, rel=1e-12)
-
-
-def test_a_new_order_takes_the_place_of_one_that_waits() -> None:
-    env = begun(HOLIDAY)
-    infos = [step(env, wanted, 0.0) for wanted in (0.5, 0.2, 0.0, 0.0)]
-    assert [info["fills"][0] for info in infos] == pytest.approx([0, 0, 200 / (31 * BUY), 0], rel=1e-12)
-    # What waited is sold or refused by what is held on the day it is filled.
-    env = begun(HOLIDAY)
-    assert [step(env, wanted, 0.0)["refused"] for wanted in (-0.5, 1.5, 0.0, 0.0)] == [0, 1, 1, 0]
-
-
-def test_a_waiting_order_is_part_of_an_episode_that_is_forked_and_not_of_the_next() -> None:
-    data = MarketData(HOLIDAY)
-    data.__dict__["eligible_TN"] = data.traded_TN
-    env = VectorTradingEnv(data, 2, tickers=1, days=4, mask=False, cash=1000.0, **COSTS)
-    begin = {"start": [0, 0], "tickers": [["TICK0"], ["TICK0"]]}
-    env.reset(seed=0, options=begin)
-    env.step(np.array([[0.5], [0.0]], np.float32))
-    fork = env.fork([0])
-    for one in (env, fork):
-        one.step(np.zeros((one.num_envs, 1), np.float32))
-        one.step(np.zeros((one.num_envs, 1), np.float32))
-    shares = 500 / (31 * BUY)
-    assert env._stocks_BN4[:, 0, 0].tolist() == pytest.approx([shares, 0.0])
-    assert fork._stocks_BN4[:, 0, 0].tolist() == pytest.approx([shares])
-    env.reset(seed=0, options=begin)
-    env.step(np.array([[0.5], [0.5]], np.float32))
-    env.reset(seed=0, options=begin)
-    for _ in range(3):
-        env.step(np.zeros((2, 1), np.float32))
-    assert env._stocks_BN4[:, 0, 0].tolist() == [0.0, 0.0]
-
-
 def test_costs_and_turnover_are_exact() -> None:
     env = begun(by_hand(open_=[10, 20, 30, 31], close=[11, 25, 35, 36]))
     step(env, 0.5)
@@ -152,17 +105,26 @@ def test_a_fill_is_at_most_a_share_of_that_days_volume() -> None:
     assert env.account.refused == 0
 
 
-def test_without_a_bar_an_order_waits_and_a_holding_keeps_its_last_close() -> None:
-    env = begun(by_hand([10.0, 10, NAN, 10, 12], [10.0, 11, NAN, 13, 13]))
+def test_without_a_bar_an_order_lapses_and_a_holding_keeps_its_last_close() -> None:
+    env = begun(by_hand([10.0, 10, NAN, NAN, 10], [10.0, 11, NAN, NAN, 13]))
     step(env, 0.5)
     equity = env.account.equity
-    info = step(env, -1.0)
-    assert info["fills"] == (0.0,)
-    assert info["refused"] == 0
-    assert info["equity"] == pytest.approx(equity, rel=1e-12)
-    shares = 500 / (10 * BUY)
-    assert step(env, 0.0)["fills"] == pytest.approx((-shares,), rel=1e-12)
-    assert env.account.equity == pytest.approx(500 + shares * 10 * SELL, rel=1e-12)
+    for _ in range(2):  # before the first day without a bar, and on it, when the next one has none either
+        info = step(env, -1.0)
+        assert info["fills"] == (0.0,)
+        assert info["refused"] == 0
+        assert info["equity"] == pytest.approx(equity, rel=1e-12)
+    assert step(env, -1.0)["fills"] == pytest.approx((-500 / (10 * BUY),), rel=1e-12)
+
+
+def test_an_order_on_an_own_holiday_fills_at_the_next_own_open() -> None:
+    """The first stock's exchange is closed on two days on which the second one trades."""
+    env = begun(by_hand([[10, 5], [20, 6], [30, 7], [31, 8]], [[10, 5], [NAN, 6], [NAN, 7], [31, 8]]))
+    infos = [step(env, wanted, 0.0) for wanted in (0.0, 0.0, 0.5)]
+    shares = 500 / (31 * BUY)
+    assert [info["fills"][0] for info in infos] == pytest.approx([0, 0, shares], rel=1e-12)
+    assert [info["refused"] for info in infos] == [0, 0, 0]
+    assert infos[-1]["equity"] == pytest.approx(500 + shares * 31, rel=1e-12)
 
 
 def test_a_delisted_holding_is_closed_on_the_first_row_without_a_bar() -> None:
@@ -319,8 +281,6 @@ def test_the_order_of_the_stocks_does_not_matter(wanted: Any, shares: Any, price
     for order in ([0, 1, 2], [2, 0, 1]):
         account = PlainAccount(1e5, [shares[n] for n in order], [abs(shares[n]) * 10 for n in order], 1e5)
         prices_N = [prices[n] for n in order]
-        settle(
-            account, [wanted[n] for n in order], Day([True] * 3, [False] * 3, prices_N, prices_N, [1e9] * 3, ()), params
-        )
+        settle(account, [wanted[n] for n in order], Day([True] * 3, prices_N, prices_N, [1e9] * 3, ()), params)
         found.append([account.cash, account.equity, *(account.shares[order.index(n)] for n in range(3))])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-6)

@@ -158,9 +158,9 @@ def test_hold_buy_and_hold_and_random() -> None:
 @pytest.mark.parametrize("tickers", [1, 5])
 def test_no_strategy_gives_an_order_that_is_refused(name: str, tickers: int) -> None:
     assert sum(record.refused for record in play(make_strategy(name), env_of(tickers), 50)) == 0
-    # Where a sale waits for a bar, or lapses for lack of volume, there is no cash for the day's buys.
+    # Where a sale lapses for lack of a bar or volume, there is no cash for the day's buys.
     records = play(make_strategy(name), env_of(tickers, panel=MarketData(hostile(stocks=6, rows=200))), 25)
-    assert sum(record.refused for record in records) <= 8
+    assert sum(record.refused for record in records) <= 5
 
 
 @pytest.mark.parametrize("name", ON_DATA)

@@ -45,7 +45,6 @@ def test_the_golden_trajectories_show_refusals_cut_orders_and_delistings() -> No
     text = (env_trajectories.FOLDER / f"{config.ENV_VERSION}.json").read_text(encoding="utf-8")
     for words in (
         "no longer listed",
-        "waits for",
         "no position",
         "no buying power",
         "filled to",

@@ -14,19 +14,18 @@ from tradeschool.env.config import EnvError, ExecutionParams
 from tradeschool.env.features import MAX_REFUSED, PER_STOCK, G
 from tradeschool.env.market_data import Episode
 from tradeschool.env.render import Observation, market_words, observation_text
-from tradeschool.env.vector_kernel import ACCOUNT, CASH, EQUITY, FILL, HELD, SHARES, UNIT, WAITING, settle_days
+from tradeschool.env.vector_kernel import ACCOUNT, CASH, EQUITY, FILL, HELD, SHARES, UNIT, settle_days
 from tradeschool.market.panel import Floats
 from tradeschool.text.parse import Order, read_orders
 
 NOT_LISTED, NO_POSITION, NO_CASH = "not listed", "no position", "no cash"
 """Why an order is refused."""
-WAITS, LAPSED, PARTLY, DELISTED = "waits", "lapsed", "partly", "delisted"
+LAPSED, PARTLY, DELISTED = "lapsed", "partly", "delisted"
 """An accepted order that was not filled, or not in full; a holding whose stock no longer trades."""
 _WORDS = {
     NOT_LISTED: "refused, it is no longer listed",
     NO_POSITION: "refused, there was no position to sell",
     NO_CASH: "refused, there was no buying power",
-    WAITS: "waits for its next open, it was closed",
     LAPSED: "lapsed, it was not traded",
 }
 
@@ -40,18 +39,12 @@ class Outcome(NamedTuple):
 
 
 def order_outcomes(
-    wanted_N: Sequence[float],
-    waiting_N: Sequence[float],
-    shares_N: Floats,
-    unit: float,
-    lines_N: NDArray[Any],
-    params: ExecutionParams,
+    wanted_N: Sequence[float], shares_N: Floats, unit: float, lines_N: NDArray[Any], params: ExecutionParams
 ) -> list[Outcome]:
-    """What was refused, lapsed, partly filled or delisted on a day, or waits, in the order in which it happened.
+    """What was refused, lapsed, partly filled or delisted on a day, in the order in which it happened.
 
     Args:
-        wanted_N: the day's orders in [-1, 1]; 0 means no order.
-        waiting_N: orders of earlier days that waited, in the same form.
+        wanted_N: the orders in [-1, 1]; 0 means no order.
         shares_N: held before the day, in shares.
         unit: money for an opening order of fraction 1, in currency; 0 where there was no buying power.
         lines_N: the stocks' day, as ``features.LINE``.
@@ -63,14 +56,13 @@ def order_outcomes(
     reducing: list[Outcome] = []
     opening: list[Outcome] = []
     limits_N = (lines_N["volume"] * params.volume_share).tolist()
-    stocks = zip(wanted_N, waiting_N, shares_N.tolist(), limits_N, lines_N.tolist(), strict=True)
-    for n, (new, waiting, held, limit, (price, _, _, listed, closed, *_)) in enumerate(stocks):
-        want = new or waiting
+    stocks = zip(
+        wanted_N, shares_N.tolist(), limits_N, lines_N["open"].tolist(), lines_N["listed"].tolist(), strict=True
+    )
+    for n, (want, held, limit, price, listed) in enumerate(stocks):
         if want == 0.0:
             continue
-        if closed:
-            reducing += [Outcome(WAITS, n)] if new else []
-        elif not listed:
+        if not listed:
             reducing.append(Outcome(NOT_LISTED, n))
         elif want * held < 0.0:
             reducing += _cut(n, abs(held * want), limit)
@@ -161,7 +153,7 @@ class Account:
         self.faults: list[str] = []
         self.episode, self._params, self._columns = episode, params, episode.columns.tolist()
         self._wanted_BN = np.zeros((1, stocks))
-        self._stocks_BN4 = np.zeros((1, stocks, HELD))
+        self._stocks_BN3 = np.zeros((1, stocks, HELD))
         self._accounts_8B = np.zeros((ACCOUNT, 1))
         self._accounts_8B[CASH] = self._accounts_8B[EQUITY] = config.cash
         self._vectors_BF = np.empty((1, stocks * PER_STOCK + G), np.float32)
@@ -172,7 +164,7 @@ class Account:
             factors,
             episode.data.lines_TN,
             episode.columns[None],
-            self._stocks_BN4,
+            self._stocks_BN3,
             self._accounts_8B,
             self._vectors_BF,
         )
@@ -185,7 +177,7 @@ class Account:
     @property
     def shares(self) -> list[float]:
         """Shares held by stock; negative where short."""
-        shares: list[float] = self._stocks_BN4[0, :, SHARES].tolist()
+        shares: list[float] = self._stocks_BN3[0, :, SHARES].tolist()
         return shares
 
     def vector(self) -> NDArray[np.float32]:
@@ -201,9 +193,9 @@ class Account:
         self.orders, self.faults = read_text(action, self.episode.names)
         wanted = signed_fractions(self.orders, self.episode.names)
         unread = [f"refused: {fault}" for fault in self.faults]
-        before_N4 = self._stocks_BN4[0].copy()
+        shares_N = self._stocks_BN3[0, :, SHARES].copy()
         events = self._settle(wanted)
-        self.messages = (*unread, *(self._messages(wanted, before_N4) if self.refused or events else ()))
+        self.messages = (*unread, *(self._messages(wanted, shares_N) if self.refused or events else ()))
         if unread:
             self.refused += len(unread)
             self._vectors_BF[0, -1] = min(self.refused, MAX_REFUSED)
@@ -237,22 +229,19 @@ class Account:
         data, row = self.episode.data, self.episode.start + self.day
         return observation_text(self.observation(), [data.words(n, market_words)[row] for n in self._columns])
 
-    def _messages(self, wanted: list[float], before_N4: Floats) -> list[str]:
-        """About a day's orders, given the holdings and waiting orders before it."""
+    def _messages(self, wanted: list[float], shares_N: Floats) -> list[str]:
+        """About a day's orders, given the holdings before it."""
         episode, params = self.episode, self._params
         lines_N = episode.data.lines_TN[episode.start + self.day].take(episode.columns)
-        waiting = before_N4[:, WAITING].tolist()
-        unit = float(self._accounts_8B[UNIT, 0])
-        found = order_outcomes(wanted, waiting, before_N4[:, SHARES], unit, lines_N, params)
-        orders = [new or old for new, old in zip(wanted, waiting, strict=True)]
-        return [outcome_message(outcome, orders, episode.names, params) for outcome in found]
+        found = order_outcomes(wanted, shares_N, float(self._accounts_8B[UNIT, 0]), lines_N, params)
+        return [outcome_message(outcome, wanted, episode.names, params) for outcome in found]
 
     def _settle(self, wanted: Any) -> float:
-        """Settle a day; the number of orders that wait or were cut short, and of stocks delisted."""
+        """Settle a day; the number of orders cut short and stocks delisted."""
         self._wanted_BN[0] = wanted
         settle_days(*self._arguments)
         self.day += 1
         self.cash, self.equity, self.turnover, self.costs, refused, _, _, events = self._accounts_8B[:, 0].tolist()
         self.refused = int(refused)
-        self.fills = tuple(self._stocks_BN4[0, :, FILL].tolist())
+        self.fills = tuple(self._stocks_BN3[0, :, FILL].tolist())
         return float(events)

@@ -76,20 +76,11 @@ ACCOUNT: tuple[Fact, ...] = (
 M, H, G = len(MARKET), len(HOLDING), len(ACCOUNT)
 PER_STOCK = M + H
 LINE = np.dtype(
-    [
-        ("open", "f8"),
-        ("close", "f8"),
-        ("volume", "f8"),
-        ("listed", "?"),
-        ("closed", "?"),
-        ("ended", "?"),
-        ("facts", "f4", (M,)),
-    ],
+    [("open", "f8"), ("close", "f8"), ("volume", "f8"), ("listed", "?"), ("ended", "?"), ("facts", "f4", (M,))],
     align=True,
 )
 """What settlement reads of one stock on one day, in 64 bytes: one cache line, because days are read at random.
-``ended``: this is its first day without a bar after its last one. ``listed``: it had not ended before. ``closed``: it
-has no bar, and has not ended; orders wait."""
+``listed``: its bars had not ended before. ``ended``: this is its first day without a bar after its last one."""
 
 
 def names(count: int) -> list[str]:

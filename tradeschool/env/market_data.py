@@ -81,9 +81,7 @@ class MarketData:
         skipped = -memory.ctypes.data % LINE.itemsize
         lines_TN = memory[skipped : skipped + size].view(LINE).reshape(self.shape)
         lines_TN["open"], lines_TN["close"], lines_TN["volume"] = self.open_TN, self.close_TN, self.volume_TN
-        over_TN = np.logical_or.accumulate(self.gone_TN, axis=0)
-        lines_TN["listed"] = ~over_TN | self.gone_TN
-        lines_TN["closed"] = ~over_TN & ~self.traded_TN
+        lines_TN["listed"] = ~np.logical_or.accumulate(self.gone_TN, axis=0) | self.gone_TN
         lines_TN["ended"], lines_TN["facts"] = self.gone_TN, self.facts_TNM
         return lines_TN
 

@@ -33,9 +33,8 @@ class TradingEnv(gymnasium.Env[Any, Any]):
     and filled at the next day's open. Slippage makes the price worse; commission is a share of the traded value. Within
     a day, orders against a position (SELL of a holding, BUY of a short) are filled first, then orders that open or add
     to one, from the buying power that is left; the order of the lines does not matter. An order is filled up to
-    ``volume_share`` of that day's volume and the rest lapses. If the stock has no bar that day (a holiday of its own
-    exchange), the order waits for the open of its next one, unless another order takes its place. A holding without a
-    bar is valued at its last close. If no bar follows, and the market goes on for five days or more, the
+    ``volume_share`` of that day's volume and the rest lapses, all of it if the stock has no bar that day. A holding
+    without a bar is valued at its last close. If no bar follows, and the market goes on for five days or more, the
     holding is closed at the last close times 1 + ``delisting_return`` on the first day without a bar.
 
     ## Action Space
@@ -84,8 +83,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
-    * 1.3.0: an order before a day on which only other stocks trade, or on it, waits for the stock's next open. It had
-      lapsed or been refused.
+    * 1.3.0: on a day on which only other stocks trade, an order is taken as on any other day. It had been refused.
     * 1.2.0: with leverage, numbers smaller than .05 are orders, the first message states the buying power, and rules
       (``env/strategies.py``) do not borrow. Without leverage nothing changes.
     * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of

@@ -80,7 +80,7 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
         self._params = kernel_params(execution, config.cash, config.smallest_order)
         self._ruin = config.ruin * config.cash
         self._columns_BN = np.zeros((num_envs, config.tickers), np.int64)
-        self._stocks_BN4 = np.zeros((num_envs, config.tickers, HELD))
+        self._stocks_BN3 = np.zeros((num_envs, config.tickers, HELD))
         self._accounts_8B = np.zeros((ACCOUNT, num_envs))
         self._clocks_B3 = np.zeros((num_envs, 3), np.int64)
         self._start_B = np.zeros(num_envs, np.int64)
@@ -138,7 +138,7 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
         fork.num_envs = len(which)
         fork.observation_space = batch_space(self.single_observation_space, fork.num_envs)
         fork.action_space = batch_space(self.single_action_space, fork.num_envs)
-        for name in ("_columns_BN", "_stocks_BN4", "_clocks_B3", "_start_B", "_over_B"):
+        for name in ("_columns_BN", "_stocks_BN3", "_clocks_B3", "_start_B", "_over_B"):
             setattr(fork, name, getattr(self, name)[which])
         fork._accounts_8B = np.ascontiguousarray(self._accounts_8B[:, which])
         # Only episodes that begin anew draw random numbers, and then not those of the original.
@@ -153,7 +153,7 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
             self._params,
             self.data.lines_TN,
             self._columns_BN,
-            self._stocks_BN4,
+            self._stocks_BN3,
             self._accounts_8B,
             vectors_BF,
         )
@@ -165,7 +165,7 @@ class VectorTradingEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArr
         # Mostly all begin at once, and writing a slice is several times as fast as writing by index.
         at = slice(None) if len(which) == self.num_envs else which
         self._columns_BN[at], self._start_B[at] = columns, start
-        self._stocks_BN4[at] = 0.0
+        self._stocks_BN3[at] = 0.0
         self._accounts_8B[:, at] = 0.0
         self._accounts_8B[CASH, at] = self._accounts_8B[EQUITY, at] = self.config.cash
         self._clocks_B3[at, ROW], self._clocks_B3[at, LEFT], self._clocks_B3[at, TRADES] = start, self.config.days, 0

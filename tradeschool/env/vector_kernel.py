@@ -7,7 +7,7 @@ the close. ``tests/plain_settlement.py`` does the same in plain floats, order by
 Without numba the same functions run uncompiled: same results, a hundred times slower. Compiled code is cached on disk
 until this file changes, so numbers from other files are arguments, never globals.
 
-Dimensions: B accounts, N stocks of each, T rows of the market, 4 columns of a stock, 8 rows of an account, F figures.
+Dimensions: B accounts, N stocks of each, T rows of the market, 3 columns of a stock, 8 rows of an account, F figures.
 """
 
 import functools
@@ -31,11 +31,10 @@ FACTS, WIDTH = 9, 11
 CASH, EQUITY, TURNOVER, COSTS, REFUSED, REWARD, UNIT, EVENTS = range(8)
 ACCOUNT = 8
 """Rows of an account. Of the last day: value traded, costs, orders refused, log return of the equity, money for a
-fraction of 1, and number of orders that wait or were cut short, and of stocks delisted."""
-SHARES, BASIS, FILL, WAITING = range(4)
-HELD = 4
-"""Columns of a stock: shares held (negative: short), what they cost, shares traded on the last day, and an order that
-waits for the stock's next bar."""
+fraction of 1, and number of orders cut short and stocks delisted."""
+SHARES, BASIS, FILL = range(3)
+HELD = 3
+"""Columns of a stock: shares held (negative: short), what they cost, shares traded on the last day."""
 ROW, LEFT, TRADES = range(3)
 """Columns of a clock: today's row in the market, decisions left, and 1 where the next call is the next day, 0 where it
 shows today again."""
@@ -82,12 +81,10 @@ def _reduce(
     params: Floats,
     lines_TN: Lines,
     columns_BN: Ints,
-    stocks_BN4: Floats,
+    stocks_BN3: Floats,
     accounts_8B: Floats,
 ) -> tuple[float, float, float]:
     """Fill the orders against a position (SELL of a long, BUY of a short); ``wanted_BN`` keeps those that open one.
-
-    An order for a stock that is closed today waits for its next bar, unless another order takes its place.
 
     Returns:
         The number of opening orders, the sum of their fractions, and the buying power.
@@ -96,20 +93,15 @@ def _reduce(
     orders, fractions, events = 0.0, 0.0, 0.0
     min_order, share, lowest = params[MIN_ORDER], params[VOLUME_SHARE], -params[SHORT]
     for n in range(columns_BN.shape[1]):
-        line, wanted, shares = lines_TN[row, np.uint64(columns_BN[b, n])], wanted_BN[b, n], stocks_BN4[b, n, SHARES]
+        line, wanted, shares = lines_TN[row, np.uint64(columns_BN[b, n])], wanted_BN[b, n], stocks_BN3[b, n, SHARES]
         given = 0.0 if abs(wanted) < min_order else 1.0
-        valid = wanted * given if abs(wanted) <= 1.0 else 0.0
-        new = 1.0 if valid != 0.0 else 0.0
-        order = valid if valid != 0.0 else stocks_BN4[b, n, WAITING]
-        waits, filled = 1.0 * line["closed"], 1.0 * (line["listed"] and not line["closed"])
-        stocks_BN4[b, n, WAITING] = order * waits
-        events += new * waits
-        want = order * filled
+        valid = wanted if abs(wanted) <= 1.0 else 0.0
+        want = valid * given * line["listed"]
         direction = want * shares
         closing = abs(want) if direction < 0.0 else 0.0
         opening = max(want if direction >= 0.0 else 0.0, lowest)
         opens = 1.0 if abs(opening) > 0.0 else 0.0
-        refused += given - new + (1.0 - waits if order != 0.0 else 0.0) - opens - (1.0 if closing > 0.0 else 0.0)
+        refused += given - opens - (1.0 if closing > 0.0 else 0.0)
         orders += opens
         fractions += abs(opening)
         wanted_BN[b, n] = opening
@@ -122,16 +114,16 @@ def _reduce(
         cash -= traded * paid
         turnover += abs(traded) * (price * params[SLIPPED_BUY + side])
         costs += traded * (paid - price)
-        stocks_BN4[b, n, SHARES] = left
-        stocks_BN4[b, n, BASIS] *= left / (shares if shares != 0.0 else 1.0)
-        stocks_BN4[b, n, FILL] = traded
+        stocks_BN3[b, n, SHARES] = left
+        stocks_BN3[b, n, BASIS] *= left / (shares if shares != 0.0 else 1.0)
+        stocks_BN3[b, n, FILL] = traded
     accounts_8B[CASH, b], accounts_8B[TURNOVER, b], accounts_8B[COSTS, b] = cash, turnover, costs
     accounts_8B[REFUSED, b], accounts_8B[EVENTS, b] = refused, events
     if params[CASH_ONLY] != 0.0:
         return orders, fractions, cash
     net, gross = 0.0, 0.0
     for n in range(columns_BN.shape[1]):
-        value = stocks_BN4[b, n, SHARES] * lines_TN[row, np.uint64(columns_BN[b, n])]["open"]
+        value = stocks_BN3[b, n, SHARES] * lines_TN[row, np.uint64(columns_BN[b, n])]["open"]
         net += value
         gross += abs(value)
     return orders, fractions, params[LEVERAGE] * (cash + net) - gross
@@ -145,7 +137,7 @@ def _open(
     params: Floats,
     lines_TN: Lines,
     columns_BN: Ints,
-    stocks_BN4: Floats,
+    stocks_BN3: Floats,
     accounts_8B: Floats,
 ) -> None:
     """Fill the orders that open or add to a position, each with its fraction of the account's ``UNIT`` of money."""
@@ -161,9 +153,9 @@ def _open(
         cash -= traded * paid
         turnover += abs(traded) * (price * params[SLIPPED_BUY + side])
         costs += traded * (paid - price)
-        stocks_BN4[b, n, SHARES] += traded
-        stocks_BN4[b, n, BASIS] += abs(traded * paid)
-        stocks_BN4[b, n, FILL] += traded
+        stocks_BN3[b, n, SHARES] += traded
+        stocks_BN3[b, n, BASIS] += abs(traded * paid)
+        stocks_BN3[b, n, FILL] += traded
     cash = max(cash, 0.0 if params[CASH_ONLY] != 0.0 else -math.inf)
     accounts_8B[CASH, b], accounts_8B[TURNOVER, b], accounts_8B[COSTS, b] = cash, turnover, costs
     accounts_8B[EVENTS, b] = events
@@ -171,7 +163,7 @@ def _open(
 
 @_inlined
 def _value(
-    b: int, row: int, params: Floats, lines_TN: Lines, columns_BN: Ints, stocks_BN4: Floats, accounts_8B: Floats
+    b: int, row: int, params: Floats, lines_TN: Lines, columns_BN: Ints, stocks_BN3: Floats, accounts_8B: Floats
 ) -> None:
     """Close what is delisted, pay interest, value the holdings."""
     value, cash = 0.0, accounts_8B[CASH, b]
@@ -180,9 +172,9 @@ def _value(
         price = line["close"]
         if line["ended"]:
             accounts_8B[EVENTS, b] += 1.0
-            cash += stocks_BN4[b, n, SHARES] * (price * params[DELISTING])
-            stocks_BN4[b, n, SHARES] = stocks_BN4[b, n, BASIS] = 0.0
-        value += stocks_BN4[b, n, SHARES] * price
+            cash += stocks_BN3[b, n, SHARES] * (price * params[DELISTING])
+            stocks_BN3[b, n, SHARES] = stocks_BN3[b, n, BASIS] = 0.0
+        value += stocks_BN3[b, n, SHARES] * price
     accounts_8B[CASH, b] = cash * params[INTEREST]
     accounts_8B[EQUITY, b] = accounts_8B[CASH, b] + value
 
@@ -194,7 +186,7 @@ def _observe(
     params: Floats,
     lines_TN: Lines,
     columns_BN: Ints,
-    stocks_BN4: Floats,
+    stocks_BN3: Floats,
     accounts_8B: Floats,
     vectors_BF: NDArray[np.float32],
 ) -> None:
@@ -204,7 +196,7 @@ def _observe(
     at = 0
     for n in range(columns_BN.shape[1]):
         line = lines_TN[row, np.uint64(columns_BN[b, n])]
-        shares, basis = stocks_BN4[b, n, SHARES], stocks_BN4[b, n, BASIS]
+        shares, basis = stocks_BN3[b, n, SHARES], stocks_BN3[b, n, BASIS]
         read = line["facts"]
         # All are read before any is written, so that the compiler can move several at once.
         facts = (read[0], read[1], read[2], read[3], read[4], read[5], read[6], read[7], read[8])
@@ -241,7 +233,7 @@ def settle_days(
     params: Floats,
     lines_TN: Lines,
     columns_BN: Ints,
-    stocks_BN4: Floats,
+    stocks_BN3: Floats,
     accounts_8B: Floats,
     vectors_BF: NDArray[np.float32],
 ) -> float:
@@ -256,7 +248,7 @@ def settle_days(
         params: [19] of :func:`kernel_params`.
         lines_TN: the market, see :data:`tradeschool.env.features.LINE`.
         columns_BN: the column in the market of each stock.
-        stocks_BN4: see ``SHARES, BASIS, FILL, WAITING``; in shares, currency and fractions.
+        stocks_BN3: see ``SHARES, BASIS, FILL``; in shares and currency.
         accounts_8B: see ``CASH, EQUITY, ...``; in currency.
         vectors_BF: the observations, written here.
 
@@ -276,22 +268,22 @@ def settle_days(
             if trades:
                 row = clocks_B3[b, ROW]
                 orders, fractions, power = _reduce(
-                    b, row, wanted_BN, params, lines_TN, columns_BN, stocks_BN4, accounts_8B
+                    b, row, wanted_BN, params, lines_TN, columns_BN, stocks_BN3, accounts_8B
                 )
                 able = power > params[MIN_POWER]
                 accounts_8B[UNIT, b] = power / max(1.0, fractions) if able else 0.0
                 accounts_8B[REFUSED, b] += 0.0 if able else orders
         for b in range(first, last):
             if clocks_B3[b, TRADES]:
-                _open(b, clocks_B3[b, ROW], wanted_BN, params, lines_TN, columns_BN, stocks_BN4, accounts_8B)
+                _open(b, clocks_B3[b, ROW], wanted_BN, params, lines_TN, columns_BN, stocks_BN3, accounts_8B)
         for b in range(first, last):
             before = accounts_8B[EQUITY, b]
             accounts_8B[REWARD, b] = 0.0
             if clocks_B3[b, TRADES]:
-                _value(b, clocks_B3[b, ROW], params, lines_TN, columns_BN, stocks_BN4, accounts_8B)
+                _value(b, clocks_B3[b, ROW], params, lines_TN, columns_BN, stocks_BN3, accounts_8B)
                 floor = params[EQUITY_FLOOR]
                 accounts_8B[REWARD, b] = math.log(max(accounts_8B[EQUITY, b], floor) / max(before, floor))
         for b in range(first, last):
             clocks_B3[b, TRADES] = 1
-            _observe(b, clocks_B3, params, lines_TN, columns_BN, stocks_BN4, accounts_8B, vectors_BF)
+            _observe(b, clocks_B3, params, lines_TN, columns_BN, stocks_BN3, accounts_8B, vectors_BF)
     return fetched
