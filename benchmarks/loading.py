@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/loading.py
 
 Writes its own files to a temporary folder: 80 CSV files of five years, and 500 tickers x 20 years as one long parquet
-file and as a folder of 500. Prints medians over repeats, and how the time grows with tickers and days.
+file and as a folder of 500. Prints medians over repeats, of the wall clock and of the processor's time, which other
+work on the machine hardly changes, and how the time grows with tickers and days.
 """
 
 import statistics
@@ -78,33 +79,38 @@ def bare_parquet(path: Path) -> None:
         pd.read_parquet(file)
 
 
-def medians(runs: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of every run, taken in turns so that a busy minute affects all of them; the first turn is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+Times = list[tuple[float, float]]
+"""Seconds by the wall clock and of the processor."""
+
+
+def measured(runs: dict[str, Callable[[], object]]) -> dict[str, Times]:
+    """The times of every run, in turns so that a busy minute affects all of them; the first turn is not counted."""
+    times: dict[str, Times] = {name: [] for name in runs}
     for turn in range(REPEATS + 1):
         for name, run in runs.items():
-            started = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             run()
             if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+                times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return times
 
 
-def show(title: str, seconds: dict[str, list[float]]) -> None:
+def show(title: str, times: dict[str, Times]) -> None:
     print(title)
-    for name, found in seconds.items():
-        median = statistics.median(found)
-        print(f"  {name:32} {median:6.3f} s (median of {REPEATS}; {min(found):.3f} to {max(found):.3f})")
+    for name, found in times.items():
+        walls, cpus = zip(*found, strict=True)
+        shown = f"{statistics.median(walls):6.3f} s (median of {REPEATS}; {min(walls):.3f} to {max(walls):.3f})"
+        print(f"  {name:32} {shown}, processor {statistics.median(cpus):.3f} s")
 
 
 def curve(title: str, paths: dict[int, Path]) -> None:
     """The medians for growing markets, and their largest distance from a straight line."""
-    seconds = medians({str(size): lambda path=path: load_prices(path, []) for size, path in paths.items()})  # type: ignore[misc]
-    middle = [statistics.median(found) for found in seconds.values()]
+    times = measured({str(size): lambda path=path: load_prices(path, []) for size, path in paths.items()})  # type: ignore[misc]
+    middle = [statistics.median(wall for wall, _ in found) for found in times.values()]
     slope, start = np.polyfit(list(paths), middle, 1)
     off = max(abs(value / (start + slope * size) - 1) for size, value in zip(paths, middle, strict=True))
-    times = ", ".join(f"{size}: {value:.3f} s" for size, value in zip(paths, middle, strict=True))
-    print(f"  {title:32} {times}")
+    shown = ", ".join(f"{size}: {value:.3f} s" for size, value in zip(paths, middle, strict=True))
+    print(f"  {title:32} {shown}")
     print(f"  {'':32} {start:.3f} s + {slope * 100:.3f} s per 100, at most {off:.0%} off the line")
 
 
@@ -116,7 +122,7 @@ def main() -> None:
             "tradeschool, checked": lambda: load_prices(csv, []),
             "pandas.read_csv in a loop": lambda: bare_csv(csv),
         }
-        show(f"{CSV_TICKERS} CSV files x {CSV_DAYS} rows", medians(runs))
+        show(f"{CSV_TICKERS} CSV files x {CSV_DAYS} rows", measured(runs))
         folder, long = write_folder(root / "folder", TICKERS, DAYS), write_long(root / "long.parquet", TICKERS, DAYS)
         runs = {
             "tradeschool, long file": lambda: load_prices(long, []),
@@ -124,10 +130,10 @@ def main() -> None:
             "tradeschool, folder": lambda: load_prices(folder, []),
             "pandas.read_parquet in a loop": lambda: bare_parquet(folder),
         }
-        show(f"{TICKERS} tickers x {DAYS} rows, parquet", medians(runs))
+        show(f"{TICKERS} tickers x {DAYS} rows, parquet", measured(runs))
         panel = load_prices(folder, [])
         parts = {"Panel's own checks": panel.__post_init__, "data hash": panel.data_hash}
-        show("  of these, or after them", medians(dict(parts)))
+        show("  of these, or after them", measured(dict(parts)))
         print("Growth")
         curve("CSV files x 1,258 rows", {n: write_csv(root / f"c{n}", n, CSV_DAYS) for n in CURVE})
         curve("parquet folder, tickers x 5,040", {n: write_folder(root / f"f{n}", n, DAYS) for n in CURVE})

@@ -21,7 +21,7 @@ from tradeschool.env.trading_env import TradingEnv
 
 FOLDER = Path(__file__).with_name("env") / "golden"
 FIRST_SEED = 2
-"""Of the first case; the others follow it. The last one has a delisting with these."""
+"""Of the first case; the others follow it. "delistings" has one with these, "two stocks" orders without cash."""
 CASES: dict[str, dict[str, Any]] = {
     "one stock": {"tickers": 1, "days": 8},
     "one stock in numbers": {"tickers": 1, "days": 4, "observation": "numeric"},
@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "shorts and leverage": {"tickers": 4, "days": 12, "short": True, "leverage": 3.0, "ruin": 0.5, "cash": 1e7},
     "numbers": {"tickers": 3, "days": 8, "short": True, "leverage": 3.0, "observation": "numeric"},
     "delistings": {"tickers": 5, "days": 20, "delisting_return": -1.0, "commission": 0.01, "slippage": 0.02},
+    "two stocks": {"tickers": 2, "days": 20},
 }
 
 

@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.env.broker import DELISTED, LAPSED, NO_BAR, NO_CASH, NO_POSITION, PARTLY, Outcome
+from tradeschool.env.broker import DELISTED, LAPSED, NO_CASH, NO_POSITION, NOT_LISTED, PARTLY, Outcome
 from tradeschool.env.config import ExecutionParams
 from tradeschool.env.features import MAX_EQUITY, MAX_PERCENT, MAX_REFUSED
 from tradeschool.env.market_data import Episode
 from tradeschool.env.render import Observation, observation_text
 
-REFUSALS = frozenset({NO_BAR, NO_POSITION, NO_CASH})
+REFUSALS = frozenset({NOT_LISTED, NO_POSITION, NO_CASH})
 
 
 class Day(NamedTuple):
     """One day of an episode's stocks.
 
-    ``known`` is whether a bar existed on the day before, when the orders were given. ``most`` is the largest number of
+    ``listed`` is whether the bars had not ended before this day. ``most`` is the largest number of
     shares that one order may fill. ``gone`` lists the stocks whose bars have ended on this day.
     """
 
-    known: Sequence[bool]
+    listed: Sequence[bool]
     open: Sequence[float]
     close: Sequence[float]
     most: Sequence[float]
@@ -33,10 +33,10 @@ class Day(NamedTuple):
 def day_of(episode: Episode, day: int) -> Day:
     """A day after the first decision's."""
     lines_N = episode.data.lines_TN[episode.start + day].take(episode.columns)
-    known, opens, closes, volume_N = (lines_N[name] for name in ("known", "open", "close", "volume"))
+    listed, opens, closes, volume_N = (lines_N[name] for name in ("listed", "open", "close", "volume"))
     most_N = volume_N * episode.config.volume_share
     gone = np.flatnonzero(lines_N["ended"])
-    return Day(known.tolist(), opens.tolist(), closes.tolist(), most_N.tolist(), gone.tolist())
+    return Day(listed.tolist(), opens.tolist(), closes.tolist(), most_N.tolist(), gone.tolist())
 
 
 @dataclass(slots=True)
@@ -87,8 +87,8 @@ def _reduce(
         if want == 0.0:
             continue
         held = account.shares[n]
-        if not day.known[n]:
-            outcomes.append(Outcome(NO_BAR, n))
+        if not day.listed[n]:
+            outcomes.append(Outcome(NOT_LISTED, n))
         elif want * held < 0.0:
             _fill(account, n, -held * abs(want), day, params, outcomes)
         elif want < 0.0 and not params.short:

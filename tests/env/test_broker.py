@@ -12,9 +12,9 @@ from plain_settlement import REFUSALS, PlainAccount, day_of, settle
 from tradeschool.env.broker import (
     DELISTED,
     LAPSED,
-    NO_BAR,
     NO_CASH,
     NO_POSITION,
+    NOT_LISTED,
     PARTLY,
     Outcome,
     order_outcomes,
@@ -75,10 +75,10 @@ def test_a_text_episode_is_the_one_in_plain_floats(rules: Any, market: MarketDat
 
 
 def lines_of(*stocks: tuple[float, bool, bool]) -> Any:
-    """A day of stocks at a price of 10: volume, whether there was a bar the day before, whether the stock is gone."""
+    """A day of stocks at a price of 10: volume, whether it was listed, whether the stock is gone."""
     lines_N = np.zeros(len(stocks), LINE)
-    for n, (volume, known, gone) in enumerate(stocks):
-        lines_N[n] = (10.0, 10.0, volume, known, gone, [0.0] * 9)
+    for n, (volume, listed, gone) in enumerate(stocks):
+        lines_N[n] = (10.0, 10.0, volume, listed, gone, [0.0] * 9)
     return lines_N
 
 
@@ -88,7 +88,7 @@ def test_outcomes_by_kind() -> None:
     found = order_outcomes([-0.5, 1.0, -1.0, -1.0, 0.0], shares_N, 1000.0, lines_N, PARAMS)
     assert found == [
         Outcome(NO_POSITION, 0),
-        Outcome(NO_BAR, 1),
+        Outcome(NOT_LISTED, 1),
         Outcome(PARTLY, 2, 0.1),
         Outcome(LAPSED, 3),
         Outcome(DELISTED, 4),
@@ -130,7 +130,7 @@ def test_only_held_stocks_are_reported_as_delisted() -> None:
         (Outcome(PARTLY, 1, 0.5), "SELL XYZ filled to 50%, the volume limit"),
         (Outcome(NO_POSITION, 1), "SELL XYZ refused, there was no position to sell"),
         (Outcome(NO_CASH, 0), "BUY ABC refused, there was no buying power"),
-        (Outcome(NO_BAR, 0), "BUY ABC refused, it had no bar on the day of the order"),
+        (Outcome(NOT_LISTED, 0), "BUY ABC refused, it is no longer listed"),
         (Outcome(LAPSED, 1), "SELL XYZ lapsed, it was not traded"),
     ],
 )

@@ -46,7 +46,8 @@ def test_settlement_reads_the_same_arrays() -> None:
     np.testing.assert_array_equal(lines["open"], data.open_TN)
     np.testing.assert_array_equal(lines["close"], data.close_TN)
     np.testing.assert_array_equal(lines["volume"], data.volume_TN)
-    np.testing.assert_array_equal(lines["known"][1:], data.traded_TN[:-1])
+    later_TN = np.cumsum(data.traded_TN[::-1], axis=0)[::-1] > 0
+    np.testing.assert_array_equal(lines["listed"][1:-ENDED], (later_TN[:-1] | data.gone_TN[1:])[:-ENDED])
     np.testing.assert_array_equal(lines["ended"], data.gone_TN)
     np.testing.assert_array_equal(lines["facts"], data.facts_TNM)
 

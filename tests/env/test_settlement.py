@@ -106,18 +106,25 @@ def test_a_fill_is_at_most_a_share_of_that_days_volume() -> None:
 
 
 def test_without_a_bar_an_order_lapses_and_a_holding_keeps_its_last_close() -> None:
-    env = begun(by_hand([10.0, 10, NAN, 10, 12], [10.0, 11, NAN, 13, 13]))
+    env = begun(by_hand([10.0, 10, NAN, NAN, 10], [10.0, 11, NAN, NAN, 13]))
     step(env, 0.5)
     equity = env.account.equity
-    info = step(env, -1.0)
-    assert info["fills"] == (0.0,)
-    assert info["refused"] == 0
-    assert info["equity"] == pytest.approx(equity, rel=1e-12)
-    info = step(env, -1.0)
-    assert info["refused"] == 1
-    assert info["fills"] == (0.0,)
-    assert info["equity"] > equity
-    assert step(env, -1.0)["fills"][0] < 0
+    for _ in range(2):  # before the first day without a bar, and on it, when the next one has none either
+        info = step(env, -1.0)
+        assert info["fills"] == (0.0,)
+        assert info["refused"] == 0
+        assert info["equity"] == pytest.approx(equity, rel=1e-12)
+    assert step(env, -1.0)["fills"] == pytest.approx((-500 / (10 * BUY),), rel=1e-12)
+
+
+def test_an_order_on_an_own_holiday_fills_at_the_next_own_open() -> None:
+    """The first stock's exchange is closed on two days on which the second one trades."""
+    env = begun(by_hand([[10, 5], [20, 6], [30, 7], [31, 8]], [[10, 5], [NAN, 6], [NAN, 7], [31, 8]]))
+    infos = [step(env, wanted, 0.0) for wanted in (0.0, 0.0, 0.5)]
+    shares = 500 / (31 * BUY)
+    assert [info["fills"][0] for info in infos] == pytest.approx([0, 0, shares], rel=1e-12)
+    assert [info["refused"] for info in infos] == [0, 0, 0]
+    assert infos[-1]["equity"] == pytest.approx(500 + shares * 31, rel=1e-12)
 
 
 def test_a_delisted_holding_is_closed_on_the_first_row_without_a_bar() -> None:

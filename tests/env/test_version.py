@@ -44,7 +44,7 @@ def test_the_present_version_does_what_its_golden_trajectories_do() -> None:
 def test_the_golden_trajectories_show_refusals_cut_orders_and_delistings() -> None:
     text = (env_trajectories.FOLDER / f"{config.ENV_VERSION}.json").read_text(encoding="utf-8")
     for words in (
-        "no bar on the day",
+        "no longer listed",
         "no position",
         "no buying power",
         "filled to",

@@ -18,12 +18,12 @@ from tradeschool.env.vector_kernel import ACCOUNT, CASH, EQUITY, FILL, HELD, SHA
 from tradeschool.market.panel import Floats
 from tradeschool.text.parse import Order, read_orders
 
-NO_BAR, NO_POSITION, NO_CASH = "no bar", "no position", "no cash"
+NOT_LISTED, NO_POSITION, NO_CASH = "not listed", "no position", "no cash"
 """Why an order is refused."""
 LAPSED, PARTLY, DELISTED = "lapsed", "partly", "delisted"
 """An accepted order that was not filled, or not in full; a holding whose stock no longer trades."""
 _WORDS = {
-    NO_BAR: "refused, it had no bar on the day of the order",
+    NOT_LISTED: "refused, it is no longer listed",
     NO_POSITION: "refused, there was no position to sell",
     NO_CASH: "refused, there was no buying power",
     LAPSED: "lapsed, it was not traded",
@@ -57,13 +57,13 @@ def order_outcomes(
     opening: list[Outcome] = []
     limits_N = (lines_N["volume"] * params.volume_share).tolist()
     stocks = zip(
-        wanted_N, shares_N.tolist(), limits_N, lines_N["open"].tolist(), lines_N["known"].tolist(), strict=True
+        wanted_N, shares_N.tolist(), limits_N, lines_N["open"].tolist(), lines_N["listed"].tolist(), strict=True
     )
-    for n, (want, held, limit, price, known) in enumerate(stocks):
+    for n, (want, held, limit, price, listed) in enumerate(stocks):
         if want == 0.0:
             continue
-        if not known:
-            reducing.append(Outcome(NO_BAR, n))
+        if not listed:
+            reducing.append(Outcome(NOT_LISTED, n))
         elif want * held < 0.0:
             reducing += _cut(n, abs(held * want), limit)
         elif want < 0.0 and not params.short:

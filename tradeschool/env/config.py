@@ -25,7 +25,7 @@ LEVELS: dict[str, dict[str, Any]] = {
     "Hard": {"tickers": 25, "days": 40},
 }
 """What each level sets. Every other setting is the default."""
-ENV_VERSION = "1.2.0"
+ENV_VERSION = "1.3.0"
 """Raised with every change of behaviour: major where results can no longer be compared, minor otherwise; patch for
 wording."""
 LEVEL_VERSIONS = {"Easy": "1.0.0", "Medium": "1.0.0", "Hard": "1.0.0"}

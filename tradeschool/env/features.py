@@ -76,11 +76,11 @@ ACCOUNT: tuple[Fact, ...] = (
 M, H, G = len(MARKET), len(HOLDING), len(ACCOUNT)
 PER_STOCK = M + H
 LINE = np.dtype(
-    [("open", "f8"), ("close", "f8"), ("volume", "f8"), ("known", "?"), ("ended", "?"), ("facts", "f4", (M,))],
+    [("open", "f8"), ("close", "f8"), ("volume", "f8"), ("listed", "?"), ("ended", "?"), ("facts", "f4", (M,))],
     align=True,
 )
 """What settlement reads of one stock on one day, in 64 bytes: one cache line, because days are read at random.
-``known``: it had a bar on the previous day. ``ended``: this is its first day without a bar after its last one."""
+``listed``: its bars had not ended before. ``ended``: this is its first day without a bar after its last one."""
 
 
 def names(count: int) -> list[str]:

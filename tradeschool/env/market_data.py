@@ -85,7 +85,7 @@ class MarketData:
         skipped = -memory.ctypes.data % LINE.itemsize
         lines_TN = memory[skipped : skipped + size].view(LINE).reshape(self.shape)
         lines_TN["open"], lines_TN["close"], lines_TN["volume"] = self.open_TN, self.close_TN, self.volume_TN
-        lines_TN["known"] = np.vstack([self.traded_TN[:1], self.traded_TN[:-1]])
+        lines_TN["listed"] = ~np.logical_or.accumulate(self.gone_TN, axis=0) | self.gone_TN
         lines_TN["ended"], lines_TN["facts"] = self.gone_TN, self.facts_TNM
         return lines_TN
 

@@ -50,7 +50,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
     covers that fraction of it. Buying power is ``leverage`` times equity less gross exposure, at the open.
 
     Invalid orders are refused, counted, and named in the next observation: an unreadable line, an unknown stock, a
-    fraction outside (0, 1], a stock named twice, a stock without a bar today, a SELL of nothing, a BUY without cash.
+    fraction outside (0, 1], a stock named twice, a delisted stock, a SELL of nothing, a BUY without cash.
 
     ## Observation Space
 
@@ -83,6 +83,7 @@ class TradingEnv(gymnasium.Env[Any, Any]):
 
     ## Version History
 
+    * 1.3.0: on a day on which only other stocks trade, an order is taken as on any other day. It had been refused.
     * 1.2.0: with leverage, numbers smaller than .05 are orders, the first message states the buying power, and rules
       (``env/strategies.py``) do not borrow. Without leverage nothing changes.
     * 1.1.0: the smallest equity of the reward applies to the day before too. Otherwise an account without a limit of

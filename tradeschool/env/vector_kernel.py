@@ -96,7 +96,7 @@ def _reduce(
         line, wanted, shares = lines_TN[row, np.uint64(columns_BN[b, n])], wanted_BN[b, n], stocks_BN3[b, n, SHARES]
         given = 0.0 if abs(wanted) < min_order else 1.0
         valid = wanted if abs(wanted) <= 1.0 else 0.0
-        want = valid * given * line["known"]
+        want = valid * given * line["listed"]
         direction = want * shares
         closing = abs(want) if direction < 0.0 else 0.0
         opening = max(want if direction >= 0.0 else 0.0, lowest)

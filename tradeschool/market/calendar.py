@@ -90,21 +90,24 @@ def find_frequency(dates_T: NDArray[np.datetime64]) -> int | None:
     if len(steps) < FEW:
         return BUSINESS_DAYS
     step = float(np.median(steps))
-    business = np.busday_count(dates_T[:-1].astype("datetime64[D]"), dates_T[1:].astype("datetime64[D]"))
-    every = int(np.median(business))
-    if 2 <= every <= 4 and np.mean(business == every) >= REGULAR:
-        return round(252 / every)
+    if step >= 2:
+        business = np.busday_count(dates_T[:-1].astype("datetime64[D]"), dates_T[1:].astype("datetime64[D]"))
+        every = int(np.median(business))
+        if 2 <= every <= 4 and np.mean(business == every) >= REGULAR:
+            return round(252 / every)
     if step >= 5:
         usual = steps[np.abs(steps - step) <= max(1.0, 0.2 * step)]
         if len(usual) < REGULAR * len(steps):
             return None
         return max(1, round(365.25 / float(usual.mean())))
     weekends = float(np.mean((days_T + 3) % 7 >= 5))
+    if step == 1 and not weekends:
+        return BUSINESS_DAYS
     windows = np.bincount((days_T - days_T[0]) // WINDOW)[:-1]
     usual_count = float(np.median(windows)) if len(windows) else WINDOW * len(steps) / (days_T[-1] - days_T[0])
     if step == 1:
         # Other gaps are missing bars. Five days a week may be any five: in Tel Aviv, Sunday to Thursday.
-        week = usual_count / 4 if weekends else 5
+        week = usual_count / 4
         return 365 if week > 6.5 else 313 if week > 5.5 else BUSINESS_DAYS
     if not len(windows) or np.mean(np.abs(windows - usual_count) <= 1) < REGULAR:
         return None
@@ -122,7 +125,10 @@ def bars_per_year(dates_T: NDArray[np.datetime64]) -> int:
 def find_change(dates_T: NDArray[np.datetime64]) -> int | None:
     """The first bar of another frequency, which holds for :data:`RUN` steps or more, as the one before; or None."""
     steps = np.diff(dates_T.astype("datetime64[D]").astype(np.int64)).astype(float)
-    if len(steps) <= 2 * RUN:
+    long_steps = np.flatnonzero(steps >= 5)
+    half = RUN // 2
+    # The median of a run is below 5 unless half of its steps are longer: daily bars need no more than this.
+    if len(steps) <= 2 * RUN or not (long_steps[half - 1 :] - long_steps[: 1 - half] < RUN).any():
         return None
     runs = np.lib.stride_tricks.sliding_window_view(steps, RUN)
     step_R = np.median(runs, axis=1)

@@ -15,6 +15,8 @@ from tradeschool.market.own_bars import OwnBars
 
 Floats = NDArray[np.float64]
 FIELDS = ("open", "high", "low", "close", "volume")
+BLOCK = 64
+"""Rows of bars that are checked at a time."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,27 @@ def _check_shape(panel: Panel) -> None:
 
 
 def _check_bars(panel: Panel) -> None:
-    o, h, low, c, v = (getattr(panel, f"{name}_TN") for name in FIELDS)
+    """Raise for the first bar that breaks a rule. Blocks of rows fit the processor's cache."""
+    blocks = (slice(start, start + BLOCK) for start in range(0, len(panel.dates_T), BLOCK))
+    if not any(broken_TN.any() for rows in blocks for broken_TN in _broken_bars(panel, rows).values()):
+        return
+    for rule, broken_TN in _broken_bars(panel, slice(None)).items():
+        if broken_TN.any():
+            t, n = (int(i) for i in np.argwhere(broken_TN)[0])
+            bar = ", ".join(f"{name} {getattr(panel, f'{name}_TN')[t, n]:g}" for name in FIELDS)
+            raise DataError(
+                f"{panel.name}: {panel.tickers[n]} on {panel.dates_T[t]}: {rule} ({bar}). "
+                "Correct the row, or remove it to mark the day as not traded."
+            )
+
+
+def _broken_bars(panel: Panel, rows: slice) -> dict[str, NDArray[np.bool_]]:
+    """Which bars of some rows break each rule."""
+    o, h, low, c, v = (getattr(panel, f"{name}_TN")[rows] for name in FIELDS)
     tolerance = 1e-6 * np.abs(c)
     missing = np.isnan([o, h, low, c])
     with np.errstate(invalid="ignore"):
-        rules = {
+        return {
             "a price is zero or negative": (o <= 0) | (h <= 0) | (low <= 0) | (c <= 0),
             "the high is below the low": h < low - tolerance,
             "open or close lies outside the day's range": (np.maximum(o, c) > h + tolerance)
@@ -139,11 +157,3 @@ def _check_bars(panel: Panel) -> None:
             "a value is infinite": np.isinf(o) | np.isinf(h) | np.isinf(low) | np.isinf(c) | np.isinf(v),
             "the bar has some prices but not all": missing.any(axis=0) & ~missing.all(axis=0),
         }
-    for rule, broken_TN in rules.items():
-        if broken_TN.any():
-            t, n = (int(i) for i in np.argwhere(broken_TN)[0])
-            bar = ", ".join(f"{name} {getattr(panel, f'{name}_TN')[t, n]:g}" for name in FIELDS)
-            raise DataError(
-                f"{panel.name}: {panel.tickers[n]} on {panel.dates_T[t]}: {rule} ({bar}). "
-                "Correct the row, or remove it to mark the day as not traded."
-            )

@@ -44,6 +44,20 @@ def rules(found: EventFile, severity: str = "error") -> list[tuple[int | None, s
     return [(one.row, one.rule, one.value) for one in found.findings if one.severity == severity]
 
 
+@pytest.mark.parametrize("ticker", ["nan", "NAN", "None", "null", "NULL", "NA", "<NA>", "NaT"])
+def test_a_ticker_that_looks_like_a_missing_value_is_a_ticker(tmp_path: Path, ticker: str) -> None:
+    frame = pd.DataFrame([{**ROW, "ticker": ticker}])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for path in (jsonl(tmp_path, {**ROW, "ticker": ticker}), tmp_path / "a.csv", tmp_path / "a.parquet"):
+        assert [event.ticker for event in read_events(path).events] == [ticker]
+    tweets = jsonl(tmp_path, {"ticker": ticker, "created_at": ROW["known_at"], "text": "up"})
+    assert [event.ticker for event in read_events(tweets).events] == [ticker]
+    made = replace(market(30, 1), tickers=(ticker,))
+    late = replace(read_events(tweets).events[0], known_at=made.dates_T[5])
+    assert [event.ticker for event in attach(made, [EventFile([late], [])], []).events] == [ticker]
+
+
 def test_a_row_of_each_format_reads_the_same(tmp_path: Path) -> None:
     row = {**ROW, "kind": "analyst", "Price Target": 12.5, "rating": "buy"}
     frame = pd.DataFrame([row])

@@ -59,8 +59,30 @@ def test_a_split_is_named_with_its_ratio(tmp_path: Path, ratio: float, name: str
     assert load_prices(path, [], splits="accept").shape == (len(DAYS), 1)
 
 
-def test_a_split_is_found_where_the_volumes_alone_are_adjusted(tmp_path: Path) -> None:
-    assert warnings(tmp_path, 3, volume=1.0) == [(AT + 2, f"prices are not adjusted for a split: 3:1, {NEAR}")]
+@pytest.mark.parametrize(
+    ("ratio", "name"),
+    [(3, "3:1"), (1.5, "3:2"), (4 / 3, "4:3"), (1.25, "5:4"), (1 / 1.5, "2:3"), (0.75, "3:4"), (0.8, "4:5")],
+)
+def test_a_split_is_found_where_the_volumes_alone_are_adjusted(tmp_path: Path, ratio: float, name: str) -> None:
+    assert warnings(tmp_path, ratio, volume=1.0) == [(AT + 2, f"prices are not adjusted for a split: {name}, {NEAR}")]
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4 / 3, 1.25])
+def test_a_small_split_is_found_only_where_it_is_exact_and_nothing_else_can_explain_it(
+    tmp_path: Path, ratio: float
+) -> None:
+    assert warnings(tmp_path, ratio, overnight=0.03, volume=1.0) == []
+    # Volumes rise as on news, and stay up.
+    assert not any("not adjusted" in rule for _, rule in warnings(tmp_path, ratio, volume=6.0))
+    # A stock that moves by 3 % a bar: 15 of these are more than such a split.
+    rough = bars(2)
+    rough |= {name: rough[name] ** 2 / 50 for name in PRICES}
+    assert errors(write(tmp_path / "rough", AAA=times(rough, slice(200, None), 1 / ratio))) == []
+
+
+def test_small_splits_are_found_with_volumes_that_follow(tmp_path: Path) -> None:
+    for ratio, name in ((4 / 3, "4:3"), (1.25, "5:4")):
+        assert warnings(tmp_path, ratio) == [(AT + 2, f"prices are not adjusted for a split: {name}, {NEAR}")]
 
 
 def test_a_jump_is_not_a_split_if_the_volume_falls_or_the_ratio_is_odd(tmp_path: Path) -> None:
@@ -79,8 +101,8 @@ def test_with_an_adj_close_it_is_a_warning_that_names_the_ratio(tmp_path: Path) 
 
 def test_smaller_moves_are_not_jumps(tmp_path: Path) -> None:
     assert warnings(tmp_path, 1) == []
-    assert warnings(tmp_path, 1.5, volume=1.0) == []
     assert warnings(tmp_path, 1.2) == []
+    assert warnings(tmp_path, 1.4) == []
 
 
 # changes of unit, wrong bars, crashes, other companies: row 202 is the bar of place 200

@@ -68,6 +68,45 @@ def test_tickers_that_look_like_a_missing_value_are_tickers(tmp_path: Path, suff
     assert sorted(load_prices(path, []).tickers) == sorted(names)
 
 
+@pytest.mark.parametrize(
+    "name", ["file", "long", "wide", "two lines of header", "dates with times", "a column that is not used"]
+)
+@pytest.mark.parametrize("change", [None, ("1.22", "x"), ("1.22", ""), ("2020-01-07", "2020-01-09"), ("1.22", "1e400")])
+def test_quotes_change_nothing(tmp_path: Path, name: str, change: tuple[str, str] | None) -> None:
+    """Files without quotes are read by Arrow, others by the csv module."""
+    days = ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07", "2020-01-08"]
+    rows = {
+        "file": [HEADER, *(f"{day},1,1.2{n},1,1,{n}" for n, day in enumerate(days, 1))],
+        "long": [HEADER + ",Ticker", *(f"{day},1,1.2{n},1,1,5,B{n % 2}" for n, day in enumerate(days, 1))],
+        "wide": ["Date," + ",".join(f"{name}_A" for name in HEADER.split(",")[1:])],
+        "two lines of header": ["Price," + HEADER[5:], "Ticker,A,A,A,A,A", "Date,,,,,"],
+        "dates with times": [HEADER, *(f"{day} 00:00:00-05:00,1,1.2{n},1,1,1" for n, day in enumerate(days, 1))],
+        "a column that is not used": [HEADER + ",x", *(f"{day},1,1.2{n},1,1,1,y" for n, day in enumerate(days, 1))],
+    }[name]
+    if len(rows) < 5:
+        rows += [f"{day},1,1.2{n},1,1,1" for n, day in enumerate(days, 1)]
+    if change:
+        rows = [row.replace(*change) for row in rows]
+    found = []
+    for text in ("\n".join(rows), "\r\n".join(['"' + rows[0].replace(",", '","') + '"', *rows[1:]])):
+        path = tmp_path / "A.csv"
+        path.write_text(text + "\n", newline="")
+        findings = check_prices(path)
+        loads = not any(finding.severity == "error" for finding in findings)
+        found.append((findings, load_prices(path, []).data_hash() if loads else ""))
+    assert found[0] == found[1]
+    assert change or found[0][1]
+
+
+@pytest.mark.parametrize("cell", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("value", ["", "-1", "1e14", "x"])
+def test_one_bad_price_of_any_column_is_named(tmp_path: Path, cell: int, value: str) -> None:
+    lines = [["2020-01-0" + str(day), "2", "3", "1", "2", "9", "2"] for day in (2, 3, 6, 7, 8)]
+    lines[2][cell] = value
+    path = write(tmp_path, HEADER + ",Adj Close", *(",".join(line) for line in lines))
+    assert [(finding.severity, finding.row) for finding in check_prices(path)] == [("error", 4)]
+
+
 def test_rows_are_lines_also_after_blank_lines_and_line_breaks_in_quotes(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER + ",x", "", ROW + ',"a\nb"', "2020-01-03,1,1,1,-1,1,c")
     assert [finding.row for finding in check_prices(path) if finding.severity == "error"] == [5]

@@ -7,7 +7,7 @@ Where an exchange is given, the dates are compared with its calendar.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -214,10 +214,9 @@ def _check_renames(found: Sequence[History], report: Report, options: Options) -
 
 def all_days(found: Sequence[History]) -> Days:
     """All days on which any ticker has a bar, ascending, [T]."""
-    import pandas as pd
-
-    numbers = pd.unique(np.concatenate([one.dates_T for one in found]).astype(np.int64))
-    return np.sort(numbers).astype("datetime64[D]")
+    # Most tickers of a market have the same days.
+    several = {one.dates_T.tobytes(): one.dates_T for one in found}
+    return np.unique(np.concatenate(list(several.values())))
 
 
 def _returns(history: History) -> Floats:
@@ -226,31 +225,58 @@ def _returns(history: History) -> Floats:
     return np.diff(log_T, prepend=log_T[0])
 
 
-def _alike(found: Sequence[History]) -> Iterator[tuple[int, int, int]]:
+def _alike(found: Sequence[History]) -> list[tuple[int, int, int]]:
     """Pairs of tickers with correlated returns on at least :data:`COMMON` common days, the first one first.
 
     Also those of which the second has the returns of the first some days later: the third number, -1, 0 or 1.
     """
-    begin = min(one.dates_T[0] for one in found)
-    days = int((max(one.dates_T[-1] for one in found) - begin).astype(int)) + 1
-    known_ND = np.zeros((len(found), days), dtype=np.float32)
-    return_ND = np.zeros_like(known_ND)
-    for n, one in enumerate(found):
-        at, return_T = (one.dates_T - begin).astype(int), _returns(one)
-        # One wrong bar in one of two files must not hide that they are the same.
-        most = 5 * float(np.median(np.abs(return_T)))
-        known_ND[n, at], return_ND[n, at] = 1, np.clip(return_T, -most, most)
+    return_ND, known_PD, pattern_N = _return_grid(found)
+    square_ND = return_ND**2
+    pairs: list[tuple[int, int, int]] = []
     for start in range(0, len(found), BLOCK):
-        for later in (0, 1, -1):
-            own, others = slice(max(0, -later), days - max(0, later)), slice(max(0, later), days - max(0, -later))
-            known, returns = known_ND[start : start + BLOCK, own], return_ND[start : start + BLOCK, own]
-            other_known, other_returns = known_ND[:, others], return_ND[:, others]
-            product = returns @ other_returns.T
-            size = (returns**2 @ other_known.T) * (known @ (other_returns**2).T)
-            alike: NDArray[np.bool_] = (known @ other_known.T > COMMON) & (size > 0) & (product > ALIKE * np.sqrt(size))
+        block = slice(start, start + BLOCK)
+        for later in (0, 1):
+            own, others = slice(0, return_ND.shape[1] - later), slice(later, None)
+            common_PP = known_PD[:, own] @ known_PD[:, others].T
+            product = return_ND[block, own] @ return_ND[:, others].T
+            # What tickers with the same days have in common with another one is summed once for all of them.
+            one_size = (square_ND[block, own] @ known_PD[:, others].T)[:, pattern_N]
+            other_size = (known_PD[:, own] @ square_ND[:, others].T)[pattern_N[block]]
+            size = one_size * other_size
+            common = common_PP[np.ix_(pattern_N[block], pattern_N)]
+            alike: NDArray[np.bool_] = (common > COMMON) & (size > 0) & (product > ALIKE * np.sqrt(size))
             for n, m in np.argwhere(alike).tolist():
                 if start + n < m:
-                    yield start + n, m, later
+                    pairs.append((later, start + n, m))
+                elif later and start + n > m:  # the first one has the returns of the second a day later
+                    pairs.append((2, m, start + n))
+    return [(n, m, -1 if later == 2 else later) for later, n, m in sorted(pairs)]
+
+
+def _return_grid(found: Sequence[History]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
+    """The returns by calendar day [N, D], 0 without a bar; the patterns of days with a bar [P, D]; and whose is which.
+
+    One wrong bar in one of two files must not hide that they are the same, so returns are limited.
+    """
+    begin = min(one.dates_T[0] for one in found)
+    days = int((max(one.dates_T[-1] for one in found) - begin).astype(int)) + 1
+    return_ND = np.zeros((len(found), days), dtype=np.float32)
+    pattern_of: dict[bytes, int] = {}
+    patterns: list[NDArray[np.intp]] = []
+    pattern_N = np.zeros(len(found), dtype=np.intp)
+    for n, one in enumerate(found):
+        key = one.dates_T.tobytes()
+        if key not in pattern_of:
+            pattern_of[key] = len(patterns)
+            patterns.append((one.dates_T - begin).astype(np.intp))
+        pattern_N[n] = pattern_of[key]
+        return_T = _returns(one)
+        most = 5 * float(np.median(np.abs(return_T)))
+        return_ND[n, patterns[pattern_N[n]]] = np.clip(return_T, -most, most)
+    known_PD = np.zeros((len(patterns), days), dtype=np.float32)
+    for known_D, at in zip(known_PD, patterns, strict=True):
+        known_D[at] = 1
+    return return_ND, known_PD, pattern_N
 
 
 def _equal_share(one: History, other: History, own_at: NDArray[np.intp], at: NDArray[np.intp]) -> float:

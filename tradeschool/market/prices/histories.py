@@ -14,9 +14,17 @@ from tradeschool.market.findings import Report
 from tradeschool.market.panel import FIELDS, Floats
 from tradeschool.market.prices.moves import MOVE_CHECKS, without_spikes
 from tradeschool.market.prices.padding import without_padding
-from tradeschool.market.prices.parse import check_days
+from tradeschool.market.prices.parse import Bools, check_days
 from tradeschool.market.prices.read import COLUMNS, PRICES, REQUIRED_COLUMNS, Table, read_table, standard_name
-from tradeschool.market.prices.validate import ROUNDING, History, Options, blank_rows, broken_rules
+from tradeschool.market.prices.validate import (
+    ROUNDING,
+    History,
+    Options,
+    TickerRows,
+    blank_rows,
+    broken_rules,
+    is_sound,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,103 +52,108 @@ def table_histories(table: Table, default_ticker: str, report: Report, options: 
     if None not in table.columns:
         check_days(table.dates_T, table.rows, report)
         return _wide_histories(table, report, options)
-    frame = _frame(table, None)
-    groups = [(default_ticker, frame)] if table.tickers is None else _split_tickers(frame, table, report)
-    found = [_history(ticker, rows, report, options) for ticker, rows in groups]
+    rows = TickerRows(table.rows, table.dates_T, table.columns[None])
+    groups = [(default_ticker, rows)] if table.tickers is None else _split_tickers(rows, table.tickers, report)
+    found = [_history(ticker, own, report, options) for ticker, own in groups]
     return [history for history in found if history is not None]
-
-
-def _frame(table: Table, ticker: str | None) -> "pd.DataFrame":
-    """The columns of one ticker, with Date; the index holds the rows in the file."""
-    import pandas as pd
-
-    return pd.DataFrame({"Date": table.dates_T, **table.columns[ticker]}, index=table.rows)
 
 
 def _wide_histories(table: Table, report: Report, options: Options) -> list[History]:
     """A history per ticker of a wide table, in which a day with only blank cells is a day without trading."""
     found = []
     idle_T = ~np.isnat(table.dates_T)
-    for ticker in table.columns:
-        frame, own = _frame(table, ticker), report.for_ticker(str(ticker))
-        blank_T = np.isnan(np.array(list(table.columns[ticker].values()))).all(axis=0)
+    for ticker, columns in table.columns.items():
+        blank_T = np.isnan(np.array(list(columns.values()))).all(axis=0)
         idle_T &= blank_T
+        rows = TickerRows(table.rows, table.dates_T, columns)
         # A ticker without any price keeps its rows: they are the error.
-        kept_T = ~blank_T if not blank_T.all() else blank_T
-        found.append(_history(str(ticker), frame[kept_T], own, options, dates_checked=True))
+        own = rows.take(~blank_T) if blank_T.any() and not blank_T.all() else rows
+        found.append(_history(str(ticker), own, report.for_ticker(str(ticker)), options, dates_checked=True))
     report.counted(table.rows[idle_T], "rows with a date but no values were skipped")
     return [history for history in found if history is not None]
 
 
-def _split_tickers(frame: "pd.DataFrame", table: Table, report: Report) -> Iterator[tuple[str, "pd.DataFrame"]]:
-    """The rows of a long table by ticker. Only an empty cell names none: NA and NULL are tickers too."""
-    import pandas as pd
-
-    given = pd.Series(table.tickers, index=frame.index, dtype=object)
-    tickers = given.astype("str").str.strip()
-    missing = given.isna() | (tickers == "")
-    report.error_each(frame.index[missing].to_numpy(), "the ticker is missing", repeat(""), "Name it in every row.")
-    report.counted(frame.index[(tickers != given) & ~missing].to_numpy(), "blanks around the ticker were removed")
-    for ticker, rows in frame[~missing].groupby(tickers[~missing]):
-        yield str(ticker), rows
+def _split_tickers(rows: TickerRows, tickers: "pd.Categorical", report: Report) -> Iterator[tuple[str, TickerRows]]:
+    """The rows of a long table by ticker, sorted. Only an empty cell names none: NA and NULL are tickers too."""
+    given = [str(ticker) for ticker in tickers.categories]
+    names = sorted({ticker.strip() for ticker in given} - {""})
+    place_of = {ticker: place for place, ticker in enumerate(names)} | {"": -1}
+    # One more at the end, for cells without a ticker, which have code -1.
+    place_T = np.array([*(place_of[ticker.strip()] for ticker in given), -1])[tickers.codes]
+    blanks_T = np.array([*(ticker != ticker.strip() for ticker in given), False])[tickers.codes]
+    report.error_each(rows.rows_T[place_T < 0], "the ticker is missing", repeat(""), "Name it in every row.")
+    report.counted(rows.rows_T[blanks_T & (place_T >= 0)], "blanks around the ticker were removed")
+    if (np.diff(place_T) < 0).any():
+        order = np.argsort(place_T, kind="stable")
+        rows, place_T = rows.take(order), place_T[order]
+    edges = np.searchsorted(place_T, np.arange(len(names) + 1))
+    for ticker, start, stop in zip(names, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        if start < stop:
+            yield ticker, rows.take(slice(start, stop))
 
 
 def _history(
-    ticker: str, frame: "pd.DataFrame", report: Report, options: Options, dates_checked: bool = False
+    ticker: str, given: TickerRows, report: Report, options: Options, dates_checked: bool = False
 ) -> History | None:
     """The rows of one ticker, checked, without blank ones, in order of time; None after an error."""
-    rows_T, dates_T = frame.index.to_numpy(), frame["Date"].to_numpy().astype("datetime64[D]")
-    columns = {str(name): cells.to_numpy() for name, cells in frame.items() if name != "Date"}
+    rows_T, dates_T, columns = given.rows_T, given.dates_T, given.columns
     errors_before = report.errors
     if not dates_checked:
         check_days(dates_T, rows_T, report)
-    blank_T = blank_rows(columns)
-    kind = "rows without any price, which were skipped"
-    cure = "Nothing to do: the ticker counts as not traded on these days."
-    report.counted(rows_T[blank_T], f"{ticker} has {kind}", cure, kind)
-    for rule in broken_rules(columns):
-        at = np.flatnonzero(rule.broken_T)
-        texts = (", ".join(f"{name} {columns[name][i]:g}" for name in rule.shown) for i in at)
-        report.error_each(rows_T[at], rule.rule, texts, rule.cure)
-    if blank_T.all():
-        report.error(None, f"{ticker} has no day with prices", "", "Give it prices, or remove it.")
-    bad = np.isinf(list(columns.values())).any() or np.isnat(dates_T).any()
-    found = None if bad or report.errors > errors_before else _finished(ticker, frame[~blank_T], report, options)
+    bad = bool(np.isnat(dates_T).any())
+    kept = given
+    if not is_sound(columns):
+        blank_T = blank_rows(columns)
+        kept = given.take(~blank_T)
+        bad |= bool(np.isinf(list(columns.values())).any())
+        _report_rows(ticker, given, blank_T, report)
+    found = None if bad or report.errors > errors_before else _finished(ticker, kept, report, options)
     report.locate(ticker, rows_T, dates_T)
     return found
 
 
-def _finished(ticker: str, frame: "pd.DataFrame", report: Report, options: Options) -> History:
+def _report_rows(ticker: str, given: TickerRows, blank_T: Bools, report: Report) -> None:
+    """Report blank rows, and rows that break a rule."""
+    kind = "rows without any price, which were skipped"
+    cure = "Nothing to do: the ticker counts as not traded on these days."
+    report.counted(given.rows_T[blank_T], f"{ticker} has {kind}", cure, kind)
+    for rule in broken_rules(given.columns):
+        at = np.flatnonzero(rule.broken_T)
+        texts = (", ".join(f"{name} {given.columns[name][i]:g}" for name in rule.shown) for i in at)
+        report.error_each(given.rows_T[at], rule.rule, texts, rule.cure)
+    if blank_T.all():
+        report.error(None, f"{ticker} has no day with prices", "", "Give it prices, or remove it.")
+
+
+def _finished(ticker: str, rows: TickerRows, report: Report, options: Options) -> History:
     """The bars of good rows: sorted, repaired, adjusted, without padding, and checked in order of time."""
-    late = frame.index[1:][np.diff(frame["Date"]) < np.timedelta64(0)].to_numpy()
+    late = rows.rows_T[1:][np.diff(rows.dates_T) < np.timedelta64(0)]
     kind = "rows were not in order of their dates and were sorted"
     report.counted(late, f"{ticker}'s {kind}", kind=kind)
-    frame = frame.sort_values("Date", kind="stable") if len(late) else frame
-    values = _repaired(ticker, frame, report)
+    rows = rows.take(np.argsort(rows.dates_T, kind="stable")) if len(late) else rows
+    values = _repaired(ticker, rows, report)
     has_adj_close = "Adj Close" in values
-    factor_T = np.ones(len(frame))
+    factor_T = np.ones(len(rows.rows_T))
     if options.adjust and has_adj_close:
         factor_T = adjustment_factor_T(values["Adj Close"], values["Close"])
     # Exactly one factor per row keeps high >= open and close >= low to the last bit.
     bars = {name: values[name.title()] * factor_T for name in FIELDS if name != "volume"}
     bars["volume"] = values["Volume"] / factor_T
-    dates_T = frame["Date"].to_numpy().astype("datetime64[D]")
-    history = History(ticker, dates_T, bars, frame.index.to_numpy(), factor_T, report, options, has_adj_close)
+    history = History(ticker, rows.dates_T, bars, rows.rows_T, factor_T, report, options, has_adj_close)
     history = without_padding(history)
     # Padding may hide five days a week behind seven, or show a step where a rarely traded stock has none.
-    frequency = find_frequency(history.dates_T) or find_frequency(dates_T)
+    frequency = find_frequency(history.dates_T) or find_frequency(rows.dates_T)
     history = without_spikes(replace(history, frequency=frequency))
     for check in MOVE_CHECKS:
         check(history)
     return history
 
 
-def _repaired(ticker: str, frame: "pd.DataFrame", report: Report) -> dict[str, Floats]:
+def _repaired(ticker: str, rows: TickerRows, report: Report) -> dict[str, Floats]:
     """The columns, high and low widened to contain open and close up to rounding. Unknown volumes are counted."""
-    values = {str(name): cells.to_numpy() for name, cells in frame.items() if name != "Date"}
+    values, rows_T = dict(rows.columns), rows.rows_T
     prices = [values[name] for name in PRICES]
-    high_T, low_T = np.max(prices, axis=0), np.min(prices, axis=0)
-    rows_T = frame.index.to_numpy()
+    high_T, low_T = np.maximum.reduce(prices), np.minimum.reduce(prices)
     kind = f"high or low was widened by at most {ROUNDING:.2%} to contain open and close"
     changed_T = (high_T > values["High"]) | (low_T < values["Low"])
     report.counted(rows_T[changed_T], f"{ticker}'s {kind}", "Nothing to do: this is rounding.", kind)
@@ -171,8 +184,9 @@ def adjustment_factor_T(adj_close_T: Floats, close_T: Floats) -> Floats:
     listed_T = adj_close_T / close_T
     # 1 - dividend / close before it; of a split 1 / (shares after for one before).
     step_T = listed_T[:-1] / listed_T[1:]
-    noise_T, exact_T = _noise(np.abs(step_T - 1))
-    at = np.flatnonzero(np.abs(step_T - 1) > np.where(exact_T, EXACT_NOISE, LARGEST_NOISE))
+    moved_T = np.abs(step_T - 1)
+    noise_T, exact_T = _noise(moved_T)
+    at = np.flatnonzero(moved_T > np.where(exact_T, EXACT_NOISE, LARGEST_NOISE))
     plain_T = np.ones(len(step_T))
     plain_T[at] = _plain_steps(step_T[at], close_T[at], noise_T[at])
     factor_T = np.ones(len(listed_T))

@@ -6,6 +6,7 @@ stays, and in a real crash it rises by more.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 
@@ -17,6 +18,8 @@ JUMP = 1.9
 """A close that changes by this factor from one bar to the next gets a warning."""
 SPLIT_RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0)
 """Shares after a split for one before. A reverse split has the inverse."""
+SMALL_RATIOS = (1.25, 4 / 3)
+"""The same, of splits that are as small as real moves: they must be exact, and on days of usual volume."""
 SPLIT_TOLERANCE = 0.05
 """How far the open after a split may be from the close before it divided by the ratio."""
 EXACT = 0.02
@@ -59,37 +62,43 @@ def _spikes(history: History) -> dict[int, str]:
     close_T, open_T, count = bars["close"], bars["open"], len(history.dates_T)
     if count < 3:
         return {}
-    # The neighbours' prices; at the ends, another price of the bar itself.
-    before_T, after_T = np.append(open_T[0], close_T[:-1]), np.append(open_T[1:], close_T[-1])
-    least = max(np.log(SPIKE), SPIKE_SIGMAS * _usual_move(close_T))
     found: dict[int, str] = {}
-    farthest_T = np.zeros(count)
+    farthest: dict[int, float] = {}
     for name in ("close", "open", "high", "low"):
-        first_T = np.where(np.arange(count) == 0, close_T, before_T) if name == "open" else before_T
-        last_T = np.where(np.arange(count) == count - 1, open_T, after_T) if name == "close" else after_T
-        up_T, down_T = np.log(bars[name] / first_T), np.log(bars[name] / last_T)
-        away_T = np.where(up_T * down_T > 0, np.minimum(np.abs(up_T), np.abs(down_T)), 0.0)
-        for i in np.flatnonzero((away_T > least) & (away_T > farthest_T)).tolist():
-            if away_T[i] > np.log(TRADED_SPIKE) or not _volume_ratio(history.shares_T, i, 1) >= SPIKE_VOLUME:
-                found[i], farthest_T[i] = name, away_T[i]
+        # The neighbours' prices; at the ends, another price of the bar itself.
+        first = close_T[0] if name == "open" else open_T[0]
+        last = open_T[-1] if name == "close" else close_T[-1]
+        before_T, after_T = np.append(first, close_T[:-1]), np.append(open_T[1:], last)
+        for i in np.flatnonzero(_is_beyond(bars[name] / before_T, SPIKE)).tolist():
+            up, down = np.log(bars[name][i] / before_T[i]), np.log(bars[name][i] / after_T[i])
+            away = min(abs(up), abs(down)) if up * down > 0 else 0.0
+            least = max(np.log(SPIKE), SPIKE_SIGMAS * history.usual_move)
+            if not (away > least and away > farthest.get(i, 0.0)):
+                continue
+            if away > np.log(TRADED_SPIKE) or not _volume_ratio(history.shares_T, i, 1) >= SPIKE_VOLUME:
+                found[i], farthest[i] = name, away
     return found
+
+
+def _is_beyond(ratio_T: Floats, factor: float) -> Bools:
+    """Which ratios are above a factor or below its inverse."""
+    return (ratio_T > factor) | (ratio_T < 1 / factor)
 
 
 def _check_jumps(history: History) -> None:
     """Report every bar whose close is ``JUMP`` times the close before, or its inverse, and every likely split."""
     bars, close_T = history.bars, history.bars["close"]
-    step_T, change_T = np.log(bars["open"][1:] / close_T[:-1]), np.log(close_T[1:] / close_T[:-1])
-    split_T = np.abs(step_T) > np.log(SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE))
-    beyond_T: Bools = split_T | (np.abs(change_T) > np.log(JUMP))
+    step_T, change_T = bars["open"][1:] / close_T[:-1], close_T[1:] / close_T[:-1]
+    beyond_T = _is_beyond(step_T, SMALL_RATIOS[0] * (1 - EXACT)) | _is_beyond(change_T, JUMP)
     if not beyond_T.any():
         return
-    spikes, usual = _spikes(history), _usual_move(close_T)
+    spikes = _spikes(history)
     skipped = {*spikes, *(i + 1 for i in spikes), *_gaps(history)}
     for i in (np.flatnonzero(beyond_T) + 1).tolist():
         if i in skipped:
             continue
         value = _move(history, i)
-        step, change = float(step_T[i - 1]), abs(float(change_T[i - 1]))
+        step, change = float(np.log(step_T[i - 1])), abs(float(np.log(change_T[i - 1])))
         volume = _volume_ratio(history.shares_T, i, VOLUME_BARS)
         # News would have been traded on: the bar and the one before have no unusual volume.
         is_quiet = all(not _volume_ratio(history.shares_T, at, 1) >= SPIKE_VOLUME for at in (i - 1, i))
@@ -97,7 +106,7 @@ def _check_jumps(history: History) -> None:
         is_traded = np.log(_most_traded(history, i)) >= 0.5 * change or np.log(volume) <= -0.5 * change
         if history.is_accepted(i):
             history.refuse(i, "a large move", value, "")
-        elif ratio := _split_ratio(step, volume, usual if is_quiet else np.inf):
+        elif ratio := _split_ratio(step, volume, history.usual_move if is_quiet else np.inf):
             _report_split(history, i, ratio, value)
         elif change > np.log(UNIT) and not is_traded:
             factor = float(np.exp(change))
@@ -148,7 +157,8 @@ def _gaps(history: History) -> list[int]:
 
 def _report_split(history: History, i: int, ratio: float, value: str) -> None:
     volume = _most_traded(history, i)
-    name = "3:2" if ratio == 1.5 else f"{ratio:g}:1" if ratio > 1 else "2:3" if ratio > 0.6 else f"1:{1 / ratio:g}"
+    new, old = Fraction(ratio).limit_denominator(100).as_integer_ratio()
+    name = f"{new}:{old}"
     near = f"{name}, the open is within {SPLIT_TOLERANCE:.0%} of that ratio"
     if history.has_adj_close:
         kind = "the price jumps as in a split, although there is an Adj Close"
@@ -172,31 +182,28 @@ def _split_ratio(step: float, volume: float, usual: float) -> float | None:
 
     The open must be within ``SPLIT_TOLERANCE`` of the close before divided by a ratio of ``SPLIT_RATIOS``, and the
     median volume, where it is known, must move the other way by at least the square root of the ratio. A file may
-    have adjusted its volumes alone: within ``EXACT`` of a whole ratio, a volume that stays is no sign of a real fall,
-    if the step is far beyond the ``usual`` moves of the ticker.
+    have adjusted its volumes alone: within ``EXACT`` of a ratio, a volume that stays is no sign of a real fall, if the
+    step is far beyond the ``usual`` moves of the ticker. After a small split the volume moves by less than it does
+    anyway, so only this sign counts.
     """
     sign = -1 if step > 0 else 1
-    ratio = min(SPLIT_RATIOS, key=lambda one: abs(np.log(one) - abs(step)))
+    ratio = min((*SMALL_RATIOS, *SPLIT_RATIOS), key=lambda one: abs(np.log(one) - abs(step)))
     off = abs(np.exp(step) * ratio**sign - 1)
     if off > SPLIT_TOLERANCE:
         return None
-    whole = 2 <= ratio < UNIT
     if np.isnan(volume):
-        return ratio**sign if whole else None
+        return ratio**sign if 2 <= ratio < UNIT else None
+    small = ratio in SMALL_RATIOS
     least, moved = 0.5 * np.log(ratio), sign * np.log(volume)
-    exact = whole and off <= EXACT and abs(step) > SPIKE_SIGMAS * usual and abs(moved) < least
-    return ratio**sign if exact or moved >= least else None
+    stays = abs(moved) < (np.log(SPIKE_VOLUME) if small else least)
+    exact = ratio < UNIT and off <= EXACT and abs(step) > SPIKE_SIGMAS * usual and stays
+    return ratio**sign if exact or (moved >= least and not small) else None
 
 
 def _most_traded(history: History, i: int) -> float:
     """How many times the usual volume was traded from bar ``i`` on: for ten bars, for three, or half of the first."""
     ratios = [_volume_ratio(history.shares_T, i, bars) for bars in (VOLUME_BARS, 3)]
     return float(np.max([*ratios, _volume_ratio(history.shares_T, i, 1) / 2]))
-
-
-def _usual_move(close_T: Floats) -> float:
-    """A robust standard deviation of the log returns."""
-    return float(1.4826 * np.median(np.abs(np.diff(np.log(close_T)))))
 
 
 def _volume_ratio(volume_T: Floats, i: int, bars: int) -> float:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tradeschool.market.features import segments
+from tradeschool.market.panel import Floats
 from tradeschool.market.prices.parse import Bools
 from tradeschool.market.prices.validate import History
 
@@ -48,11 +49,15 @@ def _padded(history: History, has_volume: bool) -> Bools:
     Without a volume on that day: the close is that of the bar before or, at the start of such days, of the bar after.
     With one, or in a file without volumes: the whole bar is a copy; a few bars of a single price may be so by chance.
     """
-    values_TF = np.column_stack([history.bars[name] for name in ("open", "high", "low", "close")])
-    volume_T, close_T = history.bars["volume"], history.bars["close"]
-    same_T = np.append(False, np.isclose(close_T[1:], close_T[:-1], rtol=SAME, atol=0))
-    copy_T = np.append(False, np.isclose(values_TF[1:], values_TF[:-1], rtol=SAME, atol=0).all(axis=1))
-    flat_T = values_TF.max(axis=1) == values_TF.min(axis=1)
+    bars = history.bars
+    volume_T = bars["volume"]
+    same_T = np.append(False, _is_equal(bars["close"][1:], bars["close"][:-1]))
+    if not same_T.any():
+        return same_T
+    copy_T = same_T.copy()
+    for name in ("open", "high", "low"):
+        copy_T[1:] &= _is_equal(bars[name][1:], bars[name][:-1])
+    flat_T = bars["high"] == bars["low"]
     if not has_volume:
         # A bar of one price at the close before it is a copy where bars usually have a range.
         return copy_T & ~flat_T | same_T & flat_T & bool(np.median(flat_T) == 0)
@@ -66,3 +71,7 @@ def _padded(history: History, has_volume: bool) -> Bools:
         padded_T[begin : run.stop] |= run.stop - run.start >= COPIES
     padded_T[:-1] |= idle_T[:-1] & idle_T[1:] & same_T[1:]
     return padded_T
+
+
+def _is_equal(one_T: Floats, other_T: Floats) -> Bools:
+    return np.asarray(np.abs(one_T - other_T) <= SAME * other_T)

@@ -2,14 +2,12 @@
 
 import ast
 import codecs
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,11 @@ from numpy.typing import NDArray
 from tradeschool.errors import did_you_mean
 from tradeschool.market.findings import Report
 from tradeschool.market.panel import Floats
+from tradeschool.market.prices.csv_cells import decode, plain_columns, split_records, typed_cells
 from tradeschool.market.prices.parse import Days, Rows, is_blank, parse_days, parse_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PRICES = ("Open", "High", "Low", "Close")
 REQUIRED_COLUMNS = (*PRICES, "Volume")
@@ -30,7 +32,6 @@ _FIELD = r"adj[ _.]?close|adjusted[ _.]?close|open|high|low|close|volume"
 _FIELD_FIRST = re.compile(rf"(?P<field>{_FIELD})[ _.:](?P<ticker>.+)", re.IGNORECASE)
 _TICKER_FIRST = re.compile(rf"(?P<ticker>.+?)[ _.:](?P<field>{_FIELD})", re.IGNORECASE)
 Title = str | tuple[str, str]
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,13 @@ class Table:
         dates_T: NaT where they cannot be read.
         columns: ``columns[ticker][field]``, NaN in blank cells and inf in cells that hold no number. One ticker's table
             and a long table have the single key None.
-        tickers: the ticker column of a long table, texts or None.
+        tickers: the ticker column of a long table.
     """
 
     rows: Rows
     dates_T: Days
     columns: dict[str | None, dict[str, Floats]]
-    tickers: NDArray[Any] | None = None
+    tickers: "pd.Categorical | None" = None
 
 
 def read_table(path: Path, report: Report, field: str | None = None) -> Table | None:
@@ -84,8 +85,10 @@ def read_table(path: Path, report: Report, field: str | None = None) -> Table | 
     return table
 
 
-def _table(layout: Layout, cells: Mapping[int, NDArray[Any]], rows: Rows, report: Report) -> Table | None:
+def _table(layout: Layout, cells: Mapping[int, Any], rows: Rows, report: Report) -> Table | None:
     """The table of a file's columns by position, all parsed; every cell that is no number is reported."""
+    import pandas as pd
+
     empty_T = np.ones(len(rows), dtype=bool)
     columns: dict[str | None, dict[str, Floats]] = {}
     cure = "Write a plain number such as 1234.5, or leave all prices of a day without trading empty."
@@ -103,15 +106,18 @@ def _table(layout: Layout, cells: Mapping[int, NDArray[Any]], rows: Rows, report
         return None
     kept = ~empty_T if empty_T.any() else slice(None)
     dates_T = parse_days(cells[layout.date][kept], rows[kept], report)
+    tickers = None if layout.ticker is None else pd.Categorical(cells[layout.ticker][kept])
     columns = {key: {name: value_T[kept] for name, value_T in some.items()} for key, some in columns.items()}
-    return Table(rows[kept], dates_T, columns, None if layout.ticker is None else cells[layout.ticker][kept])
+    return Table(rows[kept], dates_T, columns, tickers)
 
 
 def _read_csv(data: bytes, report: Report, field: str | None) -> Table | None:
-    text = _decode(data, report)
+    text = decode(data, report)
     if text is None:
         return None
-    records, rows = _split_records(text, report)
+    if (columns := plain_columns(data)) is not None:
+        return _plain_table(columns, report, field)
+    records, rows = split_records(text, report)
     if not records or (layout := _layout_of_lines(records[:3], field, report)) is None:
         return None
     heads = records[: layout.lines]
@@ -125,48 +131,16 @@ def _read_csv(data: bytes, report: Report, field: str | None) -> Table | None:
     return _table(layout, cells, np.array([rows[i] for i in kept], dtype=np.int64), report)
 
 
-def _decode(data: bytes, report: Report) -> str | None:
-    if not data.strip():
-        report.error(None, "the file is empty", f"{len(data)} bytes", "Download it again, or remove it.")
+def _plain_table(columns: Sequence[Any], report: Report, field: str | None) -> Table | None:
+    """The table of a CSV file by its columns of texts, the lines of the header included."""
+    head = [[column[i].as_py() for column in columns] for i in range(3)]
+    if (layout := _layout_of_lines(head, field, report)) is None:
         return None
-    try:
-        if (at := data.find(b"\0")) < 0:
-            return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        at = error.start
-    row = data[:at].count(b"\n") + 1
-    cure = "Save the file as CSV in UTF-8; an Excel, zip or parquet file needs its own ending."
-    report.error(row, "the text is not UTF-8", f"byte 0x{data[at]:02x}", cure)
-    return None
-
-
-def _split_records(text: str, report: Report) -> tuple[list[list[str]], list[int]]:
-    """The header and all records that are as long as it, and their line numbers."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    records: list[list[str]] = []
-    rows: list[int] = []
-    width = 0
-    try:
-        for cells in reader:
-            if not width:
-                width = len(cells)
-                if width == 1 and (wrong := [mark for mark in _DELIMITERS if mark in cells[0]]):
-                    rule = f"columns are separated by {_DELIMITERS[wrong[0]]}, not by commas"
-                    report.error(reader.line_num, rule, cells[0], "Use commas between columns and points in numbers.")
-                    return [], []
-            if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
-                cells = cells[:width]  # trailing commas
-            if cells and len(cells) == width:
-                records.append(cells)
-                rows.append(reader.line_num)
-            elif cells:
-                rule = f"the row has {len(cells)} values for {width} columns"
-                cure = "Give every row as many values as the header, and write numbers without commas."
-                kind = "the row has too few or too many values"
-                report.error(reader.line_num, rule, ",".join(cells[:9]), cure, kind)
-    except csv.Error as error:
-        report.error(reader.line_num, "the row cannot be read as CSV", str(error), "Check its quotes and commas.")
-    return records, rows
+    kinds = {i: "float64" for fields in layout.columns.values() for i in fields.values()} | {layout.date: "date32"}
+    if layout.ticker is not None:
+        kinds[layout.ticker] = "category"
+    cells = {i: typed_cells(columns[i][layout.lines :], kind) for i, kind in kinds.items()}
+    return _table(layout, cells, np.arange(layout.lines + 1, len(columns[0]) + 1, dtype=np.int64), report)
 
 
 def _read_parquet(path: Path, report: Report, field: str | None) -> Table | None:
@@ -187,7 +161,7 @@ def _read_parquet(path: Path, report: Report, field: str | None) -> Table | None
             wanted |= set() if layout.ticker is None else {layout.ticker}
             threads = len(wanted) * file.metadata.num_rows > 1e6
             read = file.read(columns=[names[i] for i in wanted], use_threads=threads)
-            cells = {i: _arrow_cells(read.column(names[i]), as_text=i == layout.ticker) for i in wanted}
+            cells = {i: _arrow_cells(read.column(names[i]), is_ticker=i == layout.ticker) for i in wanted}
     except (pa.ArrowException, ArithmeticError, KeyError, OSError, TypeError, ValueError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         report.error(None, "the file is not readable parquet", lines[0], "Write it again, or remove it.")
@@ -206,13 +180,13 @@ def _title(name: str) -> Title:
     return (str(parts[0]), str(parts[1])) if isinstance(parts, tuple) and len(parts) == 2 else name
 
 
-def _arrow_cells(column: Any, *, as_text: bool) -> NDArray[Any]:
-    """A column as numbers, as local times without a zone, or as objects."""
+def _arrow_cells(column: Any, *, is_ticker: bool) -> Any:
+    """A column as numbers, as local times without a zone, as objects, or as categories of texts."""
     import pyarrow as pa
     import pyarrow.compute
 
-    if as_text:
-        column = column.cast(pa.string())
+    if is_ticker:
+        return typed_cells(column.cast(pa.string()), "category")
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = pyarrow.compute.local_timestamp(column)
     cells: NDArray[Any] = column.to_pandas(date_as_object=False).to_numpy()

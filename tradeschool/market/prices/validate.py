@@ -6,6 +6,7 @@ What the finished bars must hold in order of time is checked in ``padding.py`` a
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -90,6 +91,11 @@ class History:
         arrays = {name: getattr(self, name)[chosen] for name in ("dates_T", "rows_T", "factor_T")}
         return replace(self, bars=bars, **arrays)
 
+    @cached_property
+    def usual_move(self) -> float:
+        """A robust standard deviation of the log returns."""
+        return float(1.4826 * np.median(np.abs(np.diff(np.log(self.bars["close"])))))
+
     @property
     def shares_T(self) -> Floats:
         """The volume as it is in the file."""
@@ -121,6 +127,26 @@ class History:
         self.report.locate(self.ticker, self.rows_T, self.dates_T)
 
 
+@dataclass(frozen=True)
+class TickerRows:
+    """The rows of one ticker as they are in a file.
+
+    Attributes:
+        rows_T: line or record numbers in the file.
+        dates_T: NaT where they cannot be read.
+        columns: prices and Volume by name; NaN in blank cells, inf in cells that hold no number and have an error.
+    """
+
+    rows_T: Rows
+    dates_T: Days
+    columns: Mapping[str, Floats]
+
+    def take(self, chosen: Any) -> "TickerRows":
+        """The rows of a mask, an index or a slice."""
+        columns = {name: value_T[chosen] for name, value_T in self.columns.items()}
+        return TickerRows(self.rows_T[chosen], self.dates_T[chosen], columns)
+
+
 class BrokenRule(NamedTuple):
     """A rule and the rows that break it; ``shown`` are the columns whose values a finding names."""
 
@@ -134,6 +160,23 @@ def blank_rows(columns: Mapping[str, Floats]) -> Bools:
     """The rows in which every price is blank."""
     prices_FT = np.array([columns[name] for name in COLUMNS if name in columns and name != "Volume"])
     return np.asarray(np.isnan(prices_FT).all(axis=0))
+
+
+def is_sound(columns: Mapping[str, Floats]) -> bool:
+    """Whether every cell is filled and no rule of :func:`broken_rules` can be broken: a quick test most files pass.
+
+    Prices outside the day's range by rounding, and unknown volumes, are left to the rules.
+    """
+    o, h, low, c, volume_T = (columns[name] for name in (*PRICES, "Volume"))
+    adj_close_T = columns.get("Adj Close", c)
+    # Comparisons with NaN are false.
+    return bool(
+        low.min() >= SMALLEST_PRICE
+        and h.max() <= LARGEST_PRICE
+        and SMALLEST_PRICE <= adj_close_T.min() <= adj_close_T.max() <= LARGEST_PRICE
+        and 0 <= volume_T.min() <= volume_T.max() <= LARGEST_VOLUME
+        and ((np.minimum(o, c) >= low) & (np.maximum(o, c) <= h)).all()
+    )
 
 
 def broken_rules(columns: Mapping[str, Floats]) -> Iterator[BrokenRule]:
