@@ -199,6 +199,24 @@ def test_a_step_is_claimed_by_its_adjusted_p_and_not_by_its_interval() -> None:
     assert not any(one.shown or one.improved or one.worsened for one in unsure)
 
 
+def test_more_models_in_a_report_make_every_step_harder_to_claim() -> None:
+    """Holm's method over all steps of the report: the smallest p counts as often as there are steps."""
+    questions = fake.evaluation_set(dates=80, tickers=2)
+    compared = 0
+    for seed in range(20):
+        few = overlapping(questions, 1, np.random.default_rng(seed))
+        one_step = step_p(compare(questions, few[:3]))
+        two_steps = step_p(compare(questions, few))
+        assert two_steps >= one_step
+        compared += two_steps > one_step
+    assert compared >= 10
+
+
+def step_p(table: Comparison) -> float:
+    row = next(row for row in table.rows if row.policy == "sft")
+    return next(one.p_value for one in row.differences if one.against == "untrained" and one.metric == "score")
+
+
 # money, and markets with drift alone ---------------------------------------------------------------
 
 
