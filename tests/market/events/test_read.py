@@ -53,9 +53,9 @@ def test_a_ticker_that_looks_like_a_missing_value_is_a_ticker(tmp_path: Path, ti
         assert [event.ticker for event in read_events(path).events] == [ticker]
     tweets = jsonl(tmp_path, {"ticker": ticker, "created_at": ROW["known_at"], "text": "up"})
     assert [event.ticker for event in read_events(tweets).events] == [ticker]
-    made = replace(market(30, 1), tickers=(ticker,))
+    made = replace(market(tickers=2), tickers=(ticker, "OTHER"))
     late = replace(read_events(tweets).events[0], known_at=made.dates_T[5])
-    assert [event.ticker for event in attach(made, [EventFile([late], [])], []).events] == [ticker]
+    assert late in attach(made, [EventFile([late], [])], []).events
 
 
 def test_a_row_of_each_format_reads_the_same(tmp_path: Path) -> None:
