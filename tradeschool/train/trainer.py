@@ -16,10 +16,10 @@ from trl.kernels.chunked_logprob import _use_triton
 from trl.trainer import utils
 
 from tradeschool.errors import RunError
-from tradeschool.models.load import base_source, load, peft_config
+from tradeschool.models.load import load, peft_config
 from tradeschool.progress import progress, status
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
-from tradeschool.train.stage import BASE, Context, Result
+from tradeschool.train.stage import Context, Result
 from tradeschool.train.trl_config import CHECKPOINTS, refuse_no_steps, refused
 
 WEIGHTS = "weights"
@@ -45,20 +45,12 @@ def _project_answers_alone() -> None:
 
 
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and peft configuration to start from.
-
-    ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model. The
-    recipe's check has made sure that there is one.
-    """
+    """Model, tokenizer and peft configuration of the weights that ``Context.starting_weights`` names."""
     _keep_freed_memory()
     _project_answers_alone()
     datasets.disable_progress_bars()
-    name = model_name or next(reversed(context.models), BASE)
+    name, source = context.starting_weights(model_name)
     with status(context.console, f"Loading the model ({name})"):
-        if name == BASE:
-            source = base_source(context.model, context.task, context.run_folder, context.seed)
-        else:
-            source = str(context.models[name])
         model, tokenizer = load(source, context.model, trainable=True)
     # Fresh adapters must not depend on whether the base was built just now or before the run was cut off.
     set_seed(context.seed)
