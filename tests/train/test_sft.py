@@ -122,7 +122,9 @@ def test_trl_truncates_nothing_by_default(task: RatingTask) -> None:
 def checked(task: Any, model: ModelConfig | None = None, **options: Any) -> None:
     config = sft.Config.model_validate({"stage": "sft", "name": "first", **options})
     earlier = tuple(sft.Config.model_validate({"stage": "sft", "name": name}) for name in ("zero", "first", "last"))
-    sft.check(config, CheckContext(task, task.panel, task.split, model or ModelConfig(), 0, earlier, datasets=("zero",)))
+    sft.check(
+        config, CheckContext(task, task.panel, task.split, model or ModelConfig(), 0, earlier, datasets=("zero",))
+    )
 
 
 def test_answers_that_exceed_the_model_are_refused_before_the_first_stage(task: RatingTask, tmp_path: Path) -> None:

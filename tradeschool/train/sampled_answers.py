@@ -8,6 +8,7 @@ from tradeschool.chat import Episode, Message
 from tradeschool.errors import ParseError, RecipeError
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
 from tradeschool.models.load import ModelConfig, check_room, load
+from tradeschool.policies.base import Policy
 from tradeschool.policies.language import LanguagePolicy
 from tradeschool.rollout import MultiTurnTask, run_episodes
 from tradeschool.tasks.base import Example, Rewards, Task
@@ -63,7 +64,7 @@ def asker(task: Task, source: str, config: ModelConfig, sampling: Sampling) -> A
     def ask(examples: list[Example], seed: int) -> list[list[Answer]]:
         torch.manual_seed(seed)
         if isinstance(task, MultiTurnTask):
-            return _episodes(task, policy, examples, sampling.n, seed)
+            return episodes(task, policy, examples, sampling.n, seed)
         prompts = [task.messages(example) for example in examples]
         check_room(sampling.key, prompts, renderer, sampling.max_new_tokens, positions_of(model))
         texts = _sampled(model, renderer, prompts, sampling) or policy.generate(prompts, sampling.n)
@@ -107,15 +108,15 @@ def _scored(task: Task, example: Example, messages: list[Message], text: str) ->
     return Answer(messages, text, rewards, task.total(rewards), None if action is None else task.action_name(action))
 
 
-def _episodes(task: Task, policy: LanguagePolicy, examples: Sequence[Example], n: int, seed: int) -> list[list[Answer]]:
+def episodes(task: Task, policy: Policy, examples: Sequence[Example], n: int, seed: int) -> list[list[Answer]]:
     """``n`` episodes of each example, side by side."""
     assert isinstance(task, MultiTurnTask)
     repeated = [example for example in examples for _ in range(n)]
     envs = [task.chat_env("train") for _ in repeated]
-    episodes = run_episodes(policy.chat(), envs, repeated, seeds=[seed + place for place in range(len(repeated))])
-    sums = {name: value_DB.sum(0).tolist() for name, value_DB in task.episode_rewards(episodes).items()}
+    played = run_episodes(policy.chat(), envs, repeated, seeds=[seed + place for place in range(len(repeated))])
+    sums = {name: value_DB.sum(0).tolist() for name, value_DB in task.episode_rewards(played).items()}
     answers = [
-        _scored_episode(task, episode, {name: of[b] for name, of in sums.items()}) for b, episode in enumerate(episodes)
+        _scored_episode(task, episode, {name: of[b] for name, of in sums.items()}) for b, episode in enumerate(played)
     ]
     return [answers[first : first + n] for first in range(0, len(answers), n)]
 
