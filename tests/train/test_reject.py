@@ -282,9 +282,9 @@ def test_episodes_are_kept_whole_and_all_their_answers_are_imitated(
         assert row["ticker"] == ""
     asked = read_asked(tmp_path / "a" / reject.ANSWERS)
     assert len(asked) == len({one.key for one in asked}) == 6
-    for one in asked:
-        readable = [total for total, action in zip(one.totals, one.actions, strict=True) if action is not None]
-        assert [row["reward"] for row in one.kept] == [max(readable)] if readable else not one.kept
+    for found in asked:
+        readable = [total for total, action in zip(found.totals, found.actions, strict=True) if action is not None]
+        assert [row["reward"] for row in found.kept] == [max(readable)] if readable else not found.kept
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ TWO = [asked("a", [0.0, 1.0], ["SELL", "BUY"], [1]), asked("b", [0.5, 0.5], [Non
 def test_figures_of_a_batch() -> None:
     assert batch_figures(TASK, TWO) == {
         "reward": 0.5,
-        "reward_std": 0.25,
+        "reward_spread": 0.25,
         "kept_reward": 1.0,
         "acceptance": 0.25,
         "questions_kept": 0.5,
@@ -101,12 +101,12 @@ def test_figures_of_a_batch() -> None:
 
 def test_figures_before_and_after() -> None:
     found = whole_figures(TASK, TWO)
-    assert {key: found[key] for key in ("questions", "answers", "kept", "questions_kept", "reward_std")} == {
+    assert {key: found[key] for key in ("questions", "answers", "kept", "questions_kept", "reward_spread")} == {
         "questions": 2,
         "answers": 4,
         "kept": 1,
         "questions_kept": 1,
-        "reward_std": 0.25,
+        "reward_spread": 0.25,
     }
     assert (found["before/reward"], found["after/reward"]) == (0.5, 1.0)
     assert (found["before/rewards/profit"], found["after/rewards/profit"]) == (0.5, 1.0)

@@ -261,6 +261,6 @@ def _finish(config: Config, context: Context, asked: Sequence[Asked]) -> Result:
     if config.csv:
         paths = write_csv(context.folder, rows)
         context.log(f"Wrote {paths[0].name}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "") + ".")
-    summary = {key: float(found[key]) for key in ("questions", "answers", "reward_std")}
+    summary = {key: float(found[key]) for key in ("questions", "answers", "reward_spread")}
     summary |= {"kept": float(len(rows)), "reward": found[f"{BEFORE}reward"], "kept_reward": found[f"{AFTER}reward"]}
     return Result(summary=summary, datasets={config.name: path})

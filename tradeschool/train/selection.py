@@ -81,7 +81,7 @@ def batch_figures(task: Task, asked: Sequence[Asked]) -> dict[str, Any]:
     shares = _answer_shares([action for one in asked for action in one.actions], task.action_names)
     return {
         "reward": float(np.mean(totals)),
-        "reward_std": float(np.mean([np.std(one.totals) for one in asked])),
+        "reward_spread": float(np.mean([np.std(one.totals) for one in asked])),
         "kept_reward": float(np.mean(kept)) if kept else None,
         "acceptance": len(kept) / len(totals),
         "questions_kept": sum(bool(one.places) for one in asked) / len(asked),
@@ -97,7 +97,7 @@ def whole_figures(task: Task, asked: Sequence[Asked]) -> dict[str, Any]:
     kept = [(one, place) for one in asked for place in one.places]
     found: dict[str, Any] = {"questions": len(asked), "answers": len(everything), "kept": len(kept)}
     found |= {"questions_kept": sum(bool(one.places) for one in asked)}
-    found |= {"reward_std": float(np.mean([np.std(one.totals) for one in asked]))}
+    found |= {"reward_spread": float(np.mean([np.std(one.totals) for one in asked]))}
     for prefix, chosen in ((BEFORE, everything), (AFTER, kept)):
         if not chosen:
             continue
