@@ -65,6 +65,12 @@ def test_answers_above_the_mean_are_kept(totals: Any, margin: float, least: floa
     assert places_kept(answers(*totals), "margin", margin, least) == kept
 
 
+def test_of_equal_rewards_the_text_that_was_given_most_often_is_kept() -> None:
+    own = answers(0.3, 0.1, 0.3, 0.3)
+    assert places_kept(own, "best", None, None) == [0]
+    assert places_kept([*own[:3], replace(own[3], text=own[2].text)], "best", None, None) == [2]
+
+
 def test_unreadable_answers_count_in_the_mean_and_equal_texts_are_kept_once() -> None:
     own = answers(0.0, 1.0, 1.0)
     assert places_kept([own[0], own[1], replace(own[2], text=own[1].text)], "margin", 0.3, None) == [1]

@@ -46,9 +46,9 @@ class Config(CurriculumConfig, StageConfig):
         model: the stage whose weights answer; by default the last that trained a language model, or the base model.
         questions: how many training questions are asked; ``curriculum`` sets which.
         n: answers to each question, drawn with ``temperature``.
-        keep: ``best`` keeps the answer with the highest reward, the first of equal ones; ``margin`` all different ones
-            whose reward is at least ``margin`` above the mean of the question's answers. Unreadable answers are never
-            kept.
+        keep: ``best`` keeps the answer with the highest reward, of equal ones the text that was given most often;
+            ``margin`` all different ones whose reward is at least ``margin`` above the mean of the question's answers.
+            Unreadable answers are never kept.
         margin: in units of the reward.
         min_reward: answers with less are not kept.
         max_kept: ends the stage when as many answers are kept.

@@ -57,18 +57,20 @@ def places_kept(
 ) -> list[int]:
     """The places of the answers to a question that are kept; unreadable ones never are.
 
-    ``best``: the first with the highest reward. ``margin``: all with at least ``margin`` more than the mean of all
-    answers, equal texts once. ``least`` is the lowest reward that is kept, None for any.
+    ``best``: the one with the highest reward; where several have it, the text that was given most often, since a reward
+    may see the decision alone and not whether the reasoning is true. ``margin``: all with at least ``margin`` more than
+    the mean of all answers, equal texts once. ``least`` is the lowest reward that is kept, None for any.
     """
     mean = sum(one.total for one in answers) / len(answers)
     threshold = -np.inf if least is None else least
     if keep == "margin":
         threshold = max(threshold, mean + (margin or 0.0))
     fit = [place for place, one in enumerate(answers) if one.action is not None and one.total >= threshold]
+    texts = {place: (str(answers[place].messages), answers[place].text) for place in fit}
     if keep == "best":
-        return [max(fit, key=lambda place: answers[place].total)] if fit else []
-    first = {(str(answers[place].messages), answers[place].text): place for place in reversed(fit)}
-    return sorted(first.values())
+        given = Counter(texts.values())
+        return [max(fit, key=lambda place: (answers[place].total, given[texts[place]]))] if fit else []
+    return sorted({texts[place]: place for place in reversed(fit)}.values())
 
 
 # figures ------------------------------------------------------------------------------------------
