@@ -209,7 +209,7 @@ def _choose(
         if wrong := next((one for one in own if not math.isfinite(one.total)), None):
             raise RunError(
                 f"stages.{config.name}: the reward of an answer to {example.key} is {wrong.total} ({wrong.rewards}). "
-                "Correct the task's rewards, or leave out the component that is not finite: its weight 0 does not help."
+                "Correct the rewards of the task: a weight of 0 does not make such a component harmless."
             )
         places = places_kept(own, config.keep, config.margin, config.min_reward)
         ticker = panel.tickers[example.n] if task.per_ticker and not task.episodic else ""
