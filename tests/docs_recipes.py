@@ -34,6 +34,7 @@ from tradeschool.text.describe import FACTS
 from tradeschool.text.sections import SECTIONS
 from tradeschool.train.grpo import Config as GRPOConfig
 from tradeschool.train.ppo import Config as PPOConfig
+from tradeschool.train.reject import Config as RejectConfig
 from tradeschool.train.sft import Config as SFTConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
@@ -166,8 +167,8 @@ SFT = {
     **STAGE,
     "examples": "answers to imitate",
     "turns": "cut conversations of a task of episodes after this many answers",
-    "data": "an earlier stage whose dataset is imitated instead",
-    "model": "stage whose weights to start from",
+    "data": "an earlier stage whose data set is imitated instead, or a file of answers ([pipeline.md](pipeline.md))",
+    "model": "stage whose weights to start from, or `base`",
     **CURRICULUM,
     "curriculum": f"{CURRICULUM['curriculum']}; ratings are balanced in any case",
     "trl": TRL.format("SFTConfig"),
@@ -184,9 +185,25 @@ GRPO = {
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute what the answers of a group share once; no effect on episodes",
-    "model": "stage whose weights to start from",
+    "model": "stage whose weights to start from, or `base`",
     **CURRICULUM,
     "trl": TRL.format("GRPOConfig"),
+}
+REJECT = {
+    **STAGE,
+    "model": "stage whose weights answer, or `base`",
+    "questions": "training questions that are asked",
+    "n": "answers to each question",
+    "temperature": "of the answers",
+    "keep": "`best`: the answer with the highest reward; `margin`: all different ones with at least `margin` more than "
+    "the mean of the question's answers",
+    "margin": "in units of the reward",
+    "min_reward": "answers with less are not kept",
+    "max_kept": "end when as many answers are kept",
+    "max_new_tokens": "tokens per answer",
+    "batch_size": "answers at a time; after each batch its answers are on the disk",
+    "csv": "write `{TICKER}_sft_training_data.csv` too",
+    **CURRICULUM,
 }
 PPO = {
     **STAGE,
@@ -234,6 +251,7 @@ DEFAULTS = {
     ("stage", "name"): "the stage's kind",
     ("sft", "model"): "the last stage that trained a language model, or the base model",
     ("grpo", "model"): "the last stage that trained a language model, or the base model",
+    ("reject", "model"): "the last stage that trained a language model, or the base model",
     ("ppo", "facts"): "the task's",
     ("evaluate", "models"): "all",
     ("evaluate", "tickers"): "all",
@@ -274,6 +292,7 @@ MODEL_TABLES: tuple[Table, ...] = (
 STAGE_TABLES: tuple[Table, ...] = (
     ("sft", "`stage: sft`", SFTConfig, SFT),
     ("grpo", "`stage: grpo`", GRPOConfig, GRPO),
+    ("reject", "`stage: reject`", RejectConfig, REJECT),
     ("ppo", "`stage: ppo` (tasks of episodes)", PPOConfig, PPO),
     ("evaluate", "`stage: evaluate` (tasks of single questions)", EvaluateConfig, EVALUATE),
     ("costs", "`costs` of `evaluate`", Costs, COSTS),

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from tradeschool.train.sft import write_dataset
+from tradeschool.train.answers import write_dataset
 from tradeschool.train.stage import Context, Result, StageConfig
 
-TRL, MAKES = "fake_stage:FakeTrlConfig", "language"
+TRL, MAKES, WRITES_DATA = "fake_stage:FakeTrlConfig", "language", True
 BLOCK = "FAKE_STAGE_BLOCKS"
 
 

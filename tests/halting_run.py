@@ -5,7 +5,8 @@
 ``after``: when optimizer step STEP has ended; ``during``: inside the writing of that step's
 checkpoint, when the model lies on the disk and the optimizer does not. MARKER is created then.
 Stages without such steps stop after their first checkpoint (``ppo``), or when the answers of
-their second model or agent are about to be written (``evaluate``, ``leaderboard``).
+their second model or agent are about to be written (``evaluate``, ``leaderboard``), or when
+their third batch of questions is about to be asked (``reject``).
 """
 
 import sys
@@ -24,6 +25,8 @@ def main() -> None:
 
     if stage == "ppo":
         halt_in_ppo(halt)
+    elif stage == "reject":
+        halt_in_batches(halt)
     elif stage in ("evaluate", "leaderboard"):
         halt_in_answers(stage, halt)
     else:
@@ -44,6 +47,26 @@ def halt_in_ppo(halt: Any) -> None:
         halt()
 
     ppo_learner._save_checkpoint = save_and_halt
+
+
+def halt_in_batches(halt: Any) -> None:
+    import importlib
+
+    reject: Any = importlib.import_module("tradeschool.train.reject")
+    asker, asked = reject.asker, list[int]()
+
+    def halting_asker(*given: Any) -> Any:
+        ask = asker(*given)
+
+        def ask_or_halt(*batch: Any) -> Any:
+            if len(asked) == 2:
+                halt()
+            asked.append(1)
+            return ask(*batch)
+
+        return ask_or_halt
+
+    reject.asker = halting_asker
 
 
 def halt_in_answers(stage: str, halt: Any) -> None:

@@ -67,7 +67,7 @@ def machine_error(error: BaseException, place: Path | None = None) -> Tradeschoo
     if isinstance(error, TradeschoolError | BrokenPipeError):  # after `| head` nobody reads our output: not an error
         return None
     text = one_line(error)
-    if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
+    if is_memory_error(error):
         return RunError(
             f"The memory is not enough: {text[:200]}. Close other programs, or need less: a smaller model, "
             "model.lora, fewer answers at a time (trl.per_device_train_batch_size with more "
@@ -84,6 +84,11 @@ def machine_error(error: BaseException, place: Path | None = None) -> Tradeschoo
         package = f"'tradeschool[{EXTRAS[name]}]'" if name in EXTRAS else name
         return RunError(f"{name} is not installed. Install it: pip install {package}")
     return None
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether a computation failed because the memory of the machine or of its GPU was not enough."""
+    return isinstance(error, MemoryError) or any(sign in one_line(error) for sign in _MEMORY)
 
 
 def disk_error(error: BaseException, place: Path | None = None) -> RunError | None:

@@ -53,10 +53,11 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
     trained = [
         stage for stage, module in zip(recipe.stages, recipe.modules, strict=True) if hasattr(module, "trl_arguments")
     ]
-    if trained or any(getattr(stage, "base", False) for stage in recipe.stages):
+    asked = [stage for stage in recipe.stages if getattr(stage, "base", False) or stage.stage == "reject"]
+    if trained or asked:
         check_model(recipe.model, task, [str(stage.trl.get("optim", "adamw_torch")) for stage in trained])
     split = split_for(recipe, panel)
-    made: dict[str, list[str]] = {"language": [], "numeric": []}
+    made: dict[str, list[str]] = {"language": [], "numeric": [], "data": []}
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
         context = CheckContext(
             task=task,
@@ -67,6 +68,7 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
             stages=recipe.stages,
             models=tuple(made["language"]),
             agents=tuple(made["numeric"]),
+            datasets=tuple(made["data"]),
         )
         with stage_named(stage):
             if hasattr(module, "check"):
@@ -77,6 +79,8 @@ def check_stages(recipe: Recipe, panel: Panel, task: Task) -> None:
             _try_training(recipe, stage, module, task)
         if (kind := makes(module)) in made:
             made[kind].append(stage.name)
+        if getattr(module, "WRITES_DATA", False):
+            made["data"].append(stage.name)
 
 
 def _try_training(recipe: Recipe, stage: Any, module: ModuleType, task: Task) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradeschool.config.document import parse_scalar, read_mapping, to_yaml
+from tradeschool.config.document import parse_scalar, read_draft, read_mapping, to_yaml
 from tradeschool.errors import RecipeError
 
 _SCALARS = (
@@ -112,6 +112,14 @@ def test_a_few_aliases_are_read(tmp_path: Path) -> None:
     value, lines = read_mapping(path)
     assert value == {"a": {"x": 1}, "b": {"x": 1}, "c": [{"x": 1}, {"x": 1}]}
     assert lines[("b", "x")] == 1
+
+
+def test_an_option_changes_one_place_of_an_alias_alone(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("a: &a {x: 1}\nb: *a\n", encoding="utf-8")
+    draft = read_draft(path)
+    draft.lay(["b.x=2"])
+    assert draft.document == {"a": {"x": 1}, "b": {"x": 2}}
 
 
 def test_a_file_too_large_for_a_recipe_is_refused_unread(tmp_path: Path) -> None:

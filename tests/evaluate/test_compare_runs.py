@@ -1,6 +1,7 @@
 """Runs side by side: the same evaluation, or a refusal that says why."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,40 @@ def test_rows_stand_side_by_side_and_common_ones_once(tmp_path: Path) -> None:
     assert [name for name, row in runs.rows if row.policy == "hold"] == ["all"]
     assert runs.warnings == []
     assert "grpo" in console.export_text()
+
+
+def test_the_page_has_one_table_the_differences_and_the_plots(tmp_path: Path) -> None:
+    folders = [run(tmp_path / "a", evaluated()), run(tmp_path / "b", evaluated(policies=50), "3-evaluate")]
+    recipe = {
+        "seed": 7,
+        "model": {"base": "/models/large", "lora": {"r": 8}},
+        "stages": [{"stage": "sft", "name": "first"}, {"stage": "evaluate", "name": "evaluate"}],
+    }
+    took = [
+        {"name": "first", "seconds": 1200.0, "peak_memory_bytes": 2 * 10**9},
+        {"name": "evaluate", "seconds": 5.0, "peak_memory_bytes": 10**9},
+    ]
+    Manifest(recipe, "", "", "", "", {}, versions={}, source={}, machine={}, stages=took).write(folders[1])
+    (folders[1] / "1-first").mkdir()
+    losses = "".join(json.dumps({"step": step, "loss": 1.0 / step}) + "\n" for step in (1, 2, 3))
+    (folders[1] / "1-first" / "metrics.jsonl").write_text(losses, encoding="utf-8")
+    (folders[1] / "3-evaluate" / "figures.json").write_text('[["Fans", "<svg></svg>"]]', encoding="utf-8")
+    console = Console(record=True, width=200)
+    compare_runs(folders, console)
+    page = (folders[0] / "compare.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub("<.*?>", " ", page).split())
+    assert "b large, LoRA rank 8 first 7 1,200 s 2.00 GB" in text
+    assert "a - - - - -" in text  # a folder that holds a comparison alone
+    assert "grpo (a) trained model" in text
+    assert "grpo (b) trained model" in text
+    assert "hold baseline" in text  # equal in both
+    for heading in ("All figures", "Paired differences", "Results", "Plots of b", "Training"):
+        assert f"<h2>{heading}</h2>" in page
+    labels = re.findall('aria-label="(.*?)"', page)
+    assert {"Capital after costs", "Training curves of all stages of b"} <= set(labels)
+    assert "Page: " in console.export_text()
+    compare_runs(folders, Console(quiet=True), tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text(encoding="utf-8") == page
 
 
 def test_models_of_two_runs_are_paired_by_date(tmp_path: Path) -> None:

@@ -60,10 +60,12 @@ def test_components_that_may_be_constant(name: str) -> None:
     assert warn({**HEALTHY, f"constant_in_group/{name}": 1.0}) == []
 
 
-def test_only_the_last_quarter_counts() -> None:
+def test_the_last_quarter_counts_and_what_was_told_earlier_is_said_with_its_step() -> None:
     collapsed = {**HEALTHY, "entropy": 0.0}
-    assert warn(*[collapsed] * 6, HEALTHY, HEALTHY) == []
     assert len(warn(*[HEALTHY] * 6, collapsed, collapsed)) == 1
+    (passed,) = warn(*[collapsed] * 6, HEALTHY, HEALTHY)
+    assert passed.startswith("grpo, around step 5, though no longer at the end: entropy fell to 0.000")
+    assert warn(*[{**HEALTHY, "parse_errors": 0.9}] * 6, HEALTHY, HEALTHY) == []  # usual at the beginning
 
 
 def test_rows_without_a_reward_are_not_steps_of_grpo() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from tradeschool.evaluate import charts
+from tradeschool.evaluate import charts, training_curves
 from tradeschool.evaluate.charts import task_figure
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import Comparison, Interval
@@ -106,6 +106,7 @@ def test_the_page_holds_all_its_parts(written: tuple[str, Page], comparison: Com
         "Capital after costs",
         "% of the best possible score by policy",
         "Answers of grpo over time",
+        "Training curves of all stages",
         "loss during sft",
         "reward during grpo",
         "Answers during grpo",
@@ -284,6 +285,40 @@ def test_every_training_stage_says_how_many_steps_it_took(tmp_path: Path, compar
         assert part in text, part
     assert "Training: later" not in text  # it has not begun
     assert "Training: evaluate" not in text
+
+
+def test_what_rejection_sampling_chose_is_shown_before_and_after(tmp_path: Path, comparison: Comparison) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": i, "reward": 0.1 * i, "kept_reward": 0.5, "acceptance": 0.2, "rewards/profit/mean": 0.1}
+        for i in range(3)
+    ]
+    whole = {"questions": 2000, "answers": 16000, "kept": 1900, "questions_kept": 1900, "reward_spread": 0.25}
+    sides = {"before/reward": 0.125, "after/reward": 0.5, "before/rewards/profit": -0.25, "after/rewards/profit": 0.75}
+    shares = {"before/parse_errors": 0.04, "after/parse_errors": 0.0, "before/answers/STRONG_BUY": 0.25}
+    rows.append({"step": 2, **whole, **sides, **shares})
+    stages = [{"stage": "reject", "name": "chosen"}]
+    html, page = write(tmp_path, comparison, training={"chosen": rows}, manifest={"recipe": {"stages": stages}})
+    text = " ".join(re.sub("<.*?>", " ", html).split())
+    assert "Rejection sampling: chosen" in text
+    assert "16,000 answers to 2,000 questions. Kept: 1,900 (11.9%), to 1,900 questions." in text
+    assert "part of the difference is luck" in text
+    for row in ("reward, weighted 0.125 0.500", "profit -0.250 0.750", "unreadable, % 4.0 0.0", "strong buy, % 25.0 -"):
+        assert row in text, row
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert {"reward during chosen", "share of the answers that were kept during chosen"} <= set(labels)
+    assert "Training curves of all stages" not in labels  # one stage has them
+
+
+def test_the_curves_of_all_stages_stand_one_after_the_other(lines: Any) -> None:
+    chosen = [{"step": i, "reward": 1.0 * i, "kept_reward": 2.0} for i in range(4)]
+    grpo = [{"step": i, "reward": 0.5, "loss": 0.1} for i in range(2)]
+    training: Any = {"sft": TRAINING["sft"], "chosen": chosen, "grpo": grpo, "evaluate": []}
+    svg = training_curves.curves(training)
+    for word in ("sft", "chosen", "grpo", "reward", "loss"):
+        assert f">{word}<" in svg
+    assert ">evaluate<" not in svg
+    assert training_curves.curves({"sft": TRAINING["sft"]}) == ""
+    assert training_curves.curves({"sft": TRAINING["sft"]}, fewest=1)
 
 
 def widths(html: str) -> list[int]:

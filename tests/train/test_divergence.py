@@ -14,7 +14,8 @@ from tradeschool import pipeline
 from tradeschool.config.recipe import from_mapping
 from tradeschool.errors import RunError
 from tradeschool.tasks.trade import TradeTask
-from tradeschool.train.trainer import StopDiverged, check_weights
+from tradeschool.train.trainer import StopDiverged, TellTroubles, check_weights
+from tradeschool.train.troubles import Watch, late_troubles
 
 pytestmark = pytest.mark.usefixtures("few_texts")
 ARGS = SimpleNamespace(learning_rate=0.1, max_grad_norm=1.0, fp16=False)
@@ -126,6 +127,76 @@ def test_rewards_that_are_not_finite_stop_the_training(
     with pytest.raises(RunError, match="At step 1 of GRPO the profit of an episode is not finite"):
         pipeline.run(recipe, tmp_path / "run", console())
     assert not list((tmp_path / "run").glob("*/weights"))
+
+
+def test_too_little_memory_says_which_options_need_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl import SFTTrainer
+
+    def too_large(*given: Any, **options: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", too_large)
+    monkeypatch.setattr("tradeschool.preflight._try_training", lambda *given: None)
+    with pytest.raises(RunError) as raised:
+        pipeline.run(from_mapping(RECIPE), tmp_path / "run", console())
+    text = str(raised.value)
+    assert text.startswith("stages.sft: the memory is not enough to train")
+    assert (
+        "--set stages.sft.trl.per_device_train_batch_size=2 --set stages.sft.trl.gradient_accumulation_steps=2" in text
+    )
+    assert "stages.sft.trl.gradient_checkpointing=true" in text
+
+
+def test_a_smaller_batch_holds_whole_groups() -> None:
+    from tradeschool.train.trainer import explained_memory
+
+    args = SimpleNamespace(
+        per_device_train_batch_size=24,
+        gradient_accumulation_steps=2,
+        num_generations=8,
+        gradient_checkpointing=True,
+        max_completion_length=12,
+    )
+    with (
+        pytest.raises(RunError, match=r"batch_size=8 .*steps=6\), or shorter answers \(stages\.grpo\.trl\.max_"),
+        explained_memory("grpo", args),
+    ):
+        raise MemoryError
+    with pytest.raises(ZeroDivisionError), explained_memory("grpo", args):
+        raise ZeroDivisionError
+
+
+def test_each_trouble_is_told_once_while_the_training_runs() -> None:
+    said: list[str] = []
+    context: Any = SimpleNamespace(task=SimpleNamespace(weights={"profit": 1.0}, episodic=False), log=said.append)
+    guard = TellTroubles("grpo", context)
+    for step, kl in enumerate([0.1, 9.0, 0.1, 0.1, 0.1, *[9.0] * 10], 1):
+        logs = {"reward": 0.5, "kl": kl, "parse_errors": 1.0, "answers/BUY": 1.0}
+        guard.on_log(ARGS, SimpleNamespace(global_step=step), None, logs=logs)
+    assert [text.partition(": ")[2].partition(": ")[0] for text in said] == ["grpo, step 5", "grpo, step 8"]
+    assert "collapsed to one answer" in said[0]
+    assert "KL to the starting policy" in said[1]
+    assert "Lower trl.learning_rate" in said[1]
+
+
+def test_a_rising_loss_is_told() -> None:
+    watch = Watch({})
+    found = [watch.see({"loss": loss, "step": step}) for step, loss in enumerate([1.0] * 12 + [2.0] * 5)]
+    assert [step for step, one in enumerate(found) if one] == [13]  # two of the last five losses are 2: the mean is 1.4
+    assert "the loss rose from 1 to 1.4" in found[13]["loss"]
+    watch = Watch({})
+    assert not any(watch.see({"loss": loss}) for loss in [3.0, 2.0, 1.0, 0.5, 0.4, *[0.4] * 10])
+
+
+def test_troubles_of_a_selection() -> None:
+    rows: list[dict[str, Any]] = [
+        {"reward": 0.1, "acceptance": 0.1, "parse_errors": 0.4, "zero_variance_groups": 0.7},
+        {"kept": 10, "after/answers/BUY": 0.95, "after/parse_errors": 0.0},
+    ]
+    found = late_troubles(rows, {})
+    assert set(found) == {"unreadable", "zero variance", "collapse"}
+    assert "95% of the kept answers are BUY" in found["collapse"]
+    assert not any(Watch({}).see(row) for row in rows * 10)
 
 
 def test_finished_weights_are_checked_on_resume_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,13 +47,33 @@ EPISODES = (
     "stages.ppo.envs=4",
     "stages.leaderboard.episodes=4",
 )
+PIPELINE = (
+    *RATING[:2],
+    "task.facts=[market]",
+    "model.tiny={vocabulary: 300, hidden_size: 32, layers: 1, heads: 2, intermediate_size: 32}",
+    # As many steps as the model needs to write answers that can be read: only these are kept.
+    "stages.grpo-1.questions=400",
+    "stages.grpo-1.trl.max_steps=60",
+    "stages.grpo-1.trl.per_device_train_batch_size=40",
+    "stages.grpo-1.trl.learning_rate=2e-2",
+    "stages.reject.questions=24",
+    "stages.reject.batch_size=32",
+    "stages.grpo-2.questions=24",
+    "stages.grpo-2.trl.per_device_train_batch_size=20",
+    "stages.sft.trl.per_device_train_batch_size=4",
+    *(f"stages.{name}.trl.max_steps=6" for name in ("sft", "grpo-2")),
+    *(f"stages.{name}.trl.save_steps=2" for name in ("grpo-1", "sft", "grpo-2")),
+    "stages.evaluate.tickers=2",
+)
 TINY = {
+    "pipeline-tiny": PIPELINE,
     **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), RATING),
     **dict.fromkeys(("episodes", "episodes-medium"), EPISODES),
 }
 KILLED = [
     (name, stage)
     for name, stages in {
+        "pipeline-tiny": ("grpo-1", "reject", "sft", "grpo-2", "evaluate"),
         **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
         **dict.fromkeys(("episodes", "episodes-medium"), ("sft", "gvpo", "ppo", "leaderboard")),
     }.items()
@@ -137,7 +157,7 @@ def results(run: Path) -> dict[str, Any]:
             found[key] = [without_clock(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         elif path.name.startswith("traces-"):
             found[key] = [without_commit(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.name in ("comparison.json", "leaderboard.json"):
+        elif path.name in ("comparison.json", "leaderboard.json", "answers.jsonl", "kept.jsonl"):
             found[key] = path.read_text(encoding="utf-8")
     return found
 

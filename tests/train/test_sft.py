@@ -21,6 +21,7 @@ from tradeschool.models.load import ModelConfig
 from tradeschool.tasks.base import Task
 from tradeschool.tasks.rating import RatingTask
 from tradeschool.train import sft
+from tradeschool.train.answers import read_dataset, write_dataset
 from tradeschool.train.stage import CheckContext, Context
 
 CONFIG = sft.Config.model_validate({"stage": "sft", "examples": 20})
@@ -121,7 +122,9 @@ def test_trl_truncates_nothing_by_default(task: RatingTask) -> None:
 def checked(task: Any, model: ModelConfig | None = None, **options: Any) -> None:
     config = sft.Config.model_validate({"stage": "sft", "name": "first", **options})
     earlier = tuple(sft.Config.model_validate({"stage": "sft", "name": name}) for name in ("zero", "first", "last"))
-    sft.check(config, CheckContext(task, task.panel, task.split, model or ModelConfig(), 0, earlier))
+    sft.check(
+        config, CheckContext(task, task.panel, task.split, model or ModelConfig(), 0, earlier, datasets=("zero",))
+    )
 
 
 def test_answers_that_exceed_the_model_are_refused_before_the_first_stage(task: RatingTask, tmp_path: Path) -> None:
@@ -226,8 +229,8 @@ def test_data_is_that_of_an_earlier_stage(task: RatingTask, name: str) -> None:
 
 def from_data(task: RatingTask, folder: Path, data: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
     path = folder / "examples.jsonl"
-    sft.write_dataset(path, data)
-    assert sft.read_dataset(path) == data
+    write_dataset(path, data)
+    assert read_dataset(path) == data
     config = sft.Config.model_validate({"stage": "sft", "name": "first", "data": "zero", **options})
     tokenizer = tiny_models.tokenizer()
     context = replace(context_of(task), datasets={"zero": path})

@@ -104,8 +104,14 @@ def compare(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Run folders, or recipe names for their latest runs.")
     ],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="PATH", help="The page. Default: compare.html in the first run's folder."),
+    ] = None,
 ) -> None:
-    """Show the results of several runs side by side.
+    """Show the results of several runs side by side: a table, and a page with plots.
+
+    The runs may have trained different models, and must have used the same evaluation.
 
     Example:
 
@@ -114,7 +120,7 @@ def compare(
     from tradeschool import run_folder
     from tradeschool.evaluate.compare_runs import compare_runs
 
-    compare_runs([run_folder.find(run) for run in runs], Console())
+    compare_runs([run_folder.find(run) for run in runs], Console(), report)
 
 
 def report(run: options.Run) -> None:

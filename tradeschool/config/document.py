@@ -231,7 +231,7 @@ def _load(text: str, where: str) -> tuple[Any, dict[Keys, int]]:
         # Lines first: an alias that contains itself ends there in a RecursionError.
         lines: dict[Keys, int] = {}
         _add_lines(lines, (), next(iter(_yaml().compose_all(text)), None))
-        return _yaml().load(text), lines
+        return _unshared(_yaml().load(text)), lines
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -245,6 +245,13 @@ def _load(text: str, where: str) -> tuple[Any, dict[Keys, int]]:
     except (YAMLError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise RecipeError(f"{where} is not valid YAML: {reason}. Correct it, or quote the text.") from error
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which every alias has a value of its own, so that an option changes one place alone."""
+    if isinstance(value, dict):
+        return {key: _unshared(below) for key, below in value.items()}
+    return [_unshared(below) for below in value] if isinstance(value, list) else value
 
 
 def _cure(error: MarkedYAMLError) -> str:

@@ -11,7 +11,9 @@ TRL: dict[str, dict[str, Any]] = {
     "grpo": {"learning_rate": 5e-5, "gradient_accumulation_steps": 8},
 }
 """By kind of stage. A grpo stage's batch on a device follows from the accumulation (``grpo.trl_arguments``)."""
-EVALUATE = {"max_new_tokens": 128, "batch_size": 32}
+ANSWERS = {"max_new_tokens": 128, "batch_size": 32}
+ANSWERING = ("evaluate", "reject")
+"""Kinds of stages in which a model answers without training."""
 LORA: dict[str, Any] = {"r": 16}
 OF_TINY = ("per_device_train_batch_size",)
 """Values of a recipe for the tiny model that are left out for another one."""
@@ -40,7 +42,7 @@ def lay_model_defaults(draft: Draft, base_in_file: str) -> None:
         task.setdefault("instructions", True)
     stages, replaced = document.get("stages"), []
     for index, stage in enumerate(stages if isinstance(stages, list) else []):
-        if isinstance(stage, dict) and stage.get("stage") in (*TRL, "evaluate"):
+        if isinstance(stage, dict) and stage.get("stage") in (*TRL, *ANSWERING):
             replaced += _lay(draft, index, stage, keep=is_large(base_in_file))
     if replaced:
         draft.notes.append(
@@ -66,7 +68,7 @@ def is_large(base: str) -> bool:
 def _lay(draft: Draft, index: int, stage: dict[str, Any], keep: bool) -> list[str]:
     """Lay the defaults over one stage, and return what was replaced."""
     kind = stage["stage"]
-    inner, defaults = (("trl",), TRL[kind]) if kind in TRL else ((), EVALUATE)
+    inner, defaults = (("trl",), TRL[kind]) if kind in TRL else ((), ANSWERS)
     values = stage.setdefault("trl", {}) if inner else stage
     replaced: list[str] = []
     for key in [*defaults, *(OF_TINY if inner else ())] if isinstance(values, dict) else []:

@@ -36,6 +36,7 @@ STAGES: dict[str, str] = {
     "sft": "tradeschool.train.sft",
     "grpo": "tradeschool.train.grpo",
     "ppo": "tradeschool.train.ppo",
+    "reject": "tradeschool.train.reject",
     "evaluate": "tradeschool.evaluate.stage",
     "leaderboard": "tradeschool.evaluate.leaderboard.stage",
 }

@@ -51,6 +51,8 @@ FIGURES = {
     "decision_mass": "probability that the answer is one of the decisions",
     "sft_loss": "loss of the tokens around the decision",
     "episode_return": "return of the training episodes, as a share",
+    "acceptance": "share of the answers that were kept",
+    "reward_spread": "spread of the rewards of a question",
 }
 
 Steps = Sequence[Mapping[str, Any]]
@@ -192,9 +194,10 @@ def training_charts(stage: str, steps: Steps, weights: Mapping[str, float], clas
     }
     # The loss of reinforcement learning begins at 0 and says nothing about progress.
     losses = {} if "reward" in recorded else {"loss": "training loss", "eval_loss": "validation loss"}
+    total = {"reward": "reward, weighted", "kept_reward": "reward of the kept answers"}
     drawn = [
         ("Loss", _lines(stage, recorded, losses, "loss")),
-        ("Reward and its components", _lines(stage, recorded, {"reward": "reward, weighted", **named}, "reward")),
+        ("Reward and its components", _lines(stage, recorded, {**total, **named}, "reward")),
         ("Recorded, but not trained on (weight 0)", _lines(stage, recorded, idle, "components of weight 0")),
         *((capitalised(label), _lines(stage, recorded, {key: label}, label)) for key, label in FIGURES.items()),
         ("Answers", _training_answers(stage, recorded, classes)),

@@ -1,5 +1,6 @@
 """Rows of several runs side by side, and paired differences between them, if the runs used the same evaluation."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from rich.console import Console
 from tradeschool import manifest as manifests
 from tradeschool.config.recipe import differences
 from tradeschool.errors import RunError
+from tradeschool.evaluate.compare_page import RunFacts, write_comparison_page
 from tradeschool.evaluate.comparison import (
     MEAN_RETURN,
     MODELS,
@@ -23,7 +25,7 @@ from tradeschool.evaluate.comparison import (
 )
 from tradeschool.evaluate.console import print_warnings, rows_table
 from tradeschool.evaluate.inference import holm, ratio
-from tradeschool.evaluate.report import COMPARISON
+from tradeschool.evaluate.report import COMPARISON, FIGURES, training_metrics
 from tradeschool.evaluate.tables import Table, terminal_table
 from tradeschool.market.panel import Floats
 from tradeschool.run_folder import stage_folders
@@ -40,6 +42,7 @@ SAME = {
     "slippage_bps": "slippage",
     "allow_short": "short selling",
 }
+PAGE = "compare.html"
 CURE = "Evaluate both on the same data, dates and costs, then compare."
 CURES = {
     "questions_hash": "evaluate.seed draws the tickers that are asked about: give both the same.",
@@ -63,19 +66,22 @@ class Runs:
     gaps: list[Gap]
 
 
-def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
-    """Print the rows of several runs side by side, and return them; raises as :func:`read_runs` does."""
+def compare_runs(folders: Sequence[Path], console: Console, report: Path | None = None) -> Runs:
+    """Print the rows of several runs side by side, write the page, and return the rows.
+
+    Args:
+        folders: of the runs.
+        console: where the tables are printed.
+        report: the page; by default ``compare.html`` in the first run's folder.
+
+    Raises:
+        RunError: as :func:`read_runs`; or the page cannot be written.
+    """
     runs = read_runs(folders)
     first = runs.comparisons[0]
     console.print(rows_table(f"{len(runs.names)} runs with the same evaluation", first, runs.rows, console))
+    table = _gap_table(runs)
     if runs.gaps:
-        keys = dict.fromkeys(key for _, _, gaps in runs.gaps for key in gaps)
-        metrics = [MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key) for key in keys]
-        rows = [
-            (run, what, *(gap(metric, gaps[metric.key]) if metric.key in gaps else "-" for metric in metrics))
-            for run, what, gaps in runs.gaps
-        ]
-        table = Table(("run", "model", *(metric.label for metric in metrics)), rows)
         caption = f"over the same {len(first.evaluation.dates)} dates; [low, high]: {first.confidence:.0%} interval"
         console.print(terminal_table(table, f"Paired differences from {runs.names[0]}", caption))
         console.print(
@@ -84,7 +90,30 @@ def compare_runs(folders: Sequence[Path], console: Console) -> Runs:
             highlight=False,
         )
     print_warnings(console, runs.warnings)
+    path = report or folders[0] / PAGE
+    facts = [_facts_of(*one) for one in zip(runs.names, folders, runs.comparisons, strict=True)]
+    write_comparison_page(path, facts, runs.rows, table, runs.warnings)
+    console.print(f"Page: {path}", soft_wrap=True, highlight=False, markup=False)
     return runs
+
+
+def _gap_table(runs: Runs) -> Table:
+    first = runs.comparisons[0]
+    keys = dict.fromkeys(key for _, _, gaps in runs.gaps for key in gaps)
+    metrics = [MEAN_RETURN if key == MEAN_RETURN.key else first.metric(key) for key in keys]
+    rows = [
+        (run, what, *(gap(metric, gaps[metric.key]) if metric.key in gaps else "-" for metric in metrics))
+        for run, what, gaps in runs.gaps
+    ]
+    return Table(("run", "model", *(metric.label for metric in metrics)), rows)
+
+
+def _facts_of(name: str, folder: Path, comparison: Comparison) -> RunFacts:
+    manifest = manifests.read(folder) if (folder / manifests.FILE).is_file() else None
+    evaluated = stage_folders(folder, FIGURES)
+    figures = json.loads((evaluated[-1] / FIGURES).read_text(encoding="utf-8")) if evaluated else []
+    pairs = [(caption, svg) for caption, svg in figures]
+    return RunFacts(name, comparison, manifest, training_metrics(folder) if manifest else {}, pairs)
 
 
 def read_runs(folders: Sequence[Path]) -> Runs:

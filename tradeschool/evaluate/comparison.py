@@ -19,6 +19,8 @@ Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is Non
 NAIVE: tuple[Kind, ...] = ("naive", "rule")
 JUDGED: tuple[Kind, ...] = ("trained", "decisions")
 MODELS: tuple[Kind, ...] = ("base", *JUDGED)
+KINDS = {"naive": "baseline", "rule": "baseline", "base": "base model", "trained": "trained model"}
+"""Words for kinds of policies, on pages."""
 BUY_AND_HOLD = "buy and hold"
 """The baseline that returns are compared with first."""
 UNREADABLE = "unreadable"

@@ -8,14 +8,7 @@ import numpy as np
 from tradeschool.evaluate.comparison import MODELS
 from tradeschool.evaluate.evaluation_set import EvaluationSet, Predictions
 from tradeschool.evaluate.inference import FEWEST_COSINES, cosines_of
-
-# Bounds from public reproductions: beyond them the answers of a group no longer differ, or the policy has diverged.
-LEAST_ENTROPY = 0.03
-MOST_ZERO_VARIANCE = 0.6
-MOST_KL = 4.0
-MOST_CONSTANT = 0.95
-MOST_OF_ONE_ANSWER = 0.9
-MOST_UNREADABLE = 0.01
+from tradeschool.train.troubles import MOST_UNREADABLE, late_troubles, passed_troubles
 
 FEW_COSINES = 6
 """With fewer, intervals are a quarter wider than on many dates, or more: 60 dates, in 15 periods of the horizon."""
@@ -23,50 +16,18 @@ COLLAPSED = 0.95
 
 
 def training_warnings(training: Mapping[str, Sequence[Mapping[str, Any]]], weights: Mapping[str, float]) -> list[str]:
-    """One sentence per problem, from the last quarter of every stage's steps.
+    """One sentence per problem of each stage: those at its end, and those that were told while it ran.
 
     ``weights`` are those of the task's rewards; a component without weight may be constant.
     """
     warnings = []
     for stage, rows in training.items():
-        late = _late_means(rows)
-        if "reward" in late:
-            warnings += [f"{stage}: {text}" for text in _about(late, weights)]
+        late = late_troubles(rows, weights)
+        warnings += [f"{stage}: {text}" for text in late.values()]
+        for word, (step, text) in passed_troubles(rows, weights).items():
+            if word not in late:
+                warnings.append(f"{stage}, around step {step}, though no longer at the end: {text}")
     return warnings
-
-
-def _late_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    stepped = [row for row in rows if row.get("reward") is not None]
-    late = stepped[-max(1, len(stepped) // 4) :]
-    values: dict[str, list[float]] = {}
-    for row in late:
-        for key, value in row.items():
-            if isinstance(value, int | float):
-                values.setdefault(key, []).append(float(value))
-    return {key: sum(found) / len(found) for key, found in values.items()}
-
-
-def _about(late: Mapping[str, float], weights: Mapping[str, float]) -> list[str]:
-    found = []
-    if late.get("entropy", 1.0) < LEAST_ENTROPY:
-        found.append(
-            f"entropy fell to {late['entropy']:.3f} a token (below {LEAST_ENTROPY}): the policy explores little."
-        )
-    # TRL's own share is 0 whenever rewards are scaled by the batch; it stands in where ours was not recorded.
-    share = late.get("zero_variance_groups", late.get("frac_reward_zero_std", 0.0))
-    if share > MOST_ZERO_VARIANCE:
-        found.append(f"in {share:.0%} of the groups all rewards were equal, so nothing was learned from them.")
-    if late.get("kl", 0.0) > MOST_KL:
-        found.append(f"KL to the starting policy reached {late['kl']:.1f} (above {MOST_KL:g}): it may have diverged.")
-    if late.get("parse_errors", 0.0) > MOST_UNREADABLE:
-        found.append(f"{late['parse_errors']:.1%} of the answers could not be read.")
-    for key, share in late.items():
-        kind, _, name = key.partition("/")
-        if kind == "constant_in_group" and weights.get(name) and share > MOST_CONSTANT and name != "format":
-            found.append(f"reward '{name}' was constant within {share:.0%} of the groups, where it cancels out.")
-        if kind == "answers" and share > MOST_OF_ONE_ANSWER:
-            found.append(f"{share:.0%} of the answers were {name}: the policy has collapsed to one answer.")
-    return found
 
 
 def cosines(evaluation_set: EvaluationSet) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from tradeschool.errors import RunError
 from tradeschool.evaluate.charts import Drawn, template, training_charts
 from tradeschool.evaluate.tables import Cell, Table
+from tradeschool.evaluate.training_curves import curves, selection_table
 from tradeschool.manifest import replace_text
 from tradeschool.trace import Trace
 
@@ -119,14 +120,22 @@ def training_section(training: Training, manifest: Mapping[str, Any] | None, cla
     weights = recipe.get("task", {}).get("weights", {})
     kinds = {stage.get("name"): stage.get("stage") for stage in recipe.get("stages", [])}
     finished = [stage["name"] for stage in record.get("stages", []) if kinds.get(stage["name"]) in TRAINS]
-    parts = []
+    together = curves(training)
+    parts = [Part("Training", charts=[("All stages, one after the other", together)])] if together else []
     for stage in dict.fromkeys([*finished, *training]):
         steps = training.get(stage, ())
-        count, epochs = (max((int(row.get(key) or 0) for row in steps), default=0) for key in ("step", "n_updates"))
-        took = f"{count:,} optimizer step{'s' * (count != 1)}."
-        if kinds.get(stage) == "ppo":
-            took = f"{count:,} decisions, learned from in {epochs:,} epochs."
-        if not (epochs if kinds.get(stage) == "ppo" else count):
-            took = "No optimizer step: the weights are those that it began with."
-        parts.append(Part(f"Training: {stage}", [took], training_charts(stage, steps, weights, classes)))
+        drawn = training_charts(stage, steps, weights, classes)
+        if (selection := selection_table(steps)) is not None:
+            parts.append(Part(f"Rejection sampling: {stage}", selection[:1], drawn, selection[1:]))
+        else:
+            parts.append(Part(f"Training: {stage}", [_steps_taken(steps, kinds.get(stage))], drawn))
     return Section(parts=parts)
+
+
+def _steps_taken(steps: Sequence[Mapping[str, Any]], kind: str | None) -> str:
+    count, epochs = (max((int(row.get(key) or 0) for row in steps), default=0) for key in ("step", "n_updates"))
+    if not (epochs if kind == "ppo" else count):
+        return "No optimizer step: the weights are those that it began with."
+    if kind == "ppo":
+        return f"{count:,} decisions, learned from in {epochs:,} epochs."
+    return f"{count:,} optimizer step{'s' * (count != 1)}."

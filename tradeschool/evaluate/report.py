@@ -13,7 +13,7 @@ from rich.console import Console
 from tradeschool import manifest as manifests
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
-from tradeschool.evaluate.comparison import MEAN_RETURN, MODELS, Comparison, gap
+from tradeschool.evaluate.comparison import KINDS, MEAN_RETURN, MODELS, Comparison, gap
 from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
 from tradeschool.evaluate.evaluation_set import traces_name
@@ -26,7 +26,6 @@ from tradeschool.trace import Trace, read_traces
 COMPARISON = "comparison.json"
 FIGURES = "figures.json"
 """The task's own plots as pairs of caption and SVG."""
-KINDS = {"naive": "baseline", "rule": "baseline", "base": "base model", "trained": "trained model"}
 SAMPLES = 12
 ABOUT_SAMPLES = (
     "The label is the class that the task derives from what happened afterwards. An answer may differ from it and "

@@ -1,17 +1,17 @@
 """Supervised fine-tuning by TRL's SFTTrainer, with loss on the answers alone."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tradeschool.errors import RecipeError, did_you_mean
+from tradeschool.errors import ParseError, RecipeError, did_you_mean, one_line
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of, transcribe
 from tradeschool.models.load import preview
 from tradeschool.progress import status
 from tradeschool.tasks.base import Demonstration, Example, Task
+from tradeschool.train.answers import FORMATS, conversations, read_dataset
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
 
@@ -28,10 +28,10 @@ class Config(CurriculumConfig, StageConfig):
 
     ``examples``: how many answers to imitate. ``model``: the stage whose weights to start from; by default the last
     stage that trained a language model, or the base model. ``curriculum`` sets which questions the answers are
-    written for; the task decides which answers. ``data`` names an earlier stage whose data set is imitated instead, its
-    first ``examples`` rows. In a task of episodes whole conversations are imitated, until ``examples`` answers in them
-    bear loss; ``turns`` ends each after that many answers, which is cheap and teaches how to read a day before long
-    conversations teach the rest.
+    written for; the task decides which answers. ``data`` names an earlier stage whose data set is imitated instead, or
+    a file (``train/answers.py``): its first ``examples`` rows. In a task of episodes whole conversations are imitated,
+    until ``examples`` answers in them bear loss; ``turns`` ends each after that many answers, which is cheap and
+    teaches how to read a day before long conversations teach the rest.
     """
 
     examples: int = Field(default=12_000, ge=1, le=10_000_000)
@@ -39,13 +39,24 @@ class Config(CurriculumConfig, StageConfig):
     data: str | None = None
     model: str | None = None
 
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, data: str | None) -> str | None:
+        """A file's real path: a run may be resumed from elsewhere."""
+        return str(Path(data).expanduser().resolve()) if data is not None and is_file(data) else data
+
+
+def is_file(data: str) -> bool:
+    """Whether ``data`` names a file, which the name of a stage cannot."""
+    return "/" in data or Path(data).suffix in FORMATS
+
 
 def check(config: Config, context: CheckContext) -> None:
     """Refuse a task without answers to imitate, and values that would fail during training or have no effect."""
     from tradeschool.train.trl_config import refuse_no_steps
 
     task = context.task
-    _check_source(config, task, [stage.name for stage in context.stages])
+    _check_source(config, task, context)
     if config.turns is not None and not task.episodic:
         raise RecipeError(f"stages.{config.name}.turns: the task '{task.name}' has no episodes. Remove it.")
     where, trl = f"stages.{config.name}.trl", config.trl
@@ -57,19 +68,33 @@ def check(config: Config, context: CheckContext) -> None:
     refuse_no_steps(config.name, config.examples, args)
     if config.data is None:
         some = list(_conversations(config, context, min(config.examples, TRIED), None))
-        refuse_no_steps(config.name, len(some) and config.examples, args)
-        found = preview(context.model, task, [message["content"] for one in some for message in one.messages])
-        if found is not None:
-            check_lengths(config, _rows(found[0], some, task.episodic), args.max_length, found[1])
+        _check_some(config, context, args, some, config.examples)
+    elif is_file(config.data):
+        whole = list(conversations(read_dataset(Path(config.data))[: config.examples]))
+        _check_some(config, context, args, whole[:TRIED], len(whole))
 
 
-def _check_source(config: Config, task: Task, stages: Sequence[str]) -> None:
-    earlier = stages[: stages.index(config.name)] if config.name in stages else stages
+def _check_some(config: Config, context: CheckContext, args: Any, some: list[Demonstration], count: int) -> None:
+    """Refuse too few answers to imitate, and too long ones; ``some`` are the first of ``count``."""
+    from tradeschool.train.trl_config import refuse_no_steps
+
+    task = context.task
+    refuse_no_steps(config.name, len(some) and count, args)
+    found = preview(context.model, task, [message["content"] for one in some for message in one.messages])
+    if found is not None:
+        check_lengths(config, _rows(found[0], some, task.episodic), args.max_length, found[1])
+
+
+def _check_source(config: Config, task: Task, context: CheckContext) -> None:
     if config.data is not None:
-        if stages and config.data not in earlier:
+        made = context.datasets
+        if is_file(config.data):
+            _check_file(config, task, Path(config.data))
+        elif config.data not in made:
             raise RecipeError(
-                f"stages.{config.name}.data: '{config.data}' is not an earlier stage."
-                f"{did_you_mean(config.data, earlier)} Choose from: {', '.join(earlier) or 'there is none'}."
+                f"stages.{config.name}.data: '{config.data}' is neither an earlier stage that writes a data set nor a "
+                f"file ({', '.join(FORMATS)}).{did_you_mean(config.data, made)} Earlier stages that write one: "
+                f"{', '.join(made) or 'none'}."
             )
         return
     method = "demonstrations" if task.episodic else "sft_examples"
@@ -78,6 +103,23 @@ def _check_source(config: Config, task: Task, stages: Sequence[str]) -> None:
             f"stages.{config.name}: the task '{task.name}' has no answers to imitate. Give it a method {method}(), "
             "name a data set with data, or remove the stage."
         )
+
+
+def _check_file(config: Config, task: Task, path: Path) -> None:
+    """Refuse a file that cannot be read, or whose answers the task cannot read."""
+    if not path.is_file():
+        raise RecipeError(f"stages.{config.name}.data: {path} does not exist. Give a file, or the name of a stage.")
+    rows = read_dataset(path)
+    if not rows:
+        raise RecipeError(f"stages.{config.name}.data: {path} has no rows.")
+    for number, row in enumerate([] if task.episodic else rows[:TRIED], 1):
+        try:
+            task.parse(row["completion"])
+        except ParseError as error:
+            raise RecipeError(
+                f"stages.{config.name}.data: {path}, row {number}: the task '{task.name}' cannot read this answer "
+                f"({one_line(error, 200)}). A model that imitates it would give unreadable answers."
+            ) from error
 
 
 def trl_arguments(config: Config, task: Task, folder: Path, seed: int) -> Any:
@@ -171,23 +213,11 @@ def _conversations(
 
 
 def _conversations_of_data(config: Config, context: Context) -> Iterator[Demonstration]:
-    """The conversations of the data set; only the ``completion`` at the end of each bears loss."""
-    path = context.datasets.get(config.data or "")
+    """The conversations of the data set, the first ``examples`` rows."""
+    name = str(config.data)
+    path = Path(name) if is_file(name) else context.datasets.get(name)
     rows = read_dataset(path)[: config.examples] if path else []
     if not rows:
         reason = "is empty" if path else "was not written"
-        raise RecipeError(f"stages.{config.name}.data: the data set of stage '{config.data}' {reason}.")
-    for row in rows:
-        before = sum(message["role"] == "assistant" for message in row["messages"])
-        messages = [*row["messages"], {"role": "assistant", "content": row["completion"]}]
-        yield Demonstration(messages, [False] * before + [True])
-
-
-def read_dataset(path: Path) -> list[dict[str, Any]]:
-    """The rows of a data set: ``messages`` and ``completion``, as :func:`write_dataset` wrote them."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def write_dataset(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of ``messages`` and ``completion`` as JSON lines."""
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        raise RecipeError(f"stages.{config.name}.data: the data set '{config.data}' {reason}.")
+    yield from conversations(rows)

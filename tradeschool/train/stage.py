@@ -50,8 +50,9 @@ Kind = Literal["language", "numeric"]
 class CheckContext:
     """What a stage can check before the first stage starts.
 
-    ``stages`` are the configs of all stages, in order. ``models`` and ``agents`` name the earlier stages that train a
-    language model, or an agent on numeric observations. ``model`` is the recipe's ``model`` section.
+    ``stages`` are the configs of all stages, in order. ``models``, ``agents`` and ``datasets`` name the earlier stages
+    that train a language model or an agent on numeric observations, or write a data set. ``model`` is the recipe's
+    ``model`` section.
     """
 
     task: Task
@@ -62,6 +63,7 @@ class CheckContext:
     stages: tuple[StageConfig, ...] = ()
     models: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
 
 
 BASE: Final = "base"
@@ -103,7 +105,7 @@ class Context:
         console: for progress and messages.
         versions: recorded in every trace.
         agents: as ``models``, for agents on numeric observations.
-        datasets: name -> data set that an earlier stage wrote, as JSON lines with ``messages`` and ``completion``.
+        datasets: name -> data set that an earlier stage wrote (``train/answers.py``).
     """
 
     folder: Path
@@ -117,6 +119,19 @@ class Context:
     versions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, Path] = field(default_factory=dict)
     datasets: dict[str, Path] = field(default_factory=dict)
+
+    def starting_weights(self, name: str | None) -> tuple[str, str]:
+        """The weights that a stage starts from: their name, and the folder or Hub name to load.
+
+        ``name`` is that of an earlier stage, or "base"; None takes the last stage with a language model, or the base
+        model. The recipe's check has made sure that there is one.
+        """
+        from tradeschool.models.load import base_source
+
+        name = name or next(reversed(self.models), BASE)
+        if name == BASE:
+            return name, base_source(self.model, self.task, self.run_folder, self.seed)
+        return name, str(self.models[name])
 
     def log(self, text: str) -> None:
         """Print a line of plain text."""
@@ -135,7 +150,7 @@ class Result:
         weights: the folder of the model that the stage made; None for a stage that makes none.
         summary: figures for the manifest and the terminal.
         kind: of the weights.
-        datasets: name -> JSON lines with ``messages`` and ``completion``. By convention the name is the stage's own.
+        datasets: name -> data set (``train/answers.py``). By convention the name is the stage's own.
     """
 
     weights: Path | None = None

@@ -5,6 +5,8 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl.kernels.chunked_logprob import _use_triton
 from trl.trainer import utils
 
-from tradeschool.errors import RunError
-from tradeschool.models.load import base_source, load, peft_config
+from tradeschool.errors import RunError, is_memory_error, one_line
+from tradeschool.models.load import load, peft_config
 from tradeschool.progress import progress, status
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
-from tradeschool.train.stage import BASE, Context, Result
+from tradeschool.train.stage import Context, Result
 from tradeschool.train.trl_config import CHECKPOINTS, refuse_no_steps, refused
+from tradeschool.train.troubles import Watch
 
 WEIGHTS = "weights"
 STATE = "trainer_state.json"
@@ -42,19 +45,11 @@ def _set_up_cpu() -> None:
 
 
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and peft configuration to start from.
-
-    ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model. The
-    recipe's check has made sure that there is one.
-    """
+    """Model, tokenizer and peft configuration of the weights that ``Context.starting_weights`` names."""
     _set_up_cpu()
     datasets.disable_progress_bars()
-    name = model_name or next(reversed(context.models), BASE)
+    name, source = context.starting_weights(model_name)
     with status(context.console, f"Loading the model ({name})"):
-        if name == BASE:
-            source = base_source(context.model, context.task, context.run_folder, context.seed)
-        else:
-            source = str(context.models[name])
         model, tokenizer = load(source, context.model, trainable=True)
     # Fresh adapters must not depend on whether the base was built just now or before the run was cut off.
     set_seed(context.seed)
@@ -89,7 +84,9 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
     with progress(context.console) as bar:
         trainer.add_callback(step_callback(bar, title, metrics, shown))
         trainer.add_callback(StopDiverged(title))  # after the other: metrics.jsonl has the value that it stops at
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.add_callback(TellTroubles(title, context))
+        with explained_memory(title, trainer.args):
+            trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.state.global_step:
         raise RunError(
             f"stages.{title}: no step was trained on {rows} training examples in batches of "
@@ -174,6 +171,53 @@ def check_weights(model: Any, title: str, step: int, args: Any) -> None:
 def _diverged(title: str, step: int, what: str, args: Any) -> RunError:
     return RunError(
         f"stages.{title}: the training has diverged: at step {step} {what}. Only earlier checkpoints are kept. "
-        f"Lower trl.learning_rate ({args.learning_rate:g}) or trl.max_grad_norm ({args.max_grad_norm:g}), and start a "
-        "new run."
+        f"Lower trl.learning_rate ({args.learning_rate:g}) or trl.max_grad_norm ({args.max_grad_norm:g}); the stage "
+        f"begins again with: tradeschool resume RUN --set stages.{title}.trl.learning_rate={args.learning_rate / 3:.1g}"
     )
+
+
+# what does not end a training -----------------------------------------------------------------------
+
+
+class TellTroubles(TrainerCallback):
+    """Warns of each problem once, as soon as the figures show it (``train/troubles.py``)."""
+
+    def __init__(self, title: str, context: Context) -> None:
+        self._title, self._context = title, context
+        self._watch = Watch(context.task.weights)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        # In an episode most answers may be HOLD without a collapse.
+        left_out = "answers/HOLD" if self._context.task.episodic else ""
+        row = {key: value for key, value in (logs or {}).items() if key != left_out}
+        for text in self._watch.see(row).values():
+            self._context.log(f"Warning: {self._title}, step {state.global_step}: {text}")
+
+
+@contextmanager
+def explained_memory(title: str, args: Any) -> Iterator[None]:
+    """Say which of the stage's options need less memory, where it was not enough."""
+    try:
+        yield
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        where, batch, steps = f"stages.{title}.trl", args.per_device_train_batch_size, args.gradient_accumulation_steps
+        group = getattr(args, "num_generations", 1)
+        half = batch // 2 // group * group  # a batch holds whole groups
+        cures = []
+        if half:
+            more = steps * -(-batch // half)
+            smaller = f"--set {where}.per_device_train_batch_size={half}"
+            cures.append(
+                f"a smaller batch with as many answers a step ({smaller} --set {where}."
+                f"gradient_accumulation_steps={more})"
+            )
+        if not args.gradient_checkpointing:
+            cures.append(f"less kept for the backward pass (--set {where}.gradient_checkpointing=true)")
+        if hasattr(args, "max_completion_length"):
+            cures.append(f"shorter answers ({where}.max_completion_length, {args.max_completion_length})")
+        raise RunError(
+            f"stages.{title}: the memory is not enough to train ({one_line(error, 160)}). Resume with "
+            f"{', or '.join([*cures, 'a smaller model or model.lora in a new run'])}."
+        ) from error
