@@ -125,13 +125,15 @@ def _fill_unreadable(primary: Metric, predictions: Sequence[Predictions]) -> lis
 
 
 def _backtests(evaluation_set: EvaluationSet, predictions: Sequence[Predictions]) -> dict[str, Backtest]:
-    """By policy; empty where the task's answers imply no positions."""
+    """By policy; empty where the task's answers imply no positions. Several questions about a ticker are averaged."""
     if not evaluation_set.per_ticker or all(p.position_TQ is None for p in predictions):
         return {}
     none_TQ, questions = np.full(evaluation_set.shape, np.nan), evaluation_set
     positions = {p.policy: none_TQ if p.position_TQ is None else p.position_TQ for p in predictions}
     return {
-        policy: backtest(questions.panel, questions.rows_T, position_TQ, questions.asked_TQ, questions.costs)
+        policy: backtest(
+            questions.panel, questions.rows_T, questions.by_ticker(position_TQ), questions.asked_TN, questions.costs
+        )
         for policy, position_TQ in positions.items()
     }
 

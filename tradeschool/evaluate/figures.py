@@ -57,6 +57,9 @@ def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
             first, second = np.sign(values[0]), np.sign(values[1])
             sided_TQ = np.isfinite(first) & (first != 0) & np.isfinite(second) & (second != 0)
             return inference.mean(np.where(sided_TQ, first == second, np.nan), horizon)
+        case "calibration_error":
+            error = metrics.calibration_error(values[0], values[1])
+            return inference.without_interval(error, len(values[0]))
         case _:
             raise RunError(f"metrics: '{metric.key}' has aggregate '{metric.aggregate}', which a task cannot use.")
 

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trl.kernels.chunked_logprob import _use_triton
 from trl.trainer import utils
 
 from tradeschool.errors import RunError
-from tradeschool.models.load import base_source, load, peft_config
+from tradeschool.models.load import LoraConfig, base_source, load, peft_config
 from tradeschool.progress import progress, status
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
 from tradeschool.train.stage import BASE, Context, Result
@@ -44,8 +45,10 @@ def _project_answers_alone() -> None:
     utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
 
 
-def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
+def start(model_name: str | None, context: Context, lora: LoraConfig | None = None) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
+
+    ``lora`` are a stage's own adapters: new ones, on top of the weights and adapters of the stages before.
 
     ``model_name`` is the stage whose weights to take, or "base"; by default the last one with a language model. The
     recipe's check has made sure that there is one.
@@ -59,14 +62,22 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
             source = base_source(context.model, context.task, context.run_folder, context.seed)
         else:
             source = str(context.models[name])
-        model, tokenizer = load(source, context.model, trainable=True)
+        config = context.model if lora is None else context.model.model_copy(update={"lora": lora})
+        model, tokenizer = load(source, config, trainable=True, merge=lora is not None)
     # Fresh adapters must not depend on whether the base was built just now or before the run was cut off.
     set_seed(context.seed)
     with refused("model.lora"):
-        return model, tokenizer, peft_config(context.model, model)
+        return model, tokenizer, peft_config(config, model)
 
 
-def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, ...]) -> None:
+def train(
+    trainer: Trainer,
+    context: Context,
+    *,
+    title: str,
+    shown: tuple[str, ...],
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
     """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one.
 
     ``title`` is the stage's name, ``shown`` the figures beside the bar.
@@ -95,6 +106,8 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
     with progress(context.console) as bar:
         trainer.add_callback(step_callback(bar, title, metrics, shown))
+        for callback in callbacks:
+            trainer.add_callback(callback)
         trainer.add_callback(StopDiverged(title))  # after the other: metrics.jsonl has the value that it stops at
         trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.state.global_step:
