@@ -89,8 +89,8 @@ class EvaluationSet:
     @property
     def asked_TN(self) -> NDArray[np.bool_]:
         """Whether anything is asked about each ticker on each date."""
-        asked_TN: NDArray[np.bool_] = self.asked_TQ.reshape(len(self.asked_TQ), -1, self.variants).any(2)
-        return asked_TN
+        asked_TNV = self.asked_TQ.reshape(len(self.asked_TQ), -1, self.variants)
+        return np.asarray(asked_TNV.any(axis=2))
 
     def by_ticker(self, value_TQ: Floats) -> Floats:
         """[T, N] the mean over the questions about a ticker on a date whose value is known; NaN where none is."""

@@ -149,10 +149,10 @@ class DirectionTask(Task):
         """Every component for one answer; None where the outcome is not known."""
         move = self._move(example)
         up, known = move > 0, math.isfinite(move)
-        ours = direction_rewards
+        ours, base = direction_rewards, self.base[example.variant]
         return {
-            "signal": ours.signal(action, up) if known else None,
-            "charge": ours.charge(action),
+            "signal": ours.signal(action, up, base) if known else None,
+            "charge": ours.charge(action, base),
             "log": ours.log_score(action, up) if known else None,
             "direction": ours.direction(action, up) if known else None,
             "magnitude": ours.magnitude(action, move) if known else None,
@@ -259,7 +259,7 @@ class DirectionTask(Task):
             "up_right" if up else "down_right": right,
             "probability": action.probability,
             "up": up,
-            "confidence": action.confidence,
+            "sure": action.confidence,  # `confidence` is a reward component
             "bias": (action.direction == "UP") - up,
             "probability_bias": action.probability - up,
             "magnitude_error": abs(action.magnitude - abs(move)),

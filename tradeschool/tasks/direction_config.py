@@ -10,7 +10,7 @@ from tradeschool.text.describe import check_facts
 from tradeschool.text.sections import check_sections
 
 BRIER = ("signal", "charge")
-"""Their sum is the Brier score as a gain over 50 %."""
+"""Their sum is the Brier score as a gain over the base rate of the training dates."""
 SEED = ("direction", "magnitude", "confidence", "data_use", "format")
 """The reward of 11 points."""
 COMPONENTS = (*BRIER, "log", *SEED)

@@ -50,9 +50,9 @@ METRICS = (
         100,
         better="lower",
         aggregate="calibration_error",
-        inputs=("confidence", CORRECT),
+        inputs=("sure", CORRECT),
     ),
-    Metric("confidence", "sure %", "mean confidence", 1, 100, terminal="no"),
+    Metric("sure", "sure %", "mean confidence", 1, 100, terminal="no"),
     Metric("bias", "called UP %", "share called UP, less the share that went up", 1, 100, terminal="no"),
     Metric(
         "probability_bias", "bias %", "mean probability of UP, less the share that went up", 1, 100, terminal="figure"

@@ -1,8 +1,8 @@
 """The reward components of the direction task. A call is UP or DOWN with magnitude and confidence; None is unreadable.
 
-``signal`` + ``charge`` is the Brier score as a gain over saying 50 %, cut into what depends on the outcome and what does
-not, so that ``shrink`` (``train/shrinking.py``) can shrink forecasts towards 50 %. ``direction``, ``magnitude``,
-``confidence``, ``data_use`` and ``format`` are the reward of Stonk-V2's second stage, 11 points in all.
+``signal`` + ``charge`` is the Brier score as a gain over the base rate, cut into what depends on the outcome and what
+does not, so that ``shrink`` (``train/shrinking.py``) can shrink forecasts towards the base rate. ``direction``,
+``magnitude``, ``confidence``, ``data_use`` and ``format`` are the reward of Stonk-V2's second stage, 11 points in all.
 """
 
 import math
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from tradeschool.text.describe import UNKNOWN, Fact
 from tradeschool.text.direction import Call
 
-EVEN = 0.5
 WORST_BRIER = 1.0
 """Of an unreadable answer, as of a certain one that is wrong."""
 SMALLEST = 0.01
@@ -33,14 +32,17 @@ def brier(call: Call | None, up: bool) -> float:
     return WORST_BRIER if call is None else (call.probability - up) ** 2
 
 
-def signal(call: Call | None, up: bool) -> float:
-    """2 (p - 1/2) (y - 1/2): right and wrong by how far the probability is from even."""
-    return -EVEN if call is None else 2 * (call.probability - EVEN) * (up - EVEN)
+def signal(call: Call | None, up: bool, base: float) -> float:
+    """2 (p - b) (y - b): right and wrong by how far the probability is from the base rate.
+
+    Of an unreadable answer, with its charge of 0, the gain of the worst Brier score.
+    """
+    return (base - up) ** 2 - WORST_BRIER if call is None else 2 * (call.probability - base) * (up - base)
 
 
-def charge(call: Call | None) -> float:
-    """- (p - 1/2)^2: what it costs to be sure."""
-    return -(EVEN**2) if call is None else -((call.probability - EVEN) ** 2)
+def charge(call: Call | None, base: float) -> float:
+    """- (p - b)^2: what it costs to be sure."""
+    return 0.0 if call is None else -((call.probability - base) ** 2)
 
 
 def log_score(call: Call | None, up: bool) -> float:
@@ -60,7 +62,8 @@ def magnitude(call: Call | None, move: float) -> float:
     if call is None:
         return 0.0
     error = abs(call.magnitude - abs(move))
-    relative = error / abs(move) if move else (0.0 if error == 0 else math.inf)
+    # Rounded, so that an error of exactly .2 is not taken for less.
+    relative = round(error / abs(move), 9) if move else (0.0 if error == 0 else math.inf)
     return next((points for below, points in MAGNITUDE_STEPS if relative < below), MAGNITUDE_ELSE)
 
 
@@ -88,7 +91,7 @@ def is_right(call: Call, up: bool) -> bool:
 
 # data points --------------------------------------------------------------------------------------
 
-_DIGITS = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w])", re.ASCII)
+_DIGITS = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?=(?:k|m|bn|x)?(?!\w))", re.ASCII)
 _QUOTE = re.compile(r"[\"“*]([^\"”*\n]+)[\"”*]")
 
 

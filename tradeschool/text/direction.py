@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from tradeschool.errors import ParseError
 from tradeschool.text.parse import LONGEST_QUOTE, after_thinking
@@ -60,11 +60,11 @@ def parse_call(text: str) -> Call:
     direction = found["direction"].rstrip(".").upper()
     if direction not in DIRECTIONS:
         raise ParseError(f"'{_quoted(found['direction'])}' is not a direction: write UP or DOWN")
-    other = DIRECTIONS[1 - DIRECTIONS.index(cast(Direction, direction))]
+    other = DIRECTIONS[1 - DIRECTIONS.index(direction)]
     if re.search(rf"\b{other}\b", "\n".join(rest)):
         raise ParseError(f"{other} named in addition to {direction}: the direction is ambiguous")
     magnitude = _magnitude(found["magnitude"], direction)
-    return Call(cast(Direction, direction), magnitude, _confidence(found["confidence"]))
+    return Call(direction, magnitude, _confidence(found["confidence"]))
 
 
 def format_call(call: Call, reasoning: str) -> str:

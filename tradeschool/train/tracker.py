@@ -5,6 +5,7 @@ class came true and was answered, over all steps and in quarters of them; ``trai
 """
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,9 +48,8 @@ class Tracker(TrainerCallback):
                 "prediction": None if action is None else self._task.action_name(action),
                 "truth": self._task.label(example),
             }
-            known = {name: value for name, value in earned.items() if value is not None and value == value}
-            total = self._task.total(known)
-            self._new.append(row | {"reward": round(total, 6), "rewards": {k: round(v, 6) for k, v in known.items()}})
+            known = {k: round(v, 6) for k, v in earned.items() if v is not None and math.isfinite(v)}
+            self._new.append(row | {"reward": round(self._task.total({**known}), 6), "rewards": known})
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After a resume, lines after the checkpoint's step are dropped: they will come again."""
