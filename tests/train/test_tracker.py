@@ -116,7 +116,7 @@ def test_answers_are_logged_where_the_recipe_says_so(run: Path) -> None:
 def test_ensembles_are_rows_and_shuffled_samples_a_table(run: Path) -> None:
     found = json.loads((run / "4-evaluate" / "comparison.json").read_text())
     names = [row["policy"] for row in found["rows"]]
-    assert names[names.index("stage2") + 1 :] == ["both stages", "stage2 x5", "same facts, table"]
+    assert names[names.index("stage2") + 1 :] == ["both stages", "stage2 x3", "same facts, table"]
     assert set(found["shuffled"]) == set(names)
     traces = {
         name: list(read_traces(run / "4-evaluate" / f"traces-{name}.jsonl"))
