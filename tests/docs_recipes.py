@@ -20,12 +20,15 @@ from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import MARKET
 from tradeschool.env.render import FACTS as TRADE_FACTS
 from tradeschool.env.strategies import STRATEGIES
+from tradeschool.evaluate.ensembles import EnsembleConfig
 from tradeschool.evaluate.evaluation_set import Costs
 from tradeschool.evaluate.leaderboard.stage import Config as LeaderboardConfig
 from tradeschool.evaluate.stage import Config as EvaluateConfig
 from tradeschool.market.calendar import EXCHANGES
 from tradeschool.market.synthetic import SyntheticConfig
 from tradeschool.models.load import LoraConfig, ModelConfig, TinyConfig
+from tradeschool.tasks.direction_config import COMPONENTS as DIRECTION_COMPONENTS
+from tradeschool.tasks.direction_config import DirectionConfig
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.tasks.rating_rewards import OutcomeConfig
 from tradeschool.tasks.trade_config import TradeConfig
@@ -38,7 +41,14 @@ from tradeschool.train.reject import Config as RejectConfig
 from tradeschool.train.sft import Config as SFTConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
-NAMES: dict[type[Any], str] = {bool: "true or false", int: "integer", float: "number", str: "string", Path: "path"}
+NAMES: dict[type[Any], str] = {
+    EnsembleConfig: "mapping",
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "string",
+    Path: "path",
+}
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 CURRICULUM = {
@@ -100,6 +110,20 @@ RATING = {
     "eval_score": "reward components whose sum is the score that policies are compared by",
     "weights": "weights of the reward components in training ([list](#reward-components-of-the-rating-task))",
     "outcome": "settings of the component `outcome`: `task.outcome`, below",
+}
+DIRECTION = {
+    "facts": "lines of the prompt, in order ([list](#facts-of-the-rating-task))",
+    "sections": "tables and lists after the facts, each where something of it is known "
+    "([list](#sections-of-the-rating-task))",
+    "mask": "hide tickers, names and dates; the description of the company is shown only without it",
+    "instructions": "true: a system message that explains the answer's format; a text: that message itself; for a "
+    "pretrained model true by default",
+    "horizons": "days until the outcome; every question names its own",
+    "label": "the outcome is the move above the mean of all stocks (`neutral`), or the stock's own (`raw`)",
+    "confidences": "of the decisions with `group: decisions`, each with UP and with DOWN",
+    "hindsight_share": "share of SFT answers whose direction is the outcome instead of the expert's, a rule that adds "
+    "up points for the words of the facts",
+    "weights": "weights of the reward components in training ([list](#reward-components-of-the-direction-task))",
 }
 OUTCOME = {
     "bound": "largest gain, and largest loss before `loss_weight`",
@@ -183,6 +207,9 @@ GRPO = {
     "shrink": "with `gvpo` and `decisions`: multiply the outcomes' part of the rewards by what forecasts are worth on "
     "the validation dates",
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
+    "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
+    "log_answers": "write every answer beside what happened: `NAME_training_log.jsonl`, `market_stats.json` and "
+    "`training.log` in the stage's folder",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute what the answers of a group share once; no effect on episodes",
     "model": "stage whose weights to start from, or `base`",
@@ -226,6 +253,16 @@ EVALUATE = {
     "batch_size": "questions at a time",
     "costs": "of the backtest: `costs`, below",
     "confidence": "of intervals and verdicts",
+    "ensembles": "rows of combined answers, for tasks that can combine them: `ensembles`, below",
+    "shuffled": "questions drawn at random for a table that shows the primary metric of shuffled samples beside that "
+    "of consecutive days; 0: none",
+}
+ENSEMBLE = {
+    "name": "of the row",
+    "models": "stages whose models answer",
+    "samples": "answers of each model to a question; one is the most likely, several are sampled",
+    "temperature": "of sampled answers",
+    "by": "how the answers that can be read are combined",
 }
 COSTS = {
     "commission_bps": "basis points of the traded value",
@@ -281,6 +318,7 @@ MARKETS: tuple[Table, ...] = (
 TASK_TABLES: tuple[Table, ...] = (
     ("rating", "`task: {name: rating}`", RatingConfig, RATING),
     ("outcome", "`task.outcome`", OutcomeConfig, OUTCOME),
+    ("direction", "`task: {name: direction}`", DirectionConfig, DIRECTION),
     ("trade", "`task: {name: trade}`", TradeConfig, TRADE),
     ("task.env", "`task.env`", EnvConfig, ENV),
 )
@@ -296,6 +334,7 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("ppo", "`stage: ppo` (tasks of episodes)", PPOConfig, PPO),
     ("evaluate", "`stage: evaluate` (tasks of single questions)", EvaluateConfig, EVALUATE),
     ("costs", "`costs` of `evaluate`", Costs, COSTS),
+    ("ensemble", "`ensembles` of `evaluate`", EnsembleConfig, ENSEMBLE),
     ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
 )
 REWARD_LINES = {
@@ -303,6 +342,17 @@ REWARD_LINES = {
     "risk": "-`risk_aversion` / 2 x position^2",
     "decision": "Trading-R1's decision matrix: the rating against the label; -1.5 for an unreadable answer",
     "outcome": "Trading-R1's market outcome reward, by `task.outcome`; the largest loss for an unreadable answer",
+    "format": "1 for a readable answer that begins with reasoning, else 0",
+}
+DIRECTION_REWARD_LINES = {
+    "signal": "2 (p - b) (y - b): p the probability of UP, b the share of UP on the training dates, y 1 for UP and 0 "
+    "for DOWN; with `charge` how much better the Brier score is than that of b",
+    "charge": "-(p - b)^2; its weight equals that of `signal`",
+    "log": "logarithm of the probability of what happened, at least that of 1 %",
+    "direction": "2.5 for the right direction",
+    "magnitude": "2, 1.5, 1 for a relative error of the size below .2, .5, 1, otherwise .5",
+    "confidence": "1 + 1.5 c when right, -(.2 + 1.3 c) when wrong, c the confidence; not a proper score",
+    "data_use": "3, 2, 1 for at least 5, 3, 1 data points of the prompt in the reasoning",
     "format": "1 for a readable answer that begins with reasoning, else 0",
 }
 SECTION_LINES = {
@@ -366,7 +416,7 @@ TRADE_FACT_LINES = {
 
 def page() -> str:
     """The text of the page."""
-    assert set(TASKS) == {"rating", "trade"}
+    assert set(TASKS) == {"rating", "direction", "trade"}
     return "\n".join([*_page(), ""])
 
 
@@ -414,6 +464,9 @@ def _page() -> Iterator[str]:
     assert set(REWARD_LINES) == set(COMPONENTS)
     yield from ("", "### Reward components of the rating task", "", "| component | meaning |", "|---|---|")
     yield from (f"| `{name}` | {line} |" for name, line in REWARD_LINES.items())
+    assert set(DIRECTION_REWARD_LINES) == set(DIRECTION_COMPONENTS)
+    yield from ("", "### Reward components of the direction task", "", "| component | meaning |", "|---|---|")
+    yield from (f"| `{name}` | {line} |" for name, line in DIRECTION_REWARD_LINES.items())
     yield from ("", "### Sections of the rating task", "", "| section | content |", "|---|---|")
     yield from (f"| `{name}` | {SECTION_LINES[name]} |" for name in SECTIONS)
     yield from ("", "### Facts of the trade task", "", "| fact | label | content |", "|---|---|---|")
@@ -432,7 +485,7 @@ def _tables(tables: tuple[Table, ...]) -> Iterator[str]:
 
 
 def _table(key: str, cls: type[BaseModel], lines: dict[str, str]) -> Iterator[str]:
-    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, TradeConfig) else set())
+    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, DirectionConfig, TradeConfig) else set())
     hidden |= {"observation"} if cls is EnvConfig else set()
     hidden |= {"trl"} if "trl" not in lines else set()
     known = set(cls.model_fields) - hidden
@@ -476,7 +529,7 @@ def _limit(value: float) -> str:
 
 
 def _default(key: str, name: str, field: FieldInfo) -> str:
-    if name == "name":
+    if name == "name" and key != "ensemble":
         return DEFAULTS[("stage", "name")]
     if (key, name) in DEFAULTS:
         return DEFAULTS[(key, name)]

@@ -91,6 +91,20 @@ def _varies(deviations: Floats, values: Floats) -> Any:
     return np.abs(deviations).max(-1, initial=0.0) > ROUNDING * np.abs(values).max(-1, initial=0.0)
 
 
+def calibration_error(probability: ArrayLike, came_true: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error: how far the mean probability and the share that came true are apart, over bins.
+
+    Bins of equal width, weighted by their number of forecasts (Naeini, Cooper & Hauskrecht 2015). It is above 0 by
+    chance even for a calibrated forecaster.
+    """
+    p, y = np.asarray(probability, float), np.asarray(came_true, float)
+    known = np.isfinite(p) & np.isfinite(y)
+    if not known.any():
+        return math.nan
+    number = np.minimum((p[known] * bins + ROUNDING).astype(int), bins - 1)
+    return float(np.abs(np.bincount(number, p[known] - y[known])).sum() / known.sum())
+
+
 def probabilistic_sharpe(returns: ArrayLike, benchmark: float = 0.0) -> float:
     """Probability that the true Sharpe ratio is above ``benchmark`` (annualised); NaN for constant returns.
 

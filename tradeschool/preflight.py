@@ -28,6 +28,8 @@ def check_options(recipe: Recipe) -> None:
     for stage, module in zip(recipe.stages, recipe.modules, strict=True):
         for key, attribute in PASSED_ON.items():
             _check_passed_on(getattr(stage, key, {}), getattr(module, attribute, None), f"stages.{stage.name}.{key}")
+        if (lora := getattr(stage, "lora", None)) is not None:
+            _check_passed_on(lora.model_dump(exclude_unset=True), "peft:LoraConfig", f"stages.{stage.name}.lora")
     base = recipe.model.base
     if base.startswith((".", "/", "~")) and not Path(base).exists():
         raise RecipeError(f"model.base: {base} does not exist. Give a folder, a Hub name, or 'tiny'.")

@@ -80,7 +80,7 @@ TABLES = (
     ("split", "", SplitConfig, {}),
 )
 CONFIGS = list(dict.fromkeys(cls for _, _, cls, _ in TABLES))
-REQUIRED = {"stage": "x", "path": "/prices"}
+REQUIRED = {"stage": "x", "path": "/prices", "name": "x", "models": ["x"]}
 
 
 @pytest.mark.parametrize("cls", CONFIGS, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")

@@ -136,6 +136,21 @@ def test_traces_of_other_questions_are_an_error(task: RatingTask) -> None:
 
 def test_two_questions_in_one_cell_are_an_error(task: RatingTask) -> None:
     first = task.examples("test")[0]
-    twice = [first, Example(f"{first.key}#1", first.t, first.n, 1)]
+    twice = [first, Example(f"{first.key}#1", first.t, first.n)]
     with pytest.raises(RunError, match="two questions"):
         evaluation_set_of(task, task.panel, twice, "test")
+
+
+def test_several_questions_about_a_ticker_are_columns_and_one_position(task: RatingTask) -> None:
+    first, other = task.examples("test")[:2]
+    asked = [first, Example(f"{first.key}#1", first.t, first.n, 1), other]
+    found = evaluation_set_of(task, task.panel, asked, "test")
+    assert found.variants == 2
+    assert found.asked_TQ.sum() == 3
+    assert found.asked_TN.sum() == 2
+    assert found.facts(True).tickers == 2
+    position_TQ = np.full(found.shape, np.nan)
+    position_TQ[found.cell(asked[0])], position_TQ[found.cell(asked[1])] = 1.0, 0.5
+    position_TN = found.by_ticker(position_TQ)
+    assert position_TN[0, first.n] == 0.75
+    assert np.isfinite(position_TN).sum() == 1

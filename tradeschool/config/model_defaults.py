@@ -17,6 +17,8 @@ ANSWERING = ("evaluate", "reject")
 LORA: dict[str, Any] = {"r": 16}
 OF_TINY = ("per_device_train_batch_size",)
 """Values of a recipe for the tiny model that are left out for another one."""
+INSTRUCTED = ("rating", "direction")
+"""Tasks that explain the answer's format to a pretrained model."""
 LARGE = 100_000_000
 """Bytes of weights from which a model in a folder counts as pretrained; the tiny model has 4 million."""
 
@@ -38,7 +40,7 @@ def lay_model_defaults(draft: Draft, base_in_file: str) -> None:
         return
     document["model"].setdefault("lora", dict(LORA))
     task = document.get("task")
-    if isinstance(task, dict) and task.get("name") == "rating":
+    if isinstance(task, dict) and task.get("name") in INSTRUCTED:
         task.setdefault("instructions", True)
     stages, replaced = document.get("stages"), []
     for index, stage in enumerate(stages if isinstance(stages, list) else []):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Task name -> "module:class", imported only when a recipe asks for it.
 TASKS: dict[str, str] = {
     "rating": "tradeschool.tasks.rating:RatingTask",
+    "direction": "tradeschool.tasks.direction:DirectionTask",
     "trade": "tradeschool.tasks.trade:TradeTask",
 }
 # Stage -> module, imported only when a recipe asks for it. None of them imports torch at its top.

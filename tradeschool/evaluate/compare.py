@@ -121,13 +121,15 @@ def _fill_unreadable(primary: Metric, predictions: Sequence[Predictions]) -> lis
 
 
 def _backtests(evaluation_set: EvaluationSet, predictions: Sequence[Predictions]) -> dict[str, Backtest]:
-    """By policy; empty where the task's answers imply no positions."""
+    """By policy; empty where the task's answers imply no positions. Several questions about a ticker are averaged."""
     if not evaluation_set.per_ticker or all(p.position_TQ is None for p in predictions):
         return {}
     none_TQ, questions = np.full(evaluation_set.shape, np.nan), evaluation_set
     positions = {p.policy: none_TQ if p.position_TQ is None else p.position_TQ for p in predictions}
     return {
-        policy: backtest(questions.panel, questions.rows_T, position_TQ, questions.asked_TQ, questions.costs)
+        policy: backtest(
+            questions.panel, questions.rows_T, questions.by_ticker(position_TQ), questions.asked_TN, questions.costs
+        )
         for policy, position_TQ in positions.items()
     }
 
@@ -294,6 +296,9 @@ def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
             first, second = np.sign(values[0]), np.sign(values[1])
             sided_TQ = np.isfinite(first) & (first != 0) & np.isfinite(second) & (second != 0)
             return inference.mean(np.where(sided_TQ, first == second, np.nan), horizon)
+        case "calibration_error":
+            error = metrics.calibration_error(values[0], values[1])
+            return inference.without_interval(error, len(values[0]))
         case _:
             raise RunError(f"metrics: '{metric.key}' has aggregate '{metric.aggregate}', which a task cannot use.")
 

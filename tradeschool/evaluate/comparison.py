@@ -169,6 +169,7 @@ class Comparison(Plain):
         best_baseline: that with the best primary metric in this sample.
         confidence: of the intervals and verdicts.
         cosines: degrees of freedom of the intervals of figures with a value for every question.
+        shuffled: by policy, the primary metric over questions drawn at random (``evaluate/shuffled.py``).
     """
 
     evaluation: EvaluationFacts
@@ -179,6 +180,7 @@ class Comparison(Plain):
     confidence: float
     cosines: int
     warnings: list[str]
+    shuffled: dict[str, Interval] = {}
 
     def row(self, policy: str) -> Row:
         """The row of one policy; a RunError that names the rows if there is none."""

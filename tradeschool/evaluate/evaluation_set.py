@@ -38,13 +38,15 @@ class EvaluationSet:
     Attributes:
         panel: the market.
         rows_T: its rows that are evaluated, consecutive.
-        asked_TQ: which questions of each date are asked; Q are the panel's tickers, where the task asks about tickers.
+        asked_TQ: which questions of each date are asked; Q are the panel's tickers, where the task asks about tickers,
+            times ``variants``.
         metrics: the task's metrics; verdicts are about the first primary one.
         action_names: classes of answers, empty where there are none.
         costs: of the backtest.
         horizon: days that outcomes look ahead; outcomes of dates closer than that overlap.
         score: definition of the primary metric; evaluations that differ in it are not compared.
         per_ticker: whether questions are about tickers.
+        variants: how many questions there may be about one date and ticker, such as several horizons.
 
     Raises:
         RunError: the rows are not consecutive, or no metric is primary.
@@ -59,6 +61,7 @@ class EvaluationSet:
     horizon: int = 1
     score: str = "score"
     per_ticker: bool = True
+    variants: int = 1
 
     def __post_init__(self) -> None:
         _refuse_gaps(self.rows_T)
@@ -83,12 +86,30 @@ class EvaluationSet:
 
     def cell(self, example: Example) -> tuple[int, int]:
         """The indices of a question in arrays [T, Q]."""
-        return example.t - int(self.rows_T[0]), example.n
+        return example.t - int(self.rows_T[0]), example.n * self.variants + example.variant
+
+    @property
+    def asked_TN(self) -> NDArray[np.bool_]:
+        """Whether anything is asked about each ticker on each date."""
+        asked_TNV = self.asked_TQ.reshape(len(self.asked_TQ), -1, self.variants)
+        return np.asarray(asked_TNV.any(axis=2))
+
+    def by_ticker(self, value_TQ: Floats) -> Floats:
+        """[T, N] the mean over the questions about a ticker on a date whose value is known; NaN where none is."""
+        value_TNV = value_TQ.reshape(len(value_TQ), -1, self.variants)
+        known_TN = np.isfinite(value_TNV).sum(2)
+        sum_TN = np.nansum(value_TNV, axis=2)
+        mean_TN: Floats = np.divide(sum_TN, known_TN, out=np.full(sum_TN.shape, np.nan), where=known_TN > 0)
+        return mean_TN
 
     def questions_hash(self) -> str:
         """16 hex digits over the questions asked, whatever the order of the tickers."""
         names = self.panel.tickers if self.per_ticker else range(self.shape[1])
-        cells = sorted(f"{self.dates_T[t]} {names[n]}" for t, n in np.argwhere(self.asked_TQ))
+        each = self.variants
+        cells = sorted(
+            f"{self.dates_T[t]} {names[q // each]}{f' {q % each}' if each > 1 else ''}"
+            for t, q in np.argwhere(self.asked_TQ)
+        )
         return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:16]
 
     def facts(self, has_backtest: bool) -> EvaluationFacts:
@@ -96,7 +117,7 @@ class EvaluationSet:
         return EvaluationFacts(
             market=self.panel.name,
             data_hash=self.panel.data_hash(),
-            tickers=int(self.asked_TQ.any(0).sum()) if self.per_ticker else 0,
+            tickers=int(self.asked_TN.any(0).sum()) if self.per_ticker else 0,
             dates=[str(date) for date in self.dates_T],
             questions=int(self.asked_TQ.sum()),
             questions_hash=self.questions_hash(),
@@ -124,10 +145,11 @@ def evaluation_set_of(
     rows_T = np.asarray(task.rows(split))
     _refuse_gaps(rows_T)
     questions = len(panel.tickers) if task.per_ticker else 1 + max(example.n for example in examples)
-    asked_TQ = np.zeros((len(rows_T), questions), dtype=bool)
+    variants = 1 + max((example.variant for example in examples), default=0)
+    asked_TQ = np.zeros((len(rows_T), questions * variants), dtype=bool)
     for example in examples:
-        cell = example.t - int(rows_T[0]), example.n
-        if not (0 <= cell[0] < len(rows_T) and 0 <= cell[1] < questions):
+        cell = example.t - int(rows_T[0]), example.n * variants + example.variant
+        if not (0 <= cell[0] < len(rows_T) and 0 <= example.n < questions):
             raise RunError(
                 f"The task '{task.name}' asks about date row {example.t} and n {example.n} ({example.key}), but "
                 f"rows('{split}') are {rows_T[0]} to {rows_T[-1]}, and n is below {questions}. Leave the question out "
@@ -136,7 +158,7 @@ def evaluation_set_of(
         if asked_TQ[cell]:
             raise RunError(
                 f"The task '{task.name}' asks two questions about date row {example.t} and n {example.n} "
-                f"(one is {example.key}). Give every question of a date its own n."
+                f"(one is {example.key}). Give every question of a date its own n, or its own variant."
             )
         asked_TQ[cell] = True
     return EvaluationSet(
@@ -149,6 +171,7 @@ def evaluation_set_of(
         horizon=task.horizon,
         score=task.score_definition(),
         per_ticker=task.per_ticker,
+        variants=variants,
     )
 
 

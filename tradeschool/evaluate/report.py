@@ -13,7 +13,7 @@ from rich.console import Console
 from tradeschool import manifest as manifests
 from tradeschool.errors import RunError
 from tradeschool.evaluate import charts
-from tradeschool.evaluate.comparison import KINDS, MEAN_RETURN, MODELS, Comparison, gap
+from tradeschool.evaluate.comparison import KINDS, MEAN_RETURN, MODELS, Comparison, figure_with_interval, gap
 from tradeschool.evaluate.console import print_comparison, print_summary, subject, summary
 from tradeschool.evaluate.diagnostics import training_warnings
 from tradeschool.evaluate.evaluation_set import traces_name
@@ -97,6 +97,8 @@ def _results(comparison: Comparison, metrics: Sequence[Metric], figures: Sequenc
     ]
     columns = ("policy", "against", "figure", "difference", "p")
     yield Part("Paired differences", [paired], tables=[Table(columns, differences)])
+    if comparison.shuffled:
+        yield _shuffled(comparison)
     drawn = [one for one in metrics if one.aggregate == "share_of_oracle" or one.key == comparison.primary]
     yield Part("Results", charts=[*charts.result_charts(rows, drawn, dates), *figures])
     if classes := list(rows[0].answer_shares):
@@ -105,6 +107,23 @@ def _results(comparison: Comparison, metrics: Sequence[Metric], figures: Sequenc
         over_time = [(row.policy, charts.answers_chart(row, dates)) for row in rows if row.kind in MODELS]
         yield Part("Answers", tables=[Table(("policy, % of answers", *names), shares)])
         yield Part("Answers over time", charts=over_time)
+
+
+def _shuffled(comparison: Comparison) -> Part:
+    """The primary metric over all dates as they happened, beside that over questions drawn at random."""
+    metric = comparison.metric(comparison.primary)
+    rows = [
+        (row.policy, figure_with_interval(metric, row.metrics[metric.key]), figure_with_interval(metric, drawn))
+        for row in comparison.rows
+        if (drawn := comparison.shuffled.get(row.policy)) is not None
+    ]
+    about = (
+        "Left: every date in order, with intervals that allow for questions which share the luck of a date and for "
+        "outcomes which overlap. Right: questions drawn at random, with the interval of independent draws, as most "
+        "evaluations are published. It is too narrow wherever questions are related."
+    )
+    table = Table((metric.label, "consecutive days", "shuffled sample"), rows)
+    return Part("Consecutive days and a shuffled sample", [about], tables=[table])
 
 
 def _card(trace: Trace, weights: Mapping[str, float]) -> Card:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tradeschool.errors import RecipeError, RunError, did_you_mean, one_line
 from tradeschool.evaluate.comparison import NAIVE
+from tradeschool.evaluate.ensembles import EnsembleConfig, check_ensembles, ensemble_traces
 from tradeschool.evaluate.evaluation_set import (
     Costs,
     EvaluationSet,
@@ -19,6 +20,7 @@ from tradeschool.evaluate.evaluation_set import (
     traces_name,
     traces_to_predictions,
 )
+from tradeschool.evaluate.shuffled import shuffled_means
 from tradeschool.manifest import replace_text
 from tradeschool.policies import table
 from tradeschool.policies.base import Answerer, Kind, Policy, make_policy
@@ -48,6 +50,9 @@ class Config(StageConfig):
         constrained: take the most likely decision where the answer of a language model cannot be read.
         costs: of the backtest.
         confidence: of the intervals and verdicts.
+        ensembles: rows of combined answers (``evaluate/ensembles.py``).
+        shuffled: how many questions to draw at random for the table that shows the primary metric of shuffled samples
+            beside that of consecutive days (``evaluate/shuffled.py``); 0 leaves it out.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -62,6 +67,8 @@ class Config(StageConfig):
     constrained: bool = False
     costs: Costs = Costs()
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    ensembles: list[EnsembleConfig] = Field(default=[])
+    shuffled: int = Field(default=0, ge=0)
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -94,6 +101,8 @@ def check(config: Config, context: CheckContext) -> None:
             "plays episodes. Derive it from Policy."
         )
     questions = _questions(config, task)
+    taken = [*names, base_row(context.model.base), table.NAME]
+    check_ensembles(config.ensembles, task, questions[0], models, taken, f"{where}.ensembles")
     _try_evaluation(config, context, questions, baselines)
     _check_scores(config, task, questions)
     _check_answers(config, task, questions[0])
@@ -174,8 +183,12 @@ def run(config: Config, context: Context) -> Result:
     questions = evaluation_set_of(context.task, context.panel, examples, config.split, config.costs)
     predictions = [*_ask_baselines(config, context, questions, examples)]
     predictions += _ask_models(config, context, questions, examples)
+    predictions += _ask_ensembles(config, context, questions, examples)
     predictions += _ask_bound(context, questions, examples)
     comparison = compare(questions, predictions, confidence=config.confidence)
+    if config.shuffled:
+        means = shuffled_means(questions, predictions, config.shuffled, config.seed, config.confidence)
+        comparison = comparison.model_copy(update={"shuffled": means})
     replace_text(context.folder / COMPARISON, comparison.to_json())
     values = {p.policy: dict(p.values) for p in predictions}
     # The task's own plots, which a report made later cannot draw.
@@ -258,19 +271,31 @@ def _ask_models(
         traces = _kept_traces(path, context, examples)
         if traces is None:
             traces = _ask_model(name, kind, source, config, context, examples)
-            unfinished = path.with_suffix(".part")
-            write_traces(unfinished, traces)
-            unfinished.replace(path)
+            _keep(path, traces)
         yield traces_to_predictions(questions, name, kind, examples, traces)
 
 
+def _ask_ensembles(
+    config: Config, context: Context, questions: EvaluationSet, examples: list[Example]
+) -> Iterator[Predictions]:
+    """Combined answers, from the traces of the models or from sampled ones; complete traces are kept."""
+    for one in config.ensembles:
+        path = context.folder / traces_name(one.name, "trained")
+        traces = _kept_traces(path, context, examples)
+        if traces is None:
+            length = {"max_new_tokens": config.max_new_tokens, "batch_size": config.batch_size}
+            traces = ensemble_traces(one, context, examples, length)
+            _keep(path, traces)
+        yield traces_to_predictions(questions, one.name, "trained", examples, traces)
+
+
 def _ask_bound(context: Context, questions: EvaluationSet, examples: list[Example]) -> Iterator[Predictions]:
-    """What a table learns from the facts of the prompt and the outcomes that the last stage with rewards has used."""
+    """What a table learns from the facts of the prompt and the outcomes that the stages with rewards have used."""
     task = context.task
     used = [path for weights in context.models.values() if (path := weights.parent / OUTCOMES).exists()]
     if not used or not task.decisions(examples[0]) or task.facts(examples[0]) is None:
         return
-    keys = set(json.loads(used[-1].read_text(encoding="utf-8")))
+    keys = {key for path in used for key in json.loads(path.read_text(encoding="utf-8"))}
     learned = [example for example in task.stream("train") if example.key in keys]
     with status(context.console, f"Learning a table from {len(learned):,} outcomes"):
         try:
@@ -280,6 +305,12 @@ def _ask_bound(context: Context, questions: EvaluationSet, examples: list[Exampl
         yield traces_to_predictions(
             questions, policy.name, policy.kind, examples, rollout(policy, task, examples, context.versions)
         )
+
+
+def _keep(path: Path, traces: list[Trace]) -> None:
+    unfinished = path.with_suffix(".part")
+    write_traces(unfinished, traces)
+    unfinished.replace(path)
 
 
 def _kept_traces(path: Path, context: Context, examples: list[Example]) -> list[Trace] | None:

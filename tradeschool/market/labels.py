@@ -63,12 +63,13 @@ def excess_TN(panel: Panel, horizons: Sequence[int]) -> Floats:
     volatility = np.where(volatility > SMALLEST_VOLATILITY, volatility, np.nan)
     total_TN = np.zeros(panel.shape)
     for horizon in horizons:
-        above_TN = _above_market(forward_return_TN(panel, horizon))
+        above_TN = above_market(forward_return_TN(panel, horizon))
         total_TN += np.clip(above_TN / (volatility * np.sqrt(horizon)), -CLIP, CLIP)
     return total_TN / len(horizons)
 
 
-def _above_market(forward_TN: Floats) -> Floats:
+def above_market(forward_TN: Floats) -> Floats:
+    """Returns less their mean of the date over tickers, equal-weighted; see :func:`excess_TN`."""
     if forward_TN.shape[1] == 1:
         return forward_TN
     known_TN = np.isfinite(forward_TN)

@@ -115,14 +115,17 @@ def base_source(config: ModelConfig, task: Task, run_folder: Path, seed: int) ->
     return str(folder)
 
 
-def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[Any, Any]:
+def load(source: str, config: ModelConfig, *, trainable: bool = False, merge: bool = False) -> tuple[Any, Any]:
     """Model and tokenizer from a Hub name or folder. A folder of adapters is loaded onto its base.
+
+    The base of adapters may itself be a folder of adapters, of an earlier stage: those become part of the weights.
 
     Args:
         source: the Hub name or folder.
         config: how to load it; ``config.base`` is not read.
         trainable: for a trainer, which places the model itself and may train adapters further. Otherwise the model is
             on :func:`inference_device`.
+        merge: make adapters part of the weights, so that others can be trained on top of them.
 
     Raises:
         RecipeError: the model cannot be loaded.
@@ -140,8 +143,15 @@ def load(source: str, config: ModelConfig, *, trainable: bool = False) -> tuple[
 
             # Not peft's AutoPeftModel: it resizes the embeddings to the tokenizer, which changes the model.
             base = located(PeftConfig.from_pretrained(source).base_model_name_or_path)
-            model = AutoModelForCausalLM.from_pretrained(base, **options)
-            model = PeftModel.from_pretrained(model, source, is_trainable=trainable)
+            if (Path(base) / "adapter_config.json").exists():
+                model, _ = load(base, config, trainable=True, merge=True)
+            else:
+                model = AutoModelForCausalLM.from_pretrained(base, **options)
+            model = PeftModel.from_pretrained(model, source, is_trainable=trainable and not merge)
+            if merge:
+                model = model.merge_and_unload()
+                # What adapters on top name as their base: without it they would be loaded onto the model before these.
+                model.name_or_path = model.config._name_or_path = source
         else:
             model = AutoModelForCausalLM.from_pretrained(source, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:

@@ -27,7 +27,14 @@ Rewards = dict[str, float | None]
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 """Weights of reward components, as a recipe gives them. A negative one would reward what its component penalises."""
 Aggregate = Literal[
-    "mean", "root_mean", "correlation", "rank_correlation", "sign_agreement", "share_of_oracle", "backtest"
+    "mean",
+    "root_mean",
+    "correlation",
+    "rank_correlation",
+    "sign_agreement",
+    "calibration_error",
+    "share_of_oracle",
+    "backtest",
 ]
 POSITION = "position"
 """The key under which a trace records the position that an answer implies."""
@@ -43,7 +50,8 @@ class Example:
         key: unique among the task's questions.
         t: date row of the panel.
         n: ticker column of the panel; a task without tickers numbers the questions of a date.
-        variant: number of the prompt, where there are several about the same date and ticker; part of the key too.
+        variant: number of the question, where there are several about the same date and ticker, such as prompts with
+            other sections, or other horizons; part of the key too.
         payload: anything that the task's rewards need.
     """
 
@@ -78,7 +86,8 @@ class Metric:
         better: ``higher`` or ``lower``; verdicts and sentences follow it.
         primary: the verdict is about the first metric that is primary.
         aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``correlation``,
-            ``rank_correlation`` or ``sign_agreement`` of two inputs, pooled over all questions; ``share_of_oracle``,
+            ``rank_correlation`` or ``sign_agreement`` of two inputs, pooled over all questions; ``calibration_error``
+            of a probability and of what came true (1 or 0); ``share_of_oracle``,
             the sum of the input over that of the best possible answers. ``backtest`` is for the evaluation's own
             metrics.
         inputs: names of values in ``Trace.metrics`` or of reward components; the metric's own key when empty.
@@ -184,6 +193,10 @@ class Task(ABC):
     @abstractmethod
     def format_answer(self, action: Any, reasoning: str) -> str:
         """The answer that states ``action``: ``parse(format_answer(a, r)) == a``."""
+
+    def combine(self, actions: Sequence[Any], how: Literal["mean", "median"] = "mean") -> Any | None:
+        """Several answers to one question as one: their mean or median; None for a task that cannot."""
+        return None
 
     def action_name(self, action: Any) -> str:
         """The class of an action for counting: one of ``action_names`` where those exist."""

@@ -22,6 +22,7 @@ from tradeschool.market.panel import Floats
 from tradeschool.models.chat_renderer import ChatRenderer
 from tradeschool.tasks.base import Example, Task
 from tradeschool.train.grpo_trainers import SharedPrefixTrainer, sample_tokens
+from tradeschool.train.rewards import OnScored, label_shares
 from tradeschool.train.shrinking import Shrinkage
 
 
@@ -48,6 +49,12 @@ def expected_reward_loss(log_probs_NA: Tensor, advantages_NA: Tensor) -> Tensor:
 def mass_loss(log_probs_NA: Tensor) -> Tensor:
     """The negative log-probability that the answer is any of the decisions."""
     return -log_probs_NA.logsumexp(1).mean()
+
+
+def decision_kl(log_probs_NA: Tensor, start_NA: Tensor) -> Tensor:
+    """The mean KL divergence of the policy's decisions from those of the model that the training started from."""
+    log_NA = log_probs_NA.log_softmax(1)
+    return (log_NA.exp() * (log_NA - start_NA.log_softmax(1))).sum(1).mean()
 
 
 class WholeGroupTrainer(SharedPrefixTrainer):
@@ -177,6 +184,7 @@ class DecisionTrainer(WholeGroupTrainer):
         renderer: of the model's chat template.
         loss: what is trained on.
         shrinkage: of the rewards' part that depends on the outcome; None trains on the rewards as they are.
+        on_scored: is given the most likely decision on every question.
         options: of TRL's trainer; ``num_generations`` is reasonings (at least 1) x decisions.
     """
 
@@ -188,16 +196,22 @@ class DecisionTrainer(WholeGroupTrainer):
         renderer: ChatRenderer,
         loss: DecisionLoss,
         shrinkage: Shrinkage | None = None,
+        on_scored: OnScored | None = None,
         **options: Any,
     ) -> None:
         super().__init__(rollout=_all_decisions, **options)
         self._task, self._examples, self._renderer, self._loss = task, examples, renderer, loss
-        self._shrinkage, self._weights_K = shrinkage, torch.tensor(list(task.weights.values()))
+        self._on_scored, self._shrinkage, self._weights_K = (
+            on_scored,
+            shrinkage,
+            torch.tensor(list(task.weights.values())),
+        )
         self._rows: list[dict[str, Any]] = []
         self._groups: list[Branches] = []
         self._rewards_BK = torch.empty(0)
         self._known: dict[int, Branches] = {}
         self._asked: dict[str, tuple[list[int], Branches]] = {}
+        self._classes = [task.action_name(one) for one in task.decisions(examples[0]) or ()]
 
     # the group -----------------------------------------------------------------------------------
 
@@ -249,6 +263,7 @@ class DecisionTrainer(WholeGroupTrainer):
         output["decision_mask"] = (position_C >= start_B1) & (position_C < end_B1)
         first = self.accelerator.process_index * len(inputs)
         output["rewards"] = self._rewards_BK[first : first + len(inputs)]
+        output["example"] = torch.tensor([row["example"] for row in inputs], device=ids_BC.device)
         # TRL has logged means over all decisions, which say nothing about the policy.
         for name in ("reward", *(f"rewards/{name}/mean" for name in self.reward_func_names)):
             self._metrics["train"][name].pop()
@@ -317,9 +332,15 @@ class DecisionTrainer(WholeGroupTrainer):
         if self._loss.reasonings:
             kept_BC = kept_BC & ~reasoning_BC
             loss = loss + self._of_reasonings(logps_BC, log_probs_NA, advantages_NA, inputs)
+        elif self.beta:
+            start_NA = (inputs["ref_per_token_logps"] * decision_BC).sum(1).view(-1, decisions)
+            kl = decision_kl(log_probs_NA, start_NA)
+            self.log_mean("kl", kl)
+            loss = loss + self.beta * kl
         other_tokens = -_mean(logps_BC, kept_BC)
         loss = loss + self._loss.sft_weight * other_tokens
-        self._log_policy(log_probs_NA.detach(), inputs["rewards"])
+        asked = [self._examples[i] for i in inputs["example"][::decisions].tolist()]
+        self._log_policy(log_probs_NA.detach(), inputs["rewards"], asked)
         self.log_mean("decision_mass", (-mass).exp())
         self.log_mean("sft_loss", other_tokens)
         return loss / self.current_gradient_accumulation_steps
@@ -340,8 +361,8 @@ class DecisionTrainer(WholeGroupTrainer):
         self.log_mean("reasoning_gain_std", gain_N.std())
         return loss
 
-    def _log_policy(self, log_probs_NA: Tensor, rewards_BK: Tensor) -> None:
-        """What the policy is expected to earn, and how it decides."""
+    def _log_policy(self, log_probs_NA: Tensor, rewards_BK: Tensor, asked: Sequence[Example]) -> None:
+        """What the policy is expected to earn, how it decides, and what happened."""
         chances_NA = log_probs_NA.softmax(1)
         rewards_NAK = rewards_BK.nan_to_num().view(*log_probs_NA.shape, -1)
         expected_K = (chances_NA[:, :, None] * rewards_NAK).sum(1).mean(0)
@@ -349,8 +370,17 @@ class DecisionTrainer(WholeGroupTrainer):
             self.log_mean(f"rewards/{name}/mean", expected_K[k])
         self.log_mean("reward", (expected_K * self._weights_K.to(expected_K.device)).sum())
         self.log_mean("decision_entropy", -(chances_NA * log_probs_NA.log_softmax(1)).sum(1).mean())
-        for name, share in zip(self._task.action_names, chances_NA.mean(0), strict=False):
-            self.log_mean(f"answers/{name}", share)
+        for name in self._task.action_names:
+            among_A = torch.tensor([of == name for of in self._classes], device=chances_NA.device)
+            self.log_mean(f"answers/{name}", chances_NA[:, among_A].sum(1).mean())
+        for name, share in label_shares(self._task, asked).items():
+            self.log_mean(name, torch.tensor(share, device=chances_NA.device))
+        if self._on_scored is not None:
+            best_N = log_probs_NA.argmax(1).tolist()
+            names = self.reward_func_names
+            rewards = [dict(zip(names, rewards_NAK[n, a].tolist(), strict=True)) for n, a in enumerate(best_N)]
+            actions = [(self._task.decisions(one) or ())[a] for one, a in zip(asked, best_N, strict=True)]
+            self._on_scored(asked, actions, rewards)
 
 
 def _mean(value_BC: Tensor, mask_BC: Tensor) -> Tensor:

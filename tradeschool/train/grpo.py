@@ -13,7 +13,7 @@ from pydantic import Field
 from tradeschool.errors import RecipeError
 from tradeschool.manifest import replace_text
 from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions_of
-from tradeschool.models.load import TRIED, check_room, refuse_too_long
+from tradeschool.models.load import TRIED, LoraConfig, check_room, refuse_too_long
 from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task
@@ -56,6 +56,11 @@ class Config(CurriculumConfig, StageConfig):
     ``shrink`` multiplies the part of the rewards that depends on the outcome by what the policy's forecasts are worth
     on the validation dates (``train/shrinking.py``).
 
+    ``lora`` trains new adapters on top of the weights and adapters of the stages before, whatever ``model.lora`` says.
+    ``trl.beta`` weighs the KL divergence from the model that the stage starts from: of sampled tokens, and in groups of
+    decisions without sampled reasonings of the decisions. ``log_answers`` writes every answer beside what happened
+    (``train/tracker.py``).
+
     In a task of episodes a question starts an episode; all its answers are the completion
     (``train/grpo_trainers.py``), their order is random, and ``share_prefix`` has no effect. Otherwise ``share_prefix``
     computes what the answers of a group share once (``train/prefix_tree.py``). Set it to false for a model that does
@@ -73,6 +78,8 @@ class Config(CurriculumConfig, StageConfig):
     shrink: bool = True
     tau: float = Field(default=0.3, gt=0, le=100)
     sft_weight: float = Field(default=1.0, ge=0, le=100)
+    lora: LoraConfig | None = None
+    log_answers: bool = False
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -90,6 +97,13 @@ def check(config: Config, context: CheckContext) -> None:
         )
     if task.episodic and not isinstance(task, MultiTurnTask):
         raise RecipeError(f"stages.{name}: the task '{task.name}' has episodes but no chat_env() to play them in.")
+    if config.lora and getattr(context.model, "load_in_4bit", False) and context.models and context.model.lora:
+        raise RecipeError(
+            f"stages.{name}.lora: adapters of earlier stages would be merged into weights of 4 bits, which loses "
+            "quality. Remove it, to train those adapters on, or set model.load_in_4bit: false."
+        )
+    if config.log_answers and task.episodic:
+        raise RecipeError(f"stages.{name}.log_answers has no effect in episodes. Remove it.")
     _check_group(config, task, context.model)
     _check_generation(config, task, context.model)
     args = trl_arguments(config, task, Path("unused"), context.seed)
@@ -235,10 +249,11 @@ def run(config: Config, context: Context) -> Result:
     """Train on the task's rewards. Weights go to ``weights/`` in the stage's folder."""
     from datasets import Dataset
 
+    from tradeschool.train.tracker import Tracker
     from tradeschool.train.trainer import finish, start, train
     from tradeschool.train.trl_config import refused
 
-    model, tokenizer, peft = start(config.model, context)
+    model, tokenizer, peft = start(config.model, context, config.lora)
     args = trl_arguments(config, context.task, context.folder, context.seed)
     renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
     with status(context.console, "Writing questions"):
@@ -253,15 +268,16 @@ def run(config: Config, context: Context) -> Result:
     key = f"stages.{config.name}.trl.max_completion_length"
     if not (context.task.episodic and config.group == "decisions"):
         check_room(key, [row["prompt"] for row in rows], renderer, args.max_completion_length, positions_of(model))
+    tracker = Tracker(context.task, context.folder, config.name) if config.log_answers else None
     with refused(f"stages.{config.name}"):
-        trainer = _trainer(config, context, examples, args.num_generations, renderer)(
+        trainer = _trainer(config, context, examples, args.num_generations, renderer, tracker and tracker.add)(
             model=model,
             args=args,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             peft_config=peft,
         )
-    train(trainer, context, title=config.name, shown=SHOWN)
+    train(trainer, context, title=config.name, shown=SHOWN, callbacks=[tracker] if tracker else [])
     used = trainer.state.global_step * args.generation_batch_size // args.num_generations // args.num_iterations
     keys = [example.key for example in examples[:used]]
     replace_text(context.folder / OUTCOMES, json.dumps(keys))
@@ -273,7 +289,9 @@ def run(config: Config, context: Context) -> Result:
     )
 
 
-def _trainer(config: Config, context: Context, examples: list[Example], group: int, renderer: ChatRenderer) -> Any:
+def _trainer(
+    config: Config, context: Context, examples: list[Example], group: int, renderer: ChatRenderer, on_scored: Any = None
+) -> Any:
     """The trainer of the task's kind, which takes the arguments that all have in common."""
     task = context.task
     from tradeschool.train.decision_groups import DecisionLoss, DecisionTrainer, SampledGVPOTrainer
@@ -291,10 +309,11 @@ def _trainer(config: Config, context: Context, examples: list[Example], group: i
         if task.episodic:
             return partial(WhatIfTrainer, **options, reward_funcs=scored)
         shrinkage = Shrinkage(task, context.folder / SHRINKAGE) if _shrinks(config, task) else None
-        return partial(DecisionTrainer, **options, shrinkage=shrinkage, reward_funcs=scored)
+        return partial(DecisionTrainer, **options, shrinkage=shrinkage, on_scored=on_scored, reward_funcs=scored)
     trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
     trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
-    return partial(trainer, reward_funcs=reward_functions(task, group, examples, renderer.decode))
+    scored = reward_functions(task, group, examples, renderer.decode, on_scored=on_scored)
+    return partial(trainer, reward_funcs=scored)
 
 
 def _shrinks(config: Config, task: Task) -> bool:

@@ -19,6 +19,8 @@ from tradeschool.tasks.base import Example, Rewards, Task
 Text = str | list[dict[str, str]]
 Decode = Callable[[Sequence[int]], str]
 RewardFunction = Callable[..., list[float | None]]
+OnScored = Callable[[Sequence[Example], Sequence[Any | None], Sequence[Rewards]], None]
+"""Is given examples, actions (None where an answer cannot be read) and rewards."""
 Bools = NDArray[np.bool_]
 ZERO = 1e-9
 """An advantage smaller than this is zero: equal rewards leave a rounding error."""
@@ -27,7 +29,12 @@ ZERO = 1e-9
 
 
 def reward_functions(
-    task: Task, group: int, examples: Sequence[Example], decode: Decode | None = None, sampled: bool = True
+    task: Task,
+    group: int,
+    examples: Sequence[Example],
+    decode: Decode | None = None,
+    sampled: bool = True,
+    on_scored: OnScored | None = None,
 ) -> list[RewardFunction]:
     """One reward function for each component, with the component's name, in the order of ``task.weights``.
 
@@ -39,6 +46,7 @@ def reward_functions(
             answer that the prompt has begun, and all thinking of tokenizers with a ``response_template``. Without
             ``decode`` TRL's text is scored.
         sampled: whether the answers are the policy's, so that their shares are logged.
+        on_scored: is given every answer.
     """
     batch: Sequence[Text] = ()
     scored: list[Rewards] = []
@@ -51,10 +59,13 @@ def reward_functions(
                 texts = [one if isinstance(one, str) else one[0]["content"] for one in completions]
             else:
                 texts = [decode(ids) for ids in columns["completion_ids"]]
-            scored, actions = _scored(task, [examples[i] for i in columns["example"]], texts)
+            asked = [examples[i] for i in columns["example"]]
+            scored, actions = _scored(task, asked, texts)
             batch = completions
+            if on_scored is not None:
+                on_scored(asked, actions, scored)
             if sampled and (log := columns.get("log_metric")):
-                for name, share in _spread(task, group, scored, actions).items():
+                for name, share in (_spread(task, group, scored, actions) | label_shares(task, asked)).items():
                     log(name, share)
         return scored
 
@@ -102,6 +113,13 @@ def _answer_shares(task: Task, actions: Sequence[Any]) -> dict[str, float]:
     counts = Counter(task.action_name(action) for action in actions if action is not None)
     shares = {"parse_errors": sum(action is None for action in actions) / len(actions)}
     return shares | {f"answers/{name}": counts[name] / len(actions) for name in task.action_names}
+
+
+def label_shares(task: Task, examples: Sequence[Example]) -> dict[str, float]:
+    """The share of each class by the outcomes, to compare with that of the answers; empty where none has a class."""
+    known = [name for example in examples if (name := task.label(example)) is not None]
+    counts = Counter(known)
+    return {f"labels/{name}": counts[name] / len(known) for name in task.action_names if known}
 
 
 # episodes -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from trl.kernels.chunked_logprob import _use_triton
 from trl.trainer import utils
 
 from tradeschool.errors import RunError, is_memory_error, one_line
-from tradeschool.models.load import load, peft_config
+from tradeschool.models.load import LoraConfig, load, peft_config
 from tradeschool.progress import progress, status
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
 from tradeschool.train.stage import Context, Result
@@ -44,20 +44,31 @@ def _set_up_cpu() -> None:
     utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
 
 
-def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
-    """Model, tokenizer and peft configuration of the weights that ``Context.starting_weights`` names."""
+def start(model_name: str | None, context: Context, lora: LoraConfig | None = None) -> tuple[Any, Any, Any]:
+    """Model, tokenizer and peft configuration of the weights that ``Context.starting_weights`` names.
+
+    ``lora`` are a stage's own adapters: new ones, on top of the weights and adapters of the stages before.
+    """
     _set_up_cpu()
     datasets.disable_progress_bars()
     name, source = context.starting_weights(model_name)
     with status(context.console, f"Loading the model ({name})"):
-        model, tokenizer = load(source, context.model, trainable=True)
+        config = context.model if lora is None else context.model.model_copy(update={"lora": lora})
+        model, tokenizer = load(source, config, trainable=True, merge=lora is not None)
     # Fresh adapters must not depend on whether the base was built just now or before the run was cut off.
     set_seed(context.seed)
     with refused("model.lora"):
-        return model, tokenizer, peft_config(context.model, model)
+        return model, tokenizer, peft_config(config, model)
 
 
-def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, ...]) -> None:
+def train(
+    trainer: Trainer,
+    context: Context,
+    *,
+    title: str,
+    shown: tuple[str, ...],
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
     """Train with a progress bar, from the last complete checkpoint of an interrupted attempt if there is one.
 
     ``title`` is the stage's name, ``shown`` the figures beside the bar. A RunError if the training took no step, or has
@@ -83,6 +94,8 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
     with progress(context.console) as bar:
         trainer.add_callback(step_callback(bar, title, metrics, shown))
+        for callback in callbacks:
+            trainer.add_callback(callback)
         trainer.add_callback(StopDiverged(title))  # after the other: metrics.jsonl has the value that it stops at
         trainer.add_callback(TellTroubles(title, context))
         with explained_memory(title, trainer.args):
