@@ -36,7 +36,7 @@ def lay_model_defaults(draft: Draft, base_in_file: str) -> None:
         return
     document["model"].setdefault("lora", dict(LORA))
     task = document.get("task")
-    if isinstance(task, dict) and task.get("name") == "rating":
+    if isinstance(task, dict) and task.get("name") in ("rating", "forecast"):
         task.setdefault("instructions", True)
     stages, replaced = document.get("stages"), []
     for index, stage in enumerate(stages if isinstance(stages, list) else []):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "rating": "tradeschool.tasks.rating:RatingTask",
     "trade": "tradeschool.tasks.trade:TradeTask",
+    "forecast": "tradeschool.tasks.forecast:ForecastTask",
 }
 # Stage -> module, imported only when a recipe asks for it. None of them imports torch at its top.
 STAGES: dict[str, str] = {

@@ -49,6 +49,10 @@ def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
             return inference.mean(values[0], horizon)
         case "root_mean":
             return inference.root_mean(values[0], horizon)
+        case "ratio":
+            known_TQ = np.isfinite(values[0]) & np.isfinite(values[1])
+            top_T, bottom_T = (np.where(known_TQ, value_TQ, 0.0).sum(1) for value_TQ in values)
+            return inference.ratio(top_T, bottom_T, horizon)
         case "correlation":
             return inference.correlation(values[0], values[1], horizon)
         case "rank_correlation":

@@ -27,7 +27,14 @@ Rewards = dict[str, float | None]
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 """Weights of reward components, as a recipe gives them. A negative one would reward what its component penalises."""
 Aggregate = Literal[
-    "mean", "root_mean", "correlation", "rank_correlation", "sign_agreement", "share_of_oracle", "backtest"
+    "mean",
+    "root_mean",
+    "ratio",
+    "correlation",
+    "rank_correlation",
+    "sign_agreement",
+    "share_of_oracle",
+    "backtest",
 ]
 POSITION = "position"
 """The key under which a trace records the position that an answer implies."""
@@ -77,10 +84,10 @@ class Metric:
         unit: printed in charts, such as ``%``.
         better: ``higher`` or ``lower``; verdicts and sentences follow it.
         primary: the verdict is about the first metric that is primary.
-        aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``correlation``,
-            ``rank_correlation`` or ``sign_agreement`` of two inputs, pooled over all questions; ``share_of_oracle``,
-            the sum of the input over that of the best possible answers. ``backtest`` is for the evaluation's own
-            metrics.
+        aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``ratio``, the sum of the
+            first input over that of the second; ``correlation``, ``rank_correlation`` or ``sign_agreement`` of two
+            inputs, pooled over all questions; ``share_of_oracle``, the sum of the input over that of the best possible
+            answers. ``backtest`` is for the evaluation's own metrics.
         inputs: names of values in ``Trace.metrics`` or of reward components; the metric's own key when empty.
         terminal: whether it is a column of the terminal's table, and with its interval; the report has every metric.
             The primary metric comes first, with its interval.

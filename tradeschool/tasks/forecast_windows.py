@@ -1,0 +1,104 @@
+"""Windows of a panel's closes for the forecast task: scaled inputs, indicators, statistics and outcomes.
+
+Closes are scaled by a ``StandardNorm`` of the ticker's training closes. Shapes: T dates, N tickers, L inputs,
+H horizons.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tradeschool.errors import DataError
+from tradeschool.market import features, labels
+from tradeschool.market.panel import Floats, Panel
+from tradeschool.market.splits import Split
+from tradeschool.market.windows import INDICATORS, StandardNorm
+
+STEP_DAYS = 20
+"""Changes whose standard deviation is the daily volatility."""
+
+
+class PanelWindows:
+    """The windows of every ticker, made on demand.
+
+    A ticker without training closes that differ has no window, because nothing can be scaled.
+
+    Attributes:
+        step_TN: the daily volatility in scaled units: the std of the last 20 changes; NaN where unknown or 0.
+        known_TN: whether window, volatility and every outcome are known.
+        naive_N: the mean absolute change of a day over the training closes, by which MASE is scaled.
+
+    Args:
+        panel: the market.
+        split: whose training dates the scalers are fitted on, with all dates before them.
+        inputs: closes in a window.
+        horizons: days ahead.
+    """
+
+    def __init__(self, panel: Panel, split: Split, inputs: int, horizons: Sequence[int]) -> None:
+        self.panel, self._inputs = panel, inputs
+        stop = int(split.train_T[-1]) + 1 if split.train_T.size else 0
+        self.scalers = [_scaler(panel, n, stop) for n in range(len(panel.tickers))]
+        self.mean_N = np.array([math.nan if one is None else one.mean for one in self.scalers])
+        self.std_N = np.array([math.nan if one is None else one.std for one in self.scalers])
+        self.scaled_TN = self._scale(panel.close_TN)
+        own = panel.own_bars
+        scaled_BN = own.take(self.scaled_TN)
+        change_BN = scaled_BN - own.shift(scaled_BN, 1)
+        change_TN = own.put(change_BN)
+        self.naive_N = _mean_size(change_TN[:stop])
+        step_TN = own.put(features.rolling_std(change_BN, STEP_DAYS))
+        self.step_TN = np.where(step_TN > labels.SMALLEST_VOLATILITY, step_TN, np.nan)
+        self._outcome_HTN = np.stack([self._scale(labels.forward_close_TN(panel, h)) for h in horizons])
+        whole_TN = own.put(own.shift(scaled_BN, inputs - 1))  # NaN where the window would reach over a suspension
+        seen_TN = np.isfinite(self.scaled_TN) & np.isfinite(whole_TN) & np.isfinite(self.step_TN)
+        self.known_TN = seen_TN & np.isfinite(self._outcome_HTN).all(axis=0)
+        self._values: dict[str, Floats] = {}
+
+    def _scale(self, values_TN: Floats) -> Floats:
+        scaled_TN: Floats = (values_TN - self.mean_N) / self.std_N
+        return scaled_TN
+
+    def outcome(self, t: int, n: int) -> list[float]:
+        """The scaled closes of the horizons, NaN where they are not known."""
+        found: list[float] = self._outcome_HTN[:, t, n].tolist()
+        return found
+
+    def closes(self, t: int, n: int, bars: int) -> Floats:
+        """The last ``bars`` scaled closes, oldest first; fewer where the history is shorter."""
+        closes_L: Floats = self.scaled_TN[self.panel.own_bars.until(t, n, bars), n]
+        return closes_L
+
+    def indicators(self, t: int, n: int) -> dict[str, Floats]:
+        """The seed's indicators over the window by their names in its files, scaled like the closes."""
+        if not self._values:
+            self._values = features.compute(self.panel, [name for name, _ in INDICATORS.values()])
+        rows, scaler = self.panel.own_bars.until(t, n, self._inputs), self.scalers[n]
+        found = {}
+        for column, (name, unit) in INDICATORS.items():
+            values_L = self._values[name][rows, n]
+            if scaler is not None and unit != "none":
+                values_L = scaler.transform(values_L) if unit == "level" else values_L / scaler.std
+            found[column] = values_L
+        return found
+
+    def price(self, scaled: float, n: int) -> float:
+        """A scaled close of a ticker as a price."""
+        return float(scaled * self.std_N[n] + self.mean_N[n])
+
+
+def _scaler(panel: Panel, n: int, stop: int) -> StandardNorm | None:
+    closes_T: Any = panel.close_TN[:stop, n]
+    try:
+        return StandardNorm.fit(closes_T[np.isfinite(closes_T)], panel.tickers[n])
+    except DataError:
+        return None
+
+
+def _mean_size(change_TN: Floats) -> Floats:
+    known_TN = np.isfinite(change_TN)
+    sum_N = np.where(known_TN, np.abs(change_TN), 0.0).sum(axis=0)
+    mean_N: Floats = np.divide(sum_N, known_TN.sum(axis=0), out=np.full(len(sum_N), np.nan), where=sum_N > 0)
+    return mean_N
