@@ -34,6 +34,9 @@ UNITS = {
 KNOWN = tuple(name for name in COMPONENTS if name not in ("agreement", "accuracy"))
 """The reward components that do not depend on the outcome."""
 CLASSES = ("FALL", "FLAT", "RISE")
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+EXPERT_QUESTIONS = 1000
+"""Training questions by which the expert is chosen."""
 
 
 class ForecastTask(Task):
@@ -49,7 +52,6 @@ class ForecastTask(Task):
     """
 
     name, version = "forecast", "1.0.0"
-    special_tokens = ("<think>", "</think>", "<answer>", "</answer>")
     known_components = KNOWN
     config_class = ForecastConfig
 
@@ -57,6 +59,7 @@ class ForecastTask(Task):
         self.config, self.panel, self.split = config, panel, split
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **config.weights}
         self.horizons, self.inputs, self.horizon = config.horizons, config.inputs, config.horizons[-1]
+        self.special_tokens = (*TAGS, *_numbers(config.unit, config.decimals))
         self.action_names = CLASSES if len(config.horizons) > 1 else ()
         self.windows = PanelWindows(panel, split, config.inputs, config.horizons)
         if not self.windows.known_TN.any():
@@ -310,8 +313,15 @@ class ForecastTask(Task):
         return figures(self.horizons)
 
 
-EXPERT_QUESTIONS = 1000
-"""Training questions by which the expert is chosen."""
+def _numbers(unit: str, decimals: int) -> list[str]:
+    """Changes from -9.9 to 9.9 as they follow a space or a bracket, which a tokenizer made for this task keeps whole.
+
+    With one token a number an answer is a fifth as long. Finer numbers would be too many.
+    """
+    if (unit, decimals) != ("volatility", 1):
+        return []
+    numbers = [f"{tenths / 10:.1f}" for tenths in range(-99, 100)]
+    return [f"{before}{number}" for before in " [" for number in numbers]
 
 
 def _squared_error(change_H: Sequence[float], outcome_H: Sequence[float]) -> float:

@@ -45,7 +45,7 @@ class ForecastConfig(BaseModel):
     sections: list[str] = Field(default=["closes", "statistics", "indicators"])
     mask: bool = True
     instructions: bool | str = False
-    grid: list[float] = Field(default=[-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6], min_length=2)
+    grid: list[float] = Field(default=[-0.8, -0.4, 0.0, 0.4, 0.8], min_length=2)
     decay: float = Field(default=0.9, gt=0, le=1)
     hindsight_share: float = Field(default=0.5, ge=0, le=1)
     full_position: float = Field(default=0.5, gt=0, le=2)
