@@ -1,6 +1,7 @@
 """Every policy's figures over the evaluated dates, as estimates that can be subtracted from each other."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,10 +50,14 @@ def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
             return inference.mean(values[0], horizon)
         case "root_mean":
             return inference.root_mean(values[0], horizon)
+        case "mean_error":
+            return replace(inference.mean(values[0], horizon), only_paired=True)
         case "ratio":
-            known_TQ = np.isfinite(values[0]) & np.isfinite(values[1])
-            top_T, bottom_T = (np.where(known_TQ, value_TQ, 0.0).sum(1) for value_TQ in values)
-            return inference.ratio(top_T, bottom_T, horizon)
+            return inference.ratio(*p.ratio_T(metric), horizon)
+        case "statistic":
+            return inference.without_interval(inference.mean(values[0], horizon).statistic(), len(values[0]))
+        case "p_value":
+            return inference.without_interval(inference.mean(values[0], horizon).p_value(), len(values[0]))
         case "correlation":
             return inference.correlation(values[0], values[1], horizon)
         case "rank_correlation":

@@ -3,11 +3,14 @@
 They read the scaled closes up to the question's date, which are more than a prompt shows.
 """
 
+import importlib.util
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats
 from tradeschool.policies.base import Answerer, Kind
 from tradeschool.tasks.base import Example
@@ -17,6 +20,8 @@ Forecast = Callable[[Example], Sequence[float]]
 """A question to a path in the unit of the prompt."""
 HISTORY = 250
 """Closes from which drift is estimated."""
+FIT_STEPS = 100
+"""Of the optimizer that fits a statistical model."""
 PERSISTENCE, BUY_AND_HOLD = "persistence", "buy and hold"
 
 
@@ -87,4 +92,71 @@ def baselines(task: Questions, full_change: float, statistical: bool) -> list[An
     # A straight line a little steeper than needed: a poor forecast, whose position is always full.
     rise_H = 1.2 * full_change * np.array(task.horizons) / task.horizons[-1]
     found.append(Forecaster(BUY_AND_HOLD, "naive", lambda example: task.path(example, rise_H.tolist())))
+    if statistical:
+        if importlib.util.find_spec("statsmodels") is None:
+            raise RecipeError(
+                "task.statistical: the baselines ARIMA and exponential smoothing need statsmodels, which is not "
+                "installed. Install it: pip install 'tradeschool[forecast]', or set task.statistical=false."
+            )
+        found.append(Forecaster("ARIMA", "rule", FittedForecast(task, _arima)))
+        found.append(Forecaster("exponential smoothing", "rule", FittedForecast(task, _smoothing)))
     return found
+
+
+# statistical models -------------------------------------------------------------------------------
+
+
+class FittedForecast:
+    """A state-space model of statsmodels for each ticker: one fit, on the training closes.
+
+    Its Kalman filter then runs once over all closes. The state at a close has seen nothing later, and with fixed
+    parameters it gives the forecast of every horizon. A ticker is fitted when it is first asked about.
+
+    Args:
+        task: the questions.
+        model: of a series of closes.
+    """
+
+    def __init__(self, task: Questions, model: Callable[[Floats], Any]) -> None:
+        self._task, self._model = task, model
+        self._known: dict[int, Floats] = {}
+
+    def __call__(self, example: Example) -> tuple[float, ...]:
+        """The path in the unit of the prompt."""
+        t, n, windows = example.t, example.n, self._task.windows
+        if n not in self._known:
+            self._known[n] = self._paths_TH(n)
+        change_H = (self._known[n][t] - windows.scaled_TN[t, n]) / windows.step_TN[t, n]
+        return self._task.path(example, change_H.tolist())
+
+    def _paths_TH(self, n: int) -> Floats:
+        """The scaled closes forecast after each row's close; NaN on rows without one."""
+        rows_B, training = self._task.windows.own_closes(n)
+        closes_B = self._task.windows.scaled_TN[rows_B, n]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of starting values and of slow convergence; the fit is still the best found
+            params = self._model(closes_B[:training]).fit(disp=0, maxiter=FIT_STEPS).params
+            filtered = self._model(closes_B).filter(params)
+        state_SB = filtered.predicted_state[:, 1:]  # of the next bar, from all bars up to each
+        space = filtered.filter_results
+        move_SS, read_S = space.transition[:, :, 0], space.design[0, :, 0]
+        paths_TH = np.full((self._task.windows.scaled_TN.shape[0], len(self._task.horizons)), np.nan)
+        ahead = 1
+        for place, horizon in enumerate(self._task.horizons):
+            state_SB = np.linalg.matrix_power(move_SS, horizon - ahead) @ state_SB
+            paths_TH[rows_B, place], ahead = read_S @ state_SB, horizon
+        return paths_TH
+
+
+def _arima(closes_B: Floats) -> Any:
+    """ARIMA(1, 1, 1) without drift."""
+    from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+    return SARIMAX(closes_B, order=(1, 1, 1))
+
+
+def _smoothing(closes_B: Floats) -> Any:
+    """Exponential smoothing of level and trend; the trend is damped."""
+    from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
+
+    return ExponentialSmoothing(closes_B, trend=True, damped_trend=True)

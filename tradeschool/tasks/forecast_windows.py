@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradeschool.errors import DataError
 from tradeschool.market import features, labels
@@ -39,7 +40,7 @@ class PanelWindows:
 
     def __init__(self, panel: Panel, split: Split, inputs: int, horizons: Sequence[int]) -> None:
         self.panel, self._inputs = panel, inputs
-        stop = int(split.train_T[-1]) + 1 if split.train_T.size else 0
+        self._stop = stop = int(split.train_T[-1]) + 1 if split.train_T.size else 0
         self.scalers = [_scaler(panel, n, stop) for n in range(len(panel.tickers))]
         self.mean_N = np.array([math.nan if one is None else one.mean for one in self.scalers])
         self.std_N = np.array([math.nan if one is None else one.std for one in self.scalers])
@@ -70,6 +71,11 @@ class PanelWindows:
         """The last ``bars`` scaled closes, oldest first; fewer where the history is shorter."""
         closes_L: Floats = self.scaled_TN[self.panel.own_bars.until(t, n, bars), n]
         return closes_L
+
+    def own_closes(self, n: int) -> tuple[NDArray[np.int64], int]:
+        """The rows of all closes of a ticker, and how many of them are training closes."""
+        rows_B = np.flatnonzero(np.isfinite(self.scaled_TN[:, n]))
+        return rows_B, int((rows_B < self._stop).sum())
 
     def indicators(self, t: int, n: int) -> dict[str, Floats]:
         """The seed's indicators over the window by their names in its files, scaled like the closes."""
