@@ -131,9 +131,11 @@ class ForecastTask(Task):
         closes_L = self.windows.closes(t, n, self.inputs)
         if self.config.unit == "volatility":
             closes_L = (closes_L - closes_L[-1]) / self.windows.step_TN[t, n]
-        found = {name: float(values_W[0]) for name, values_W in window_statistics(closes_L[None, :]).items()}
-        shown = "indicators" in self.config.sections
-        return Window(closes_L, self.windows.indicators(t, n) if shown else {}, found, self.config.decimals)
+        shown, found = self.config.sections, {}
+        if "statistics" in shown or not self.config.facts:  # without facts the reasoning states the trend
+            found = {name: float(values_W[0]) for name, values_W in window_statistics(closes_L[None, :]).items()}
+        indicators = self.windows.indicators(t, n) if "indicators" in shown else {}
+        return Window(closes_L, indicators, found, self.config.decimals)
 
     # the answer ----------------------------------------------------------------------------------
 
