@@ -112,18 +112,28 @@ def make_task(recipe: Recipe, panel: "Panel") -> "Task":
     """The task of a recipe on a panel, with the dates split in time.
 
     Raises:
-        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
+        RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards, or the task cannot read the
+            market.
     """
+    if panel.given is not None and not getattr(recipe.task_class, "reads_windows", False):
+        raise RecipeError(
+            "market.source is windows, whose files hold scaled closes and no prices. Only the task 'forecast' reads "
+            "them. Give a folder of prices for other tasks."
+        )
     task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
     return task
 
 
 def split_for(recipe: Recipe, panel: "Panel") -> "Split":
-    """The rows of a recipe's train, validation and test parts on a panel.
+    """The rows of a recipe's train, validation and test parts on a panel; those of the windows it was made of.
 
     Raises:
         RecipeError: the recipe's embargo is shorter than the horizon of the task's rewards.
     """
+    if panel.given is not None:
+        from tradeschool.market.splits import given_split
+
+        return given_split(panel)
     return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
 
 

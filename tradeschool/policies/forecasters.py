@@ -16,7 +16,7 @@ from tradeschool.policies.base import Answerer, Kind
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.forecast_windows import PanelWindows
 
-Forecast = Callable[[Example], Sequence[float]]
+Forecast = Callable[[Example], tuple[float, ...]]
 """A question to a path in the unit of the prompt."""
 HISTORY = 250
 """Closes from which drift is estimated."""
@@ -29,7 +29,7 @@ class Questions(Protocol):
     """What a forecast needs of its task."""
 
     windows: PanelWindows
-    horizons: Sequence[int]
+    horizons: list[int]
     inputs: int
 
     def path(self, example: Example, changes: Sequence[float]) -> tuple[float, ...]:
@@ -52,7 +52,7 @@ def simple(task: Questions) -> dict[str, Forecast]:
     days_H, inputs = np.array(task.horizons, float), task.inputs
 
     def of_closes(bars: int, path: Callable[[Floats], Floats]) -> Forecast:
-        def forecast(example: Example) -> Sequence[float]:
+        def forecast(example: Example) -> tuple[float, ...]:
             closes_L = task.windows.closes(example.t, example.n, bars)
             step = task.windows.step_TN[example.t, example.n]
             return task.path(example, ((path(closes_L) - closes_L[-1]) / step).tolist())
@@ -134,7 +134,9 @@ class FittedForecast:
         rows_B, training = self._task.windows.own_closes(n)
         closes_B = self._task.windows.scaled_TN[rows_B, n]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of starting values and of slow convergence; the fit is still the best found
+            warnings.simplefilter(
+                "ignore"
+            )  # of starting values and of slow convergence; the fit is still the best found
             params = self._model(closes_B[:training]).fit(disp=0, maxiter=FIT_STEPS).params
             filtered = self._model(closes_B).filter(params)
         state_SB = filtered.predicted_state[:, 1:]  # of the next bar, from all bars up to each

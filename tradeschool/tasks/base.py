@@ -89,10 +89,10 @@ class Metric:
         primary: the verdict is about the first metric that is primary.
         aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``mean_error``, a mean
             whose differences have an interval and itself none, because its level depends on how volatile the dates
-            were; ``ratio``, the sum of the first input over that of the second; ``statistic`` and ``p_value`` (two-sided,
-            not adjusted) of a test that the mean of the input is 0; ``correlation``, ``rank_correlation`` or ``sign_agreement`` of two
-            inputs, pooled over all questions; ``share_of_oracle``, the sum of the input over that of the best possible
-            answers. ``backtest`` is for the evaluation's own metrics.
+            were; ``ratio``, the sum of the first input over that of the second; ``statistic`` and ``p_value``
+            (two-sided, not adjusted) of a test that the mean of the input is 0; ``correlation``, ``rank_correlation``
+            or ``sign_agreement`` of two inputs, pooled over all questions; ``share_of_oracle``, the sum of the input
+            over that of the best possible answers. ``backtest`` is for the evaluation's own metrics.
         inputs: names of values in ``Trace.metrics`` or of reward components; the metric's own key when empty.
         terminal: whether it is a column of the terminal's table, and with its interval; the report has every metric.
             The primary metric comes first, with its interval.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, RecipeError
 from tradeschool.market.features import window_statistics
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshot, Snapshots
@@ -54,6 +54,7 @@ class ForecastTask(Task):
     name, version = "forecast", "1.0.0"
     known_components = KNOWN
     config_class = ForecastConfig
+    reads_windows = True
 
     def __init__(self, config: ForecastConfig, panel: Panel, split: Split) -> None:
         self.config, self.panel, self.split = config, panel, split
@@ -62,10 +63,11 @@ class ForecastTask(Task):
         self.special_tokens = (*TAGS, *_numbers(config.unit, config.decimals))
         self.action_names = CLASSES if len(config.horizons) > 1 else ()
         self.windows = PanelWindows(panel, split, config.inputs, config.horizons)
+        _check_given(config, panel)
         if not self.windows.known_TN.any():
             raise DataError(
-                f"{panel.name}: no window of {config.inputs} closes has a known volatility, training closes to scale by "
-                f"and closes {config.horizons[-1]} days later. Give a longer history, or fewer inputs or horizons."
+                f"{panel.name}: no window of {config.inputs} closes has a known volatility, training closes to scale "
+                f"by and closes {config.horizons[-1]} days later. Give a longer history, or fewer inputs or horizons."
             )
         shape_H = np.array([sum(config.decay**day for day in range(h)) for h in config.horizons])
         self._grid_AH = np.array(config.grid)[:, None] * shape_H
@@ -89,7 +91,7 @@ class ForecastTask(Task):
     def stream(self, split: SplitName) -> Iterator[Example]:
         """The same one by one."""
         for t in self.rows(split).tolist():
-            for n in np.flatnonzero(self.windows.known_TN[t]).tolist():
+            for n in self.windows.asked(t, split).tolist():
                 yield self.example_at(t, n)
 
     def example_at(self, t: int, n: int) -> Example:
@@ -134,6 +136,8 @@ class ForecastTask(Task):
         shown, found = self.config.sections, {}
         if "statistics" in shown or not self.config.facts:  # without facts the reasoning states the trend
             found = {name: float(values_W[0]) for name, values_W in window_statistics(closes_L[None, :]).items()}
+            if self.config.unit == "scaled":
+                found |= self.windows.statistics(t, n)
         indicators = self.windows.indicators(t, n) if "indicators" in shown else {}
         return Window(closes_L, indicators, found, self.config.decimals)
 
@@ -290,8 +294,11 @@ class ForecastTask(Task):
         return values | {"mse": mse, "gain": values["persistence_error"] - mse, "mae": mae, "mase": mae / naive}
 
     def positions(self, example: Example, action: Path | None) -> float | None:
-        """The forecast change over the longest horizon, in volatilities of as many days / ``full_position``."""
-        if action is None:
+        """The forecast change over the longest horizon, in volatilities of as many days / ``full_position``.
+
+        None where the panel has no prices.
+        """
+        if action is None or self.panel.given is not None:
             return None
         size = self.changes(example, action)[-1] / math.sqrt(self.horizon) / self.config.full_position
         return max(-1.0, min(1.0, size)) if math.isfinite(size) else 0.0
@@ -303,7 +310,9 @@ class ForecastTask(Task):
     def score_definition(self) -> str:
         """All that the skill depends on."""
         config = self.config
-        return f"skill over {len(config.horizons)} days up to {self.horizon}, {config.inputs} closes, task {self.version}"
+        return (
+            f"skill over {len(config.horizons)} days up to {self.horizon}, {config.inputs} closes, task {self.version}"
+        )
 
     def baselines(self, seed: int = 0) -> list[Answerer]:
         """Persistence, drift, buy and hold, moving average, straight line, ARIMA and exponential smoothing."""
@@ -313,6 +322,21 @@ class ForecastTask(Task):
     def figures(self) -> Sequence[Figure]:
         """Forecast fans over true paths, error by horizon, calibration."""
         return figures(self.horizons)
+
+
+def _check_given(config: ForecastConfig, panel: Panel) -> None:
+    """Refuse settings that windows in files do not allow."""
+    if panel.given is None:
+        return
+    if config.facts:
+        named = ", ".join(config.facts)
+        raise RecipeError(f"task.facts are {named}, but window files hold no market to state facts of. Remove them.")
+    lengths = {windows.columns["sequence"].shape[1] for windows in panel.given.values()}
+    if lengths != {config.inputs}:
+        found = ", ".join(map(str, sorted(lengths)))
+        raise RecipeError(
+            f"task.inputs is {config.inputs}, but the windows in the files have {found} closes. Use that."
+        )
 
 
 def _numbers(unit: str, decimals: int) -> list[str]:
@@ -328,4 +352,3 @@ def _numbers(unit: str, decimals: int) -> list[str]:
 
 def _squared_error(change_H: Sequence[float], outcome_H: Sequence[float]) -> float:
     return sum((a - b) ** 2 for a, b in zip(change_H, outcome_H, strict=True)) / len(outcome_H)
-

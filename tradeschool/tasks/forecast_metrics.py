@@ -42,8 +42,8 @@ def metrics(horizons: Sequence[int]) -> list[Metric]:
                terminal="no"),
         Metric("rank_ic", "rank IC", f"rank correlation of forecast and true change, {days}",
                aggregate="rank_correlation", inputs=pair),
-        Metric("dm", "DM", "Diebold-Mariano statistic: mean gain in squared error on persistence, in standard errors", 2,
-               aggregate="statistic", inputs=("gain",), terminal="no"),
+        Metric("dm", "DM", "Diebold-Mariano statistic: mean gain in squared error on persistence, in standard errors",
+               2, aggregate="statistic", inputs=("gain",), terminal="no"),
         Metric("dm_p", "DM p", "its two-sided p-value, not adjusted for the number of policies", 3, better="lower",
                aggregate="p_value", inputs=("gain",)),
         *(

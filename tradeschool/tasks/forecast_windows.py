@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tradeschool.errors import DataError
 from tradeschool.market import features, labels
 from tradeschool.market.panel import Floats, Panel
-from tradeschool.market.splits import Split
-from tradeschool.market.windows import INDICATORS, StandardNorm
+from tradeschool.market.splits import PARTS, Part, Split, given_parts_TN
+from tradeschool.market.windows import INDICATORS, STATISTICS, StandardNorm
 
 STEP_DAYS = 20
 """Changes whose standard deviation is the daily volatility."""
@@ -24,7 +24,9 @@ STEP_DAYS = 20
 class PanelWindows:
     """The windows of every ticker, made on demand.
 
-    A ticker without training closes that differ has no window, because nothing can be scaled.
+    A ticker without training closes that differ has no window, because nothing can be scaled. Where the panel was made
+    of windows in files (``Panel.given``), these are the windows, with the files' own scale, parts, indicators and
+    statistics.
 
     Attributes:
         step_TN: the daily volatility in scaled units: the std of the last 20 changes; NaN where unknown or 0.
@@ -40,6 +42,7 @@ class PanelWindows:
 
     def __init__(self, panel: Panel, split: Split, inputs: int, horizons: Sequence[int]) -> None:
         self.panel, self._inputs = panel, inputs
+        self._part_TN = None if panel.given is None else given_parts_TN(panel)
         self._stop = stop = int(split.train_T[-1]) + 1 if split.train_T.size else 0
         self.scalers = [_scaler(panel, n, stop) for n in range(len(panel.tickers))]
         self.mean_N = np.array([math.nan if one is None else one.mean for one in self.scalers])
@@ -56,11 +59,20 @@ class PanelWindows:
         whole_TN = own.put(own.shift(scaled_BN, inputs - 1))  # NaN where the window would reach over a suspension
         seen_TN = np.isfinite(self.scaled_TN) & np.isfinite(whole_TN) & np.isfinite(self.step_TN)
         self.known_TN = seen_TN & np.isfinite(self._outcome_HTN).all(axis=0)
+        if self._part_TN is not None:
+            self.known_TN &= self._part_TN >= 0
         self._values: dict[str, Floats] = {}
 
     def _scale(self, values_TN: Floats) -> Floats:
         scaled_TN: Floats = (values_TN - self.mean_N) / self.std_N
         return scaled_TN
+
+    def asked(self, t: int, part: Part) -> NDArray[np.int64]:
+        """The tickers with a window of a part at row t whose outcome is known."""
+        known_N = self.known_TN[t]
+        if self._part_TN is not None:
+            known_N = known_N & (self._part_TN[t] == PARTS.index(part))
+        return np.flatnonzero(known_N)
 
     def outcome(self, t: int, n: int) -> list[float]:
         """The scaled closes of the horizons, NaN where they are not known."""
@@ -79,6 +91,8 @@ class PanelWindows:
 
     def indicators(self, t: int, n: int) -> dict[str, Floats]:
         """The seed's indicators over the window by their names in its files, scaled like the closes."""
+        if (given := self._given(t, n)) is not None:
+            return {name: given[name] for name in INDICATORS}
         if not self._values:
             self._values = features.compute(self.panel, [name for name, _ in INDICATORS.values()])
         rows, scaler = self.panel.own_bars.until(t, n, self._inputs), self.scalers[n]
@@ -90,12 +104,25 @@ class PanelWindows:
             found[column] = values_L
         return found
 
-    def price(self, scaled: float, n: int) -> float:
-        """A scaled close of a ticker as a price."""
-        return float(scaled * self.std_N[n] + self.mean_N[n])
+    def statistics(self, t: int, n: int) -> dict[str, float]:
+        """The statistics that files give of the scaled window; empty without files."""
+        given = self._given(t, n)
+        return {} if given is None else {name: float(given[name]) for name in STATISTICS}
+
+    def _given(self, t: int, n: int) -> dict[str, Any] | None:
+        """The columns of a window that was read from files."""
+        if self.panel.given is None:
+            return None
+        windows = self.panel.given[self.panel.tickers[n]]
+        w = int(np.searchsorted(windows.end_rows_W, t))
+        if w == len(windows.end_rows_W) or windows.end_rows_W[w] != t:
+            return None
+        return {name: values_W[w] for name, values_W in windows.columns.items()}
 
 
 def _scaler(panel: Panel, n: int, stop: int) -> StandardNorm | None:
+    if panel.given is not None:
+        return StandardNorm(panel.given[panel.tickers[n]].shift, 1.0)
     closes_T: Any = panel.close_TN[:stop, n]
     try:
         return StandardNorm.fit(closes_T[np.isfinite(closes_T)], panel.tickers[n])

@@ -65,7 +65,9 @@ def check_window_sections(names: Sequence[str]) -> None:
 
 
 def _closes(window: Window) -> str:
-    return "Closes: " + ", ".join(f"{value + 0.0:.{window.decimals}f}" for value in window.closes_L.round(window.decimals))
+    return "Closes: " + ", ".join(
+        f"{value + 0.0:.{window.decimals}f}" for value in window.closes_L.round(window.decimals)
+    )
 
 
 def _indicators(window: Window) -> str:
@@ -76,7 +78,9 @@ def _indicators(window: Window) -> str:
 def _statistics(window: Window) -> str:
     found = window.statistics
     lags = ", ".join(f"lag {name[4:]} {_short(found[name])}" for name in found if name.startswith("lag_"))
-    lines = [f"{name} {_short(found[name])} on day {_day(found[f'{name}_timestep'])}" for name in ("min", "max", "median")]
+    lines = [
+        f"{name} {_short(found[name])} on day {_day(found[f'{name}_timestep'])}" for name in ("min", "max", "median")
+    ]
     lines.append(f"mean {_short(found['mean'])}")
     lines.append(f"trend {_short(found['trend'])} a day ({trend(window)})")
     return "\n".join(["## Statistics", *lines, *([f"correlation of the closes at {lags}"] if lags else [])])
