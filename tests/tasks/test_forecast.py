@@ -1,6 +1,7 @@
 """The forecast task: windows, prompts, answers, rewards, SFT examples, baselines and the evaluation."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -305,7 +306,9 @@ def test_sft_answers_are_decisions_of_the_expert_and_of_hindsight(tiny: Forecast
     hindsight = [
         action == tiny.hindsight_decision(example) for (example, _), action in zip(pairs, decisions, strict=True)
     ]
-    assert 200 <= sum(hindsight) < 330
+    assert sum(hindsight) >= 200
+    places = Counter(tiny.decisions(e).index(tiny.parse(text)) for e, text in pairs)
+    assert min(places.values()) >= 40  # each decision by hindsight, and one of them the expert's as well
     alone = task_of(tiny.panel, hindsight_share=0.0, **TINY)
     assert {text for _, text in alone.sft_examples("train", 50, 0)} <= {
         alone.expert_answer(example) for example in alone.examples("train")

@@ -210,19 +210,20 @@ class ForecastTask(Task):
         """The word of each fact of the prompt."""
         return [one.word for one in self._seen(example.t, example.n)[0]] or None
 
-    def nearest_decision(self, example: Example, changes: Sequence[float]) -> Path:
-        """The decision with the smallest mean squared error, each horizon in variances of as many days."""
+    def _nearest(self, changes: Sequence[float]) -> int | None:
+        """The place of the decision with the smallest squared error, each horizon in variances of as many days."""
         error_A = ((self._grid_AH - np.asarray(changes)) ** 2 / np.array(self.horizons)).sum(axis=1)
-        return self.path(example, self._grid_AH[int(np.argmin(error_A))].tolist())
+        return int(np.argmin(error_A)) if np.isfinite(error_A).all() else None
 
     def hindsight_decision(self, example: Example) -> Path | None:
         """The decision nearest to the true path; None where that is not known."""
-        outcome_H = self.outcome(example)
-        return self.nearest_decision(example, outcome_H) if all(map(math.isfinite, outcome_H)) else None
+        place = self._nearest(self.outcome(example))
+        return None if place is None else self.decisions(example)[place]
 
     def expert_decision(self, example: Example) -> Path:
         """The decision nearest to the forecast of the expert: the simple baseline that was best in training."""
-        return self.nearest_decision(example, self.changes(example, self.expert(example)))
+        place = self._nearest(self.changes(example, self.expert(example)))
+        return self.decisions(example)[place or 0]
 
     @functools.cached_property
     def expert(self) -> forecasters.Forecast:
@@ -256,17 +257,22 @@ class ForecastTask(Task):
         """The expert's answers, and a share ``hindsight_share`` with the decision nearest to the true path.
 
         All state decisions of the grid: a true path itself is mostly noise, and a model that imitates it learns to
-        write noise.
+        write noise. Those of hindsight have each decision equally often.
         """
         rng = np.random.default_rng([seed, 11])
         pool = self.examples(split) if pool is None else pool
-        if not pool:
-            return []
-        drawn = [pool[i] for i in rng.choice(len(pool), count, replace=len(pool) < count)]
-        by_hindsight = round(count * self.config.hindsight_share)
-        answers = [self.hindsight_answer(e) or self.expert_answer(e) for e in drawn[:by_hindsight]]
-        answers += [self.expert_answer(e) for e in drawn[by_hindsight:]]
-        return [(drawn[i], answers[i]) for i in rng.permutation(len(drawn))]
+        drawn = [pool[i] for i in rng.permutation(len(pool))[: 3 * count]]
+        groups: dict[int, list[Example]] = {}
+        for example in drawn:
+            if (place := self._nearest(self.outcome(example))) is not None:
+                groups.setdefault(place, []).append(example)
+        by_hindsight = round(count * self.config.hindsight_share) if groups else 0
+        ordered = [groups[place] for place in sorted(groups)]
+        chosen = [ordered[i % len(ordered)] for i in range(by_hindsight)]
+        pairs = [(g[at := i // len(ordered) % len(g)], self.hindsight_answer(g[at])) for i, g in enumerate(chosen)]
+        ruled = [drawn[i % len(drawn)] for i in range(count - by_hindsight)] if drawn else []
+        pairs += [(example, self.expert_answer(example)) for example in ruled]
+        return [(pairs[i][0], pairs[i][1] or "") for i in rng.permutation(len(pairs))]
 
     # evaluation ----------------------------------------------------------------------------------
 

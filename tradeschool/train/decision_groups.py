@@ -349,8 +349,12 @@ class DecisionTrainer(WholeGroupTrainer):
             self.log_mean(f"rewards/{name}/mean", expected_K[k])
         self.log_mean("reward", (expected_K * self._weights_K.to(expected_K.device)).sum())
         self.log_mean("decision_entropy", -(chances_NA * log_probs_NA.log_softmax(1)).sum(1).mean())
-        for name, share in zip(self._task.action_names, chances_NA.mean(0), strict=False):
-            self.log_mean(f"answers/{name}", share)
+        # Decisions come in the same order for every question, so those of one have the classes of all.
+        decisions = self._task.decisions(self._examples[self._rows[0]["example"]]) or ()
+        classes = [self._task.action_name(decision) for decision in decisions]
+        for name in self._task.action_names:
+            places = [place for place, other in enumerate(classes) if other == name]
+            self.log_mean(f"answers/{name}", chances_NA[:, places].sum(1).mean())
 
 
 def _mean(value_BC: Tensor, mask_BC: Tensor) -> Tensor:
