@@ -268,11 +268,15 @@ class ForecastTask(Task):
                 groups.setdefault(place, []).append(example)
         by_hindsight = round(count * self.config.hindsight_share) if groups else 0
         ordered = [groups[place] for place in sorted(groups)]
-        chosen = [ordered[i % len(ordered)] for i in range(by_hindsight)]
-        pairs = [(g[at := i // len(ordered) % len(g)], self.hindsight_answer(g[at])) for i, g in enumerate(chosen)]
-        ruled = [drawn[i % len(drawn)] for i in range(count - by_hindsight)] if drawn else []
-        pairs += [(example, self.expert_answer(example)) for example in ruled]
-        return [(pairs[i][0], pairs[i][1] or "") for i in rng.permutation(len(pairs))]
+        pairs = []
+        for i in range(by_hindsight):
+            group = ordered[i % len(ordered)]
+            example = group[i // len(ordered) % len(group)]
+            pairs.append((example, self.hindsight_answer(example) or ""))
+        for i in range(count - by_hindsight if drawn else 0):
+            example = drawn[i % len(drawn)]
+            pairs.append((example, self.expert_answer(example)))
+        return [pairs[i] for i in rng.permutation(len(pairs))]
 
     # evaluation ----------------------------------------------------------------------------------
 
