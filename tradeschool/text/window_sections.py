@@ -65,9 +65,8 @@ def check_window_sections(names: Sequence[str]) -> None:
 
 
 def _closes(window: Window) -> str:
-    return "Closes: " + ", ".join(
-        f"{value + 0.0:.{window.decimals}f}" for value in window.closes_L.round(window.decimals)
-    )
+    written = (f"{value + 0.0:.{window.decimals}f}" for value in window.closes_L.round(window.decimals).tolist())
+    return "Closes: " + ", ".join("-" if value == "nan" else value for value in written)
 
 
 def _indicators(window: Window) -> str:
