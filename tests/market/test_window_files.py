@@ -192,5 +192,5 @@ def test_repeating_the_last_value_in_the_files_of_stocknet_is_as_good_as_publish
     task = task_of(read_windows(tmp_path / "csv"))
     errors: dict[int, list[float]] = {}
     for example in task.examples("test"):
-        errors.setdefault(example.n, []).append(task.metric_values(example, None)["persistence_error"])
+        errors.setdefault(example.n, []).append(task.metric_values(example, None)["persistence_mse"])
     assert np.mean([np.mean(found) for found in errors.values()]) == pytest.approx(0.0631, rel=0.03)

@@ -203,7 +203,7 @@ def test_both_units_mean_the_same_forecast() -> None:
     example = scaled.examples("test")[40]
     for one, other in zip(scaled.decisions(example), relative.decisions(example), strict=True):
         mine, theirs = scaled.metric_values(example, one), relative.metric_values(example, other)
-        assert mine == pytest.approx(theirs, abs=1e-4)
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-3)
         assert scaled.rewards(example, "", one)["agreement"] == pytest.approx(
             relative.rewards(example, "", other)["agreement"], abs=1e-3
         )
@@ -422,11 +422,23 @@ def test_persistence_has_no_skill_and_hindsight_beats_every_baseline(comparison:
     assert {row.policy for row in comparison.rows} >= naive | {"ARIMA", "exponential smoothing"}
 
 
-def test_skill_is_one_less_the_ratio_of_errors(comparison: Comparison) -> None:
+def test_skill_in_mse_is_one_less_the_ratio_of_errors(comparison: Comparison) -> None:
     naive = comparison.row("persistence").metrics["mse"].value
     for name in ("drift", "moving average", "knows", "ARIMA"):
         row = comparison.row(name)
-        assert row.metrics["skill"].value == pytest.approx(1 - row.metrics["mse"].value / naive)
+        assert row.metrics["mse_skill"].value == pytest.approx(1 - row.metrics["mse"].value / naive)
+
+
+def test_the_skill_is_the_mean_default_reward_over_the_error_of_persistence(tiny: ForecastTask) -> None:
+    for example in tiny.examples("test")[::101]:
+        decision = tiny.decisions(example)[1]
+        values, rewards = tiny.metric_values(example, decision), tiny.rewards(example, "", decision)
+        outcome_H = np.array(tiny.outcome(example))
+        assert values["persistence_error"] == pytest.approx((outcome_H**2 / np.arange(1, 11)).mean())
+        if np.all(np.abs(outcome_H) < 4 * np.sqrt(np.arange(1, 11))):
+            assert rewards["agreement"] is not None
+            assert rewards["size"] is not None
+            assert values["gain"] == pytest.approx(rewards["agreement"] + rewards["size"])
 
 
 def test_the_diebold_mariano_test_agrees_with_the_interval_of_the_skill(comparison: Comparison) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import DataError, RecipeError
+from tradeschool.errors import DataError
 from tradeschool.market.features import window_statistics
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshot, Snapshots
@@ -19,10 +19,10 @@ from tradeschool.tasks.base import Example, Figure, Message, Metric, Rewards, Sp
 from tradeschool.tasks.forecast_config import ForecastConfig
 from tradeschool.tasks.forecast_metrics import figures, metrics
 from tradeschool.tasks.forecast_rewards import COMPONENTS
-from tradeschool.tasks.forecast_windows import PanelWindows
+from tradeschool.tasks.forecast_windows import PanelWindows, check_given
 from tradeschool.text.describe import Fact, facts
 from tradeschool.text.parse import has_reasoning
-from tradeschool.text.paths import format_path, parse_path
+from tradeschool.text.paths import format_path, parse_path, whole_numbers
 from tradeschool.text.window_sections import Window, trend, window_sections
 
 Path = tuple[float, ...]
@@ -60,10 +60,10 @@ class ForecastTask(Task):
         self.config, self.panel, self.split = config, panel, split
         self.weights = {**dict.fromkeys(COMPONENTS, 0.0), **config.weights}
         self.horizons, self.inputs, self.horizon = config.horizons, config.inputs, config.horizons[-1]
-        self.special_tokens = (*TAGS, *_numbers(config.unit, config.decimals))
+        self.special_tokens = (*TAGS, *whole_numbers(config.unit, config.decimals))
         self.action_names = CLASSES if len(config.horizons) > 1 else ()
         self.windows = PanelWindows(panel, split, config.inputs, config.horizons)
-        _check_given(config, panel)
+        check_given(panel, config.inputs, config.facts)
         if not self.windows.known_TN.any():
             raise DataError(
                 f"{panel.name}: no window of {config.inputs} closes has a known volatility, training closes to scale "
@@ -285,23 +285,31 @@ class ForecastTask(Task):
         return metrics(self.horizons)
 
     def metric_values(self, example: Example, action: Path | None) -> dict[str, float]:
-        """The values behind the metrics and the figures: errors of scaled closes, changes in daily volatilities."""
-        t, n, horizons = example.t, example.n, self.horizons
-        outcome_H, step = self.outcome(example), float(self.windows.step_TN[t, n])
-        naive_H = [(step * outcome) ** 2 for outcome in outcome_H]
-        values = {"persistence_error": sum(naive_H) / len(horizons)}
-        values |= {f"persistence_error_{h}": error for h, error in zip(horizons, naive_H, strict=True)}
+        """The values behind the metrics and the figures.
+
+        ``gain`` and ``persistence_error`` are in variances: errors of h days in volatilities of h days, so that neither
+        volatile stocks nor late days outweigh the others. ``mse``, ``mae``, ``mase``, ``mse_gain`` and
+        ``persistence_mse`` are of scaled closes, ``forecast_h`` and ``outcome_h`` changes in daily volatilities.
+        """
+        horizons, outcome_H = self.horizons, self.outcome(example)
+        variance = float(self.windows.step_TN[example.t, example.n]) ** 2
+        naive_H = [outcome**2 for outcome in outcome_H]
+        values = {f"persistence_error_{h}": error for h, error in zip(horizons, naive_H, strict=True)}
         values |= {f"outcome_{h}": outcome for h, outcome in zip(horizons, outcome_H, strict=True)}
+        values["persistence_error"] = _mean_by_day(naive_H, horizons)
+        values["persistence_mse"] = variance * sum(naive_H) / len(horizons)
         if action is None:
             return values
         change_H = self.changes(example, action)
-        error_H = [(step * (change - outcome)) ** 2 for change, outcome in zip(change_H, outcome_H, strict=True)]
-        mae = sum(map(math.sqrt, error_H)) / len(horizons)
+        error_H = [(change - outcome) ** 2 for change, outcome in zip(change_H, outcome_H, strict=True)]
         values |= {f"forecast_{h}": change for h, change in zip(horizons, change_H, strict=True)}
         values |= {f"gain_{h}": a - b for h, a, b in zip(horizons, naive_H, error_H, strict=True)}
-        mse = sum(error_H) / len(horizons)
-        naive = float(self.windows.naive_N[n])
-        return values | {"mse": mse, "gain": values["persistence_error"] - mse, "mae": mae, "mase": mae / naive}
+        values["gain"] = values["persistence_error"] - _mean_by_day(error_H, horizons)
+        values["mse"] = variance * sum(error_H) / len(horizons)
+        values["mse_gain"] = values["persistence_mse"] - values["mse"]
+        values["mae"] = math.sqrt(variance) * sum(map(math.sqrt, error_H)) / len(horizons)
+        values["mase"] = values["mae"] / float(self.windows.naive_N[example.n])
+        return values
 
     def positions(self, example: Example, action: Path | None) -> float | None:
         """The forecast change over the longest horizon, in volatilities of as many days / ``full_position``.
@@ -334,30 +342,9 @@ class ForecastTask(Task):
         return figures(self.horizons)
 
 
-def _check_given(config: ForecastConfig, panel: Panel) -> None:
-    """Refuse settings that windows in files do not allow."""
-    if panel.given is None:
-        return
-    if config.facts:
-        named = ", ".join(config.facts)
-        raise RecipeError(f"task.facts are {named}, but window files hold no market to state facts of. Remove them.")
-    lengths = {windows.columns["sequence"].shape[1] for windows in panel.given.values()}
-    if lengths != {config.inputs}:
-        found = ", ".join(map(str, sorted(lengths)))
-        raise RecipeError(
-            f"task.inputs is {config.inputs}, but the windows in the files have {found} closes. Use that."
-        )
-
-
-def _numbers(unit: str, decimals: int) -> list[str]:
-    """Changes from -9.9 to 9.9 as they follow a space or a bracket, which a tokenizer made for this task keeps whole.
-
-    With one token a number an answer is a fifth as long. Finer numbers would be too many.
-    """
-    if (unit, decimals) != ("volatility", 1):
-        return []
-    numbers = [f"{tenths / 10:.1f}" for tenths in range(-99, 100)]
-    return [f"{before}{number}" for before in " [" for number in numbers]
+def _mean_by_day(error_H: Sequence[float], horizons: Sequence[int]) -> float:
+    """The mean of squared errors, each in variances of as many days."""
+    return sum(error / h for h, error in zip(horizons, error_H, strict=True)) / len(horizons)
 
 
 def _squared_error(change_H: Sequence[float], outcome_H: Sequence[float]) -> float:

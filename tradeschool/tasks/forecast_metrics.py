@@ -29,9 +29,11 @@ def metrics(horizons: Sequence[int]) -> list[Metric]:
     pair = (f"forecast_{last}", f"outcome_{last}")
     days = f"day {last}"
     return [
-        Metric("skill", "skill", "1 - squared error / that of persistence, which repeats the last close", primary=True,
+        Metric("skill", "skill", "1 - squared error in variances / that of persistence, the last close", primary=True,
                aggregate="ratio", inputs=("gain", "persistence_error")),
         Metric("mse", "MSE", "mean squared error of scaled closes", 4, better="lower", aggregate="mean_error"),
+        Metric("mse_skill", "skill in MSE", "1 - MSE / that of persistence", aggregate="ratio",
+               inputs=("mse_gain", "persistence_mse"), terminal="no"),
         Metric("mae", "MAE", "mean absolute error of scaled closes", 4, better="lower", aggregate="mean_error",
                terminal="no"),
         Metric("mase", "MASE", "mean absolute error / mean absolute change of a day in training", 2, better="lower",
@@ -42,7 +44,7 @@ def metrics(horizons: Sequence[int]) -> list[Metric]:
                terminal="no"),
         Metric("rank_ic", "rank IC", f"rank correlation of forecast and true change, {days}",
                aggregate="rank_correlation", inputs=pair),
-        Metric("dm", "DM", "Diebold-Mariano statistic: mean gain in squared error on persistence, in standard errors",
+        Metric("dm", "DM", "Diebold-Mariano statistic: mean gain on persistence's squared error, in standard errors",
                2, aggregate="statistic", inputs=("gain",), terminal="no"),
         Metric("dm_p", "DM p", "its two-sided p-value, not adjusted for the number of policies", 3, better="lower",
                aggregate="p_value", inputs=("gain",)),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, RecipeError
 from tradeschool.market import features, labels
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.splits import PARTS, Part, Split, given_parts_TN
@@ -118,6 +118,23 @@ class PanelWindows:
         if w == len(windows.end_rows_W) or windows.end_rows_W[w] != t:
             return None
         return {name: values_W[w] for name, values_W in windows.columns.items()}
+
+
+def check_given(panel: Panel, inputs: int, facts: Sequence[str]) -> None:
+    """Check that windows in files, if the panel was made of them, allow the settings.
+
+    Raises:
+        RecipeError: facts are asked for, or another number of closes.
+    """
+    if panel.given is None:
+        return
+    if facts:
+        named = ", ".join(facts)
+        raise RecipeError(f"task.facts are {named}, but window files hold no market to state facts of. Remove them.")
+    lengths = {windows.columns["sequence"].shape[1] for windows in panel.given.values()}
+    if lengths != {inputs}:
+        found = ", ".join(map(str, sorted(lengths)))
+        raise RecipeError(f"task.inputs is {inputs}, but the windows in the files have {found} closes. Use that.")
 
 
 def _scaler(panel: Panel, n: int, stop: int) -> StandardNorm | None:

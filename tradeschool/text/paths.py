@@ -76,3 +76,14 @@ def _quoted(text: str) -> str:
     """At most 30 characters, in printable ASCII."""
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
     return plain if len(plain) <= LONGEST_QUOTE else plain[:LONGEST_QUOTE] + "..."
+
+
+def whole_numbers(unit: str, decimals: int) -> list[str]:
+    """Changes from -9.9 to 9.9 as they follow a space or a bracket, which a tokenizer made for this task keeps whole.
+
+    With one token a number an answer is a fifth as long. Finer numbers would be too many.
+    """
+    if (unit, decimals) != ("volatility", 1):
+        return []
+    numbers = [f"{tenths / 10:.1f}" for tenths in range(-99, 100)]
+    return [f"{before}{number}" for before in " [" for number in numbers]
