@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,sample,data,openenv,remote
+EXTRAS ?= dev,sample,data,openenv,remote,forecast
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Two workers with one thread each: on two cores faster than one worker with two.
 WORKERS ?= 2

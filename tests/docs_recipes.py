@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tradeschool.config.recipe import TASKS
-from tradeschool.config.sections import DeepStockMarket, FilesMarket, SampleMarket, SplitConfig
+from tradeschool.config.sections import DeepStockMarket, FilesMarket, SampleMarket, SplitConfig, WindowsMarket
 from tradeschool.env.config import EnvConfig
 from tradeschool.env.features import MARKET
 from tradeschool.env.render import FACTS as TRADE_FACTS
@@ -29,6 +29,7 @@ from tradeschool.market.synthetic import SyntheticConfig
 from tradeschool.models.load import LoraConfig, ModelConfig, TinyConfig
 from tradeschool.tasks.direction_config import COMPONENTS as DIRECTION_COMPONENTS
 from tradeschool.tasks.direction_config import DirectionConfig
+from tradeschool.tasks.forecast_config import ForecastConfig
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.tasks.rating_rewards import OutcomeConfig
 from tradeschool.tasks.trade_config import TradeConfig
@@ -148,6 +149,27 @@ TRADE = {
     "needs",
     "question": "what a conversation is about: the episode so far, one day, or one stock on one day",
     "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
+}
+FORECAST = {
+    "inputs": "closes in a window",
+    "horizons": "days ahead whose closes are forecast, ascending, one number each: `[1, 5, 20]` asks for three",
+    "unit": "how closes are written: `scaled`, in standard deviations from the mean of the training closes, or as "
+    "changes from the last close in daily volatilities; scores are the same",
+    "decimals": "with which closes are written",
+    "facts": "lines of the prompt before the sections ([list](#facts-of-the-rating-task))",
+    "sections": "`closes`, `indicators` and `statistics` of the window",
+    "mask": "hide tickers, names and dates",
+    "instructions": "true: a system message that explains the answer's format; a text: that message itself; for a "
+    "pretrained model true by default",
+    "grid": "the finite decisions: expected change of the first day, in daily volatilities",
+    "decay": "each day's change in a decision, as a share of the day before; 1 is a straight line",
+    "hindsight_share": "share of SFT answers that state the decision nearest to the true path instead of the one "
+    "nearest to the best simple forecast",
+    "full_position": "forecast change over the longest horizon, in volatilities of as many days, at which the "
+    "backtest's position is full",
+    "statistical": "whether ARIMA and exponential smoothing are among the baselines; they need the `forecast` extra",
+    "weights": "weights of the reward components in training ([list](forecast.md#rewards)): `agreement`, `size`, "
+    "`format`, `accuracy`, `think`, `count`, `tags`",
 }
 ENV = {
     "tickers": "number of stocks",
@@ -313,6 +335,12 @@ MARKETS: tuple[Table, ...] = (
         DeepStockMarket,
         {"path": "file of DeepStock rows: prices, news, financials and names", **REAL},
     ),
+    (
+        "market",
+        "`source: windows`; implied by `path`; for the task `forecast` ([forecast.md](forecast.md#the-seeds-files))",
+        WindowsMarket,
+        {"path": "a folder of files `STOCK_{train,test,full}_{x,y}.csv`"},
+    ),
     ("market", "`source: sample`: five stocks, 2000 to 2013, of the `sample` extra", SampleMarket, REAL),
 )
 TASK_TABLES: tuple[Table, ...] = (
@@ -321,6 +349,7 @@ TASK_TABLES: tuple[Table, ...] = (
     ("direction", "`task: {name: direction}`", DirectionConfig, DIRECTION),
     ("trade", "`task: {name: trade}`", TradeConfig, TRADE),
     ("task.env", "`task.env`", EnvConfig, ENV),
+    ("forecast", "`task: {name: forecast}`", ForecastConfig, FORECAST),
 )
 MODEL_TABLES: tuple[Table, ...] = (
     ("model", "`model`", ModelConfig, MODEL),
@@ -416,7 +445,7 @@ TRADE_FACT_LINES = {
 
 def page() -> str:
     """The text of the page."""
-    assert set(TASKS) == {"rating", "direction", "trade"}
+    assert set(TASKS) == {"rating", "direction", "trade", "forecast"}
     return "\n".join([*_page(), ""])
 
 
@@ -485,7 +514,7 @@ def _tables(tables: tuple[Table, ...]) -> Iterator[str]:
 
 
 def _table(key: str, cls: type[BaseModel], lines: dict[str, str]) -> Iterator[str]:
-    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, DirectionConfig, TradeConfig) else set())
+    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, DirectionConfig, TradeConfig, ForecastConfig) else set())
     hidden |= {"observation"} if cls is EnvConfig else set()
     hidden |= {"trl"} if "trl" not in lines else set()
     known = set(cls.model_fields) - hidden

@@ -22,8 +22,8 @@ _DISK_FULL = ("unexpected pos", "requested and")
 """How torch and numpy report a file that could not be written to its end; the other libraries quote the system."""
 EXTRAS = {
     "bitsandbytes": "gpu", "bokeh_sampledata": "sample", "fastapi": "openenv", "mlflow": "track", "openai": "remote",
-    "openenv": "openenv", "pandas_market_calendars": "data", "trackio": "track", "uvicorn": "openenv", "vllm": "vllm",
-    "yfinance": "data",
+    "openenv": "openenv", "pandas_market_calendars": "data", "statsmodels": "forecast", "trackio": "track",
+    "uvicorn": "openenv", "vllm": "vllm", "yfinance": "data",
 }  # fmt: skip
 """Libraries that not every user needs, and the extra that installs them."""
 _MEMORY = (

@@ -31,6 +31,7 @@ TASKS: dict[str, str] = {
     "rating": "tradeschool.tasks.rating:RatingTask",
     "direction": "tradeschool.tasks.direction:DirectionTask",
     "trade": "tradeschool.tasks.trade:TradeTask",
+    "forecast": "tradeschool.tasks.forecast:ForecastTask",
 }
 # Stage -> module, imported only when a recipe asks for it. None of them imports torch at its top.
 STAGES: dict[str, str] = {
@@ -106,13 +107,22 @@ def load_panel(recipe: Recipe, console: Console) -> "Panel":
 
 
 def make_task(recipe: Recipe, panel: "Panel") -> "Task":
-    """The task of a recipe on a panel, with the dates split in time."""
+    """The task of a recipe on a panel, with the dates split in time; a RecipeError if it cannot read the market."""
+    if panel.given is not None and not getattr(recipe.task_class, "reads_windows", False):
+        raise RecipeError(
+            "market.source is windows, whose files hold scaled closes and no prices. Only the task 'forecast' reads "
+            "them. Give a folder of prices for other tasks."
+        )
     task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
     return task
 
 
 def split_for(recipe: Recipe, panel: "Panel") -> "Split":
     """The rows of a recipe's parts on a panel; a RecipeError if the embargo is shorter than the rewards' horizon."""
+    if panel.given is not None:
+        from tradeschool.market.splits import given_split
+
+        return given_split(panel)
     return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
 
 

@@ -94,11 +94,21 @@ class SampleMarket(_RealMarket):
     source: Literal["sample"]
 
 
+class WindowsMarket(BaseModel):
+    """Forecasting windows from files of the seed's layout (see ``market/window_files.py``)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Literal["windows"]
+    path: AbsolutePath
+
+
 _CLASSES: dict[str, type[BaseModel]] = {
     "folder": FilesMarket,
     "parquet": FilesMarket,
     "deepstock": DeepStockMarket,
     "sample": SampleMarket,
+    "windows": WindowsMarket,
 }
 SOURCES = ("synthetic", *_CLASSES)
 
@@ -158,9 +168,12 @@ def _source_of(path: Path, name: str) -> str:
             f"{name}.path: {path} does not exist. Give a folder of CSV or of parquet files, or one such file."
         )
     from tradeschool.market.events.deepstock import is_deepstock_file
+    from tradeschool.market.window_files import holds_windows
 
     if path.is_file() and is_deepstock_file(path):
         return "deepstock"
+    if holds_windows(path):
+        return "windows"
     if path.suffix.casefold() == ".jsonl":
         raise RecipeError(
             f"{name}.path: {path} holds no prices: its rows have no company_info, unlike DeepStock's. Give a file "
@@ -186,6 +199,13 @@ def load_market(market: dict[str, Any], console: Console, masked: bool = False) 
         from tradeschool.market.synthetic import SyntheticConfig, simulate
 
         return simulate(SyntheticConfig.model_validate({k: v for k, v in market.items() if k != "source"}))
+    if market["source"] == "windows":
+        from tradeschool.market.window_files import read_windows
+
+        console.print(
+            "Note: the files' own train and test windows are used; the recipe's split is not", highlight=False
+        )
+        return read_windows(Path(market["path"]))
     from tradeschool.metrics import DAYS_A_YEAR
 
     messages: list[str] = []

@@ -288,6 +288,14 @@ def _aggregate(metric: Metric, p: Predictions, horizon: int) -> Estimate:
             return inference.mean(values[0], horizon)
         case "root_mean":
             return inference.root_mean(values[0], horizon)
+        case "mean_error":
+            return replace(inference.mean(values[0], horizon), only_paired=True)
+        case "ratio":
+            return inference.ratio(*p.ratio_T(metric), horizon)
+        case "statistic":
+            return inference.without_interval(inference.mean(values[0], horizon).statistic(), len(values[0]))
+        case "p_value":
+            return inference.without_interval(inference.mean(values[0], horizon).p_value(), len(values[0]))
         case "correlation":
             return inference.correlation(values[0], values[1], horizon)
         case "rank_correlation":

@@ -93,10 +93,13 @@ class Difference(Plain):
 
 
 class DailySums(Plain):
-    """The sum and the number of a metric's values on each date: what a mean over all dates is computed from."""
+    """What a figure over all dates is a ratio of, on each date: the sum and the number of a metric's values.
+
+    Of a metric that is itself a ratio, ``count_T`` is the sum of what is divided by.
+    """
 
     sum_T: list[float]
-    count_T: list[int]
+    count_T: list[float]
 
 
 class Row(Plain):

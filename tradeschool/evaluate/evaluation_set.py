@@ -213,6 +213,12 @@ class Predictions:
         found = self.values.get(name)
         return np.full(self.read_TQ.shape, np.nan) if found is None else found
 
+    def ratio_T(self, metric: Metric) -> tuple[Floats, Floats]:
+        """The sums over each date of the two values that a metric is a ratio of, where both are known."""
+        top_TQ, bottom_TQ = (self.value(name) for name in metric.values)
+        known_TQ = np.isfinite(top_TQ) & np.isfinite(bottom_TQ)
+        return np.where(known_TQ, top_TQ, 0.0).sum(1), np.where(known_TQ, bottom_TQ, 0.0).sum(1)
+
     def defines(self, name: str) -> bool:
         """Whether any answer has that value."""
         return name in self.values and bool(np.isfinite(self.values[name]).any())
@@ -257,9 +263,12 @@ def traces_to_predictions(
 
 
 def daily_sums(metrics: Sequence[Metric], predictions: Predictions) -> dict[str, DailySums]:
-    """By metric, for the primary one if it is a mean and for shares of the best possible answers."""
+    """By metric, for the primary one if it is a mean or a ratio and for shares of the best possible answers."""
     found = {}
     for metric in metrics:
+        if metric.primary and metric.aggregate == "ratio":
+            top_T, bottom_T = predictions.ratio_T(metric)
+            found[metric.key] = DailySums(sum_T=top_T.tolist(), count_T=bottom_T.tolist())
         if (metric.primary and metric.aggregate == "mean") or metric.aggregate == "share_of_oracle":
             value_TQ = predictions.value(metric.values[0])
             known_TQ = np.isfinite(value_TQ)

@@ -154,10 +154,8 @@ class Estimate:
     def _within(self, low: float, high: float) -> Interval:
         return Interval(value=self.value, low=max(low, self.bounds[0]), high=min(high, self.bounds[1]))
 
-    def p_above(self) -> float:
-        """One-sided p of a true figure of 0 or less; NaN where nothing can be claimed from so few dates."""
-        from scipy.stats import t
-
+    def statistic(self) -> float:
+        """The figure in standard errors, which a true figure of 0 gives a t distribution; NaN without an error."""
         if self.cosines < FEWEST_COSINES or not math.isfinite(self.value):
             return math.nan
         own, bottom, both = self._variances
@@ -165,9 +163,18 @@ class Estimate:
         if self.link:
             size = self.link.to(self.value) - self.link.to(0.0)
             variance *= self.link.slope(self.value) ** 2
-        if own == 0 or variance <= 0:
+        return math.nan if own == 0 or variance <= 0 else size / math.sqrt(variance)
+
+    def p_above(self) -> float:
+        """One-sided p of a true figure of 0 or less; NaN where nothing can be claimed from so few dates."""
+        from scipy.stats import t
+
+        if self.cosines < FEWEST_COSINES or not math.isfinite(self.value):
+            return math.nan
+        statistic = self.statistic()
+        if math.isnan(statistic):
             return 0.0 if self.value > 0 else 1.0
-        return float(t.sf(size / math.sqrt(variance), self.cosines))
+        return float(t.sf(statistic, self.cosines))
 
     def p_value(self) -> float:
         """Two-sided p of a true figure of 0; NaN where nothing can be claimed."""

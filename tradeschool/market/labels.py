@@ -51,6 +51,13 @@ def forward_return_TN(panel: Panel, horizon: int) -> Floats:
     return np.where(panel.listed_TN, panel.own_bars.put(forward_BN), np.nan)
 
 
+def forward_close_TN(panel: Panel, horizon: int) -> Floats:
+    """The close [T, N] of the ticker's own bar ``horizon`` bars later; NaN without one or across a suspension."""
+    own = panel.own_bars
+    forward_TN = own.put(own.shift(own.take(panel.close_TN), -horizon))
+    return np.where(panel.listed_TN, forward_TN, np.nan)
+
+
 def excess_TN(panel: Panel, horizons: Sequence[int]) -> Floats:
     """Forward return above the market [T, N], in units of volatility, averaged over ``horizons`` (own bars).
 

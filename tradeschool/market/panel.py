@@ -20,6 +20,23 @@ BLOCK = 64
 
 
 @dataclass(frozen=True)
+class GivenWindows:
+    """Windows of one ticker's closes that were read from files without prices (``market/window_files.py``).
+
+    Attributes:
+        end_rows_W: the row of the last input of each.
+        part_W: ``train``, ``validation`` or ``test``.
+        columns: of the files, lists [W, L], numbers [W].
+        shift: the panel's close is the scaled close plus this.
+    """
+
+    end_rows_W: NDArray[np.int64]
+    part_W: NDArray[np.str_]
+    columns: Mapping[str, Floats]
+    shift: float
+
+
+@dataclass(frozen=True)
 class Panel:
     """Daily bars of all tickers, validated once at construction.
 
@@ -40,6 +57,7 @@ class Panel:
         factor_TN: what prices were multiplied by (and volumes divided by) for the splits and dividends until that day;
             None where nothing was adjusted. Prices are those of a share whose dividends were reinvested since the first
             bar, so no later split or dividend changes them. Divided by the factor they are the file's.
+        given: by ticker, the windows that the panel was made of; its bars are then no prices.
 
     Raises:
         DataError: shapes differ, dates do not ascend, tickers repeat, a bar breaks a rule, or the exchange is unknown.
@@ -58,6 +76,7 @@ class Panel:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     true_alpha_TN: Floats | None = field(default=None, repr=False)
     factor_TN: Floats | None = field(default=None, repr=False)
+    given: Mapping[str, GivenWindows] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         find_exchange(self.exchange)
@@ -98,6 +117,10 @@ class Panel:
             digest.update(np.ascontiguousarray(getattr(self, f"{name}_TN")).tobytes())
         if self.factor_TN is not None:
             digest.update(np.ascontiguousarray(self.factor_TN).tobytes())
+        for ticker, windows in (self.given or {}).items():
+            digest.update(ticker.encode())
+            for values in (windows.end_rows_W, *windows.columns.values()):
+                digest.update(np.ascontiguousarray(values).tobytes())
         for event in self.events:
             digest.update(event.digest_line().encode())
         if self.exchange != "NYSE" or self.names:

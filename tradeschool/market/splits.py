@@ -109,3 +109,22 @@ def _split(panel: Panel, train: int, validation: int, test_T: Rows, embargo: int
     test = int(test_T[0]) if len(test_T) else len(panel.dates_T)
     ends = [start - panel.own_bars.rows_before(start, embargo) for start in (validation, test)]
     return Split(np.arange(train, ends[0]), np.arange(validation, ends[1]), test_T)
+
+
+def given_split(panel: Panel) -> Split:
+    """The rows from the first to the last window of each part, where a panel was made of windows in files.
+
+    Parts of different tickers may overlap.
+    """
+    part_TN = given_parts_TN(panel)
+    rows = [np.flatnonzero((part_TN == number).any(axis=1)) for number in range(len(PARTS))]
+    return Split(*(np.arange(found[0], found[-1] + 1) if found.size else found for found in rows))
+
+
+def given_parts_TN(panel: Panel) -> NDArray[np.int8]:
+    """The number in :data:`PARTS` of the part of the window that ends at each row; -1 without one."""
+    part_TN = np.full(panel.shape, -1, dtype=np.int8)
+    for n, ticker in enumerate(panel.tickers):
+        windows = (panel.given or {})[ticker]
+        part_TN[windows.end_rows_W, n] = [PARTS.index(part) for part in windows.part_W.tolist()]
+    return part_TN

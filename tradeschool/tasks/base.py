@@ -29,6 +29,10 @@ Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 Aggregate = Literal[
     "mean",
     "root_mean",
+    "mean_error",
+    "ratio",
+    "statistic",
+    "p_value",
     "correlation",
     "rank_correlation",
     "sign_agreement",
@@ -85,11 +89,13 @@ class Metric:
         unit: printed in charts, such as ``%``.
         better: ``higher`` or ``lower``; verdicts and sentences follow it.
         primary: the verdict is about the first metric that is primary.
-        aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``correlation``,
-            ``rank_correlation`` or ``sign_agreement`` of two inputs, pooled over all questions; ``calibration_error``
-            of a probability and of what came true (1 or 0); ``share_of_oracle``,
-            the sum of the input over that of the best possible answers. ``backtest`` is for the evaluation's own
-            metrics.
+        aggregate: ``mean`` of the input; ``root_mean``, its square root (of squared errors); ``mean_error``, a mean
+            whose differences have an interval and itself none, because its level depends on how volatile the dates
+            were; ``ratio``, the sum of the first input over that of the second; ``statistic`` and ``p_value``
+            (two-sided, not adjusted) of a test that the mean of the input is 0; ``correlation``, ``rank_correlation``
+            or ``sign_agreement`` of two inputs, pooled over all questions; ``calibration_error``
+            of a probability and of what came true (1 or 0); ``share_of_oracle``, the sum of the input
+            over that of the best possible answers. ``backtest`` is for the evaluation's own metrics.
         inputs: names of values in ``Trace.metrics`` or of reward components; the metric's own key when empty.
         terminal: whether it is a column of the terminal's table, and with its interval; the report has every metric.
             The primary metric comes first, with its interval.
