@@ -18,6 +18,7 @@ from trl.trainer import utils
 from tradeschool.errors import RunError
 from tradeschool.models.load import base_source, load, peft_config
 from tradeschool.progress import progress, status
+from tradeschool.train import frozen_head
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
 from tradeschool.train.stage import BASE, Context, Result
 from tradeschool.train.trl_config import CHECKPOINTS, refuse_no_steps, refused
@@ -44,6 +45,14 @@ def _project_answers_alone() -> None:
     utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
 
 
+def _keep_half_precision(trainer: Trainer) -> None:
+    """Leave inputs of adapters in half precision where autocast computes in it; peft casts them to float32 and back."""
+    if trainer.args.bf16 or trainer.args.fp16:
+        for module in trainer.model.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False
+
+
 def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """Model, tokenizer and peft configuration to start from.
 
@@ -52,6 +61,7 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """
     _keep_freed_memory()
     _project_answers_alone()
+    frozen_head.install()
     datasets.disable_progress_bars()
     name = model_name or next(reversed(context.models), BASE)
     with status(context.console, f"Loading the model ({name})"):
@@ -91,6 +101,7 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
             check_weights(trainer.model, title, state.global_step, trainer.args)
             write_end(metrics, state)
             return
+    _keep_half_precision(trainer)
     before = _fingerprint(trainer.model)
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
     with progress(context.console) as bar:
