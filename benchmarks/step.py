@@ -53,7 +53,8 @@ def main(
     if plain:
         stage["trl"].pop("bf16", None)
         document["model"]["lora"] = {"r": 16}
-        frozen_head.install = trainer._keep_half_precision = lambda *given: None
+        for module, name in ((frozen_head, "install"), (trainer, "_keep_half_precision")):
+            setattr(module, name, lambda *given: None)
     seconds: dict[str, list[float]] = defaultdict(list)
     for name, (cls, method) in PARTS.items():
         setattr(cls, method, _timed(getattr(cls, method), seconds[name]))

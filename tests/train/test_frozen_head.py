@@ -1,10 +1,11 @@
 """The fast output layer gives what TRL's kernel gives: log-probabilities, entropies, gradients."""
 
-from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from trl import GRPOConfig
 from trl.kernels import ChunkedLogProbFunction
 from trl.trainer import utils
 
@@ -12,11 +13,11 @@ from tradeschool.train import frozen_head
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(utils, "_ChunkedLogProbFunction", ChunkedLogProbFunction)  # restored after the test
     monkeypatch.setattr(frozen_head, "ROWS", 4)
-    frozen_head.install()
-    yield utils._ChunkedLogProbFunction
+    frozen_head.install(SimpleNamespace())
+    return utils._ChunkedLogProbFunction
 
 
 def inputs(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -55,3 +56,9 @@ def test_what_it_does_not_know_is_left_to_trl(installed: Any, change: str, monke
     logits = softcap * torch.tanh(logits / softcap) if softcap else logits
     expected = (logits / temperature).log_softmax(1).gather(1, targets[:, None]).squeeze(1)
     torch.testing.assert_close(logps, expected)
+
+
+@pytest.mark.parametrize("bonus", [{"entropy_coef": 0.01}, {"use_adaptive_entropy": True}])
+def test_an_entropy_bonus_keeps_trls_kernel_and_its_gradient(installed: Any, bonus: dict[str, Any]) -> None:
+    frozen_head.install(GRPOConfig(use_cpu=True, bf16=False, **bonus))
+    assert utils._ChunkedLogProbFunction is ChunkedLogProbFunction

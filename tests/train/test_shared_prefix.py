@@ -237,8 +237,13 @@ def test_a_model_that_does_not_follow_the_mask_is_trained_on_separate_rows(
         monkeypatch.setattr(prefix_tree._Tree, "ancestry", lambda tree: torch.ones_like(ancestry(tree)).tril())
     told: list[str] = []
     made = trainer(partial(SharedPrefixTrainer, log=told.append), tmp_path)
-    packed: list[int] = []
-    monkeypatch.setattr(grpo_trainers, "pack", lambda *given: packed.append(0) or prefix_tree.pack(*given))
+    packed: list[Any] = []
+
+    def pack(*given: Any) -> Any:
+        packed.append(prefix_tree.pack(*given))
+        return packed[-1]
+
+    monkeypatch.setattr(grpo_trainers, "pack", pack)
     made.train()
     assert bool(told) == wrong
     assert len(packed) == (1 if wrong else 2)

@@ -20,9 +20,14 @@ ROWS = 128
 Outputs = tuple[Tensor, Tensor | None, None, None, Tensor | None]
 
 
-def install() -> None:
-    """Have TRL's fused head use it where it applies."""
-    utils._ChunkedLogProbFunction = _Either
+def install(args: Any) -> None:
+    """Have TRL's fused head use it where it applies.
+
+    Args:
+        args: TRL's configuration. With an entropy bonus entropies need a gradient, which only TRL's kernel gives.
+    """
+    bonus = getattr(args, "entropy_coef", 0.0) or getattr(args, "use_adaptive_entropy", False)
+    utils._ChunkedLogProbFunction = ChunkedLogProbFunction if bonus else _Either
 
 
 class _Either:
@@ -75,6 +80,6 @@ class _FrozenHead(torch.autograd.Function):
         return logps_N, entropy_N, None, None, top1_N
 
     @staticmethod
-    def backward(ctx: Any, grad_N: Tensor, *others: Any) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_N: Tensor, *others: Any) -> tuple[Tensor, None, None, None]:
         (slope_NH,) = ctx.saved_tensors
         return (grad_N[:, None] * slope_NH).to(slope_NH.dtype), None, None, None

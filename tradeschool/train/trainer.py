@@ -61,7 +61,6 @@ def start(model_name: str | None, context: Context) -> tuple[Any, Any, Any]:
     """
     _keep_freed_memory()
     _project_answers_alone()
-    frozen_head.install()
     datasets.disable_progress_bars()
     name = model_name or next(reversed(context.models), BASE)
     with status(context.console, f"Loading the model ({name})"):
@@ -101,6 +100,7 @@ def train(trainer: Trainer, context: Context, *, title: str, shown: tuple[str, .
             check_weights(trainer.model, title, state.global_step, trainer.args)
             write_end(metrics, state)
             return
+    frozen_head.install(trainer.args)
     _keep_half_precision(trainer)
     before = _fingerprint(trainer.model)
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
