@@ -1,5 +1,6 @@
 """A language model as a policy: answers in order, whatever the batches; and conversations of several turns."""
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,26 @@ def test_answers_come_in_order_and_do_not_depend_on_the_batch(batch_size: int) -
     texts = answers(policy(batch_size=batch_size))
     assert texts == [alone(text) for text in QUESTIONS]
     assert len(set(texts)) > 2
+
+
+def test_a_long_beginning_that_all_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = [{"role": "user", "content": "RSI 28.4 (oversold). " * 10}, {"role": "assistant", "content": "Up."}]
+    asked = [[*example, *messages] for messages in prompts()]
+    widths: list[int] = []
+    theirs = MODEL.forward
+
+    @functools.wraps(theirs)
+    def forward(input_ids: Any, **options: Any) -> Any:
+        widths.append(input_ids.shape[1])
+        return theirs(input_ids=input_ids, **options)
+
+    separate = answers(policy(batch_size=1), asked)
+    monkeypatch.setattr(MODEL, "forward", forward)
+    assert answers(policy(), asked) == separate
+    assert len(set(separate)) > 1
+    beginning, rest = widths[:2]
+    assert beginning > 2 * rest
+    assert set(widths[2:]) == {1}
 
 
 CHOICES = [

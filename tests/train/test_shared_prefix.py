@@ -1,6 +1,7 @@
 """GRPO on the prefix tree is TRL's GRPO; and what of TRL it stands on is still as it was."""
 
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import trl
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from tradeschool.train import grpo_trainers
+from tradeschool.train import grpo_trainers, prefix_tree
 from tradeschool.train.grpo_trainers import ResumableTrainer, SharedPrefixTrainer
 
 CHANGED = (
@@ -222,3 +223,28 @@ def test_an_unshuffled_order_stays_unshuffled(tmp_path: Path) -> None:
     sampler = trainer(ResumableTrainer, tmp_path, shuffle_dataset=False)._get_train_sampler()
     sampler.set_epoch(1)
     assert list(sampler) == [n for n in range(6) for _ in range(GROUPS)]
+
+
+# the check on the first batch ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_model_that_does_not_follow_the_mask_is_trained_on_separate_rows(
+    wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wrong:  # every branch sees all others
+        ancestry = prefix_tree._Tree.ancestry
+        monkeypatch.setattr(prefix_tree._Tree, "ancestry", lambda tree: torch.ones_like(ancestry(tree)).tril())
+    told: list[str] = []
+    made = trainer(partial(SharedPrefixTrainer, log=told.append), tmp_path)
+    packed: list[Any] = []
+
+    def pack(*given: Any) -> Any:
+        packed.append(prefix_tree.pack(*given))
+        return packed[-1]
+
+    monkeypatch.setattr(grpo_trainers, "pack", pack)
+    made.train()
+    assert bool(told) == wrong
+    assert len(packed) == (1 if wrong else 2)
+    assert all("share_prefix: false" in text and "separate rows" in text for text in told)

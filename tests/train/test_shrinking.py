@@ -72,3 +72,10 @@ def test_the_parts_of_a_reward_add_up_to_it(task: RatingTask) -> None:
     score_QA = np.array([[task.eval_score(one, a) for a in task.decisions(one)] for one in examples])
     charge_A = [-0.1 * (a / 2) ** 2 for a in (-2, -1, 0, 1, 2)]
     assert scores(task, examples) + charge_A == pytest.approx(score_QA)
+
+
+def test_a_small_training_is_estimated_on_fewer_questions(task: RatingTask, tmp_path: Path) -> None:
+    few = Shrinkage(task, tmp_path / "found.json", trained=400).questions
+    assert len(few) <= 100
+    dates = [one.t for one in task.examples("validation")]
+    assert max(one.t for one in few) - min(one.t for one in few) > 0.8 * (max(dates) - min(dates))

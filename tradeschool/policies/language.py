@@ -10,7 +10,12 @@ from tradeschool.models.chat_renderer import ChatRenderer, end_tokens
 from tradeschool.policies.base import Kind, Policy
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tradeschool.models.batched_chat import BatchedChat
+
+LONG_BEGINNING = 64
+"""Tokens that the prompts of a batch must begin with alike to be computed once."""
 
 
 class LanguagePolicy(Policy):
@@ -99,20 +104,48 @@ class LanguagePolicy(Policy):
     def _generate(self, prompts: list[Sequence[Message]]) -> list[str]:
         import torch
 
-        inputs = self._renderer.prompt_batch(prompts).to(self._model.device)
+        ids_BL, mask_BL, begun = self._begin(prompts)
         sampling: dict[str, Any] = {"do_sample": False}
         if self._temperature:  # top_k: by default transformers draws from the 50 most likely tokens alone
             sampling = {"do_sample": True, "temperature": self._temperature, "top_k": 0}
         with torch.inference_mode(), _without_own_settings(self._model):
             output = self._model.generate(
-                input_ids=inputs.input_ids,
-                attention_mask=inputs.attention_mask,
+                input_ids=ids_BL,
+                attention_mask=mask_BL,
                 max_new_tokens=self._max_new_tokens,
                 pad_token_id=self._renderer.tokenizer.pad_token_id,
                 eos_token_id=list(self._renderer.ends),
                 **sampling,
+                **begun,
             )
-        return [self._renderer.decode(ids) for ids in output[:, inputs.input_ids.shape[1] :].tolist()]
+        return [self._renderer.decode(ids) for ids in output[:, ids_BL.shape[1] :].tolist()]
+
+    def _begin(self, prompts: list[Sequence[Message]]) -> tuple["Tensor", "Tensor", dict[str, Any]]:
+        """The prompts as tokens with their mask, [B, L] each, and the cache of a long beginning that all share.
+
+        Few-shot examples are such a beginning: they are computed once for the batch. Padding stands behind it.
+        """
+        import torch
+
+        inputs = self._renderer.prompt_batch(prompts).to(self._model.device)
+        ids_BL, mask_BL = inputs.input_ids, inputs.attention_mask
+        rows = [ids[mask.bool()] for ids, mask in zip(ids_BL, mask_BL, strict=True)]
+        shortest = min(map(len, rows)) - 1
+        differs = (torch.stack([ids[:shortest] for ids in rows]) != rows[0][:shortest]).any(0).nonzero()
+        shared = int(differs[0]) if len(differs) else shortest
+        if len(rows) == 1 or shared < LONG_BEGINNING:
+            return ids_BL, mask_BL, {}
+        beginning_1S = rows[0][None, :shared]
+        with torch.inference_mode():
+            cache = self._model(input_ids=beginning_1S, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(len(rows))
+        first_B1 = (mask_BL == 0).sum(1, keepdim=True)
+        place_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
+        # Padding moves from the left to behind the beginning.
+        source_BL = torch.where(place_L < shared, place_L + first_B1, place_L - shared)
+        behind_BL = (place_L >= shared) & (place_L < shared + first_B1)
+        source_BL = torch.where(place_L < shared + first_B1, source_BL, place_L)
+        return ids_BL.gather(1, source_BL), (~behind_BL).to(mask_BL.dtype), {"past_key_values": cache}
 
 
 @dataclass(frozen=True)

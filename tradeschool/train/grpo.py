@@ -308,12 +308,14 @@ def _trainer(
         options: dict[str, Any] = {"task": task, "examples": examples, "renderer": renderer, "loss": loss}
         if task.episodic:
             return partial(WhatIfTrainer, **options, reward_funcs=scored)
-        shrinkage = Shrinkage(task, context.folder / SHRINKAGE) if _shrinks(config, task) else None
-        return partial(DecisionTrainer, **options, shrinkage=shrinkage, on_scored=on_scored, reward_funcs=scored)
-    trainer = SharedPrefixTrainer if config.share_prefix else ResumableTrainer
-    trainer = SampledGVPOTrainer if config.objective == "gvpo" else trainer
+        shrinkage = Shrinkage(task, context.folder / SHRINKAGE, len(examples)) if _shrinks(config, task) else None
+        made = partial(DecisionTrainer, **options, shrinkage=shrinkage, on_scored=on_scored, reward_funcs=scored)
+        return partial(made, log=context.log)
     scored = reward_functions(task, group, examples, renderer.decode, on_scored=on_scored)
-    return partial(trainer, reward_funcs=scored)
+    if config.objective == "grpo" and not config.share_prefix:
+        return partial(ResumableTrainer, reward_funcs=scored)
+    trainer = SampledGVPOTrainer if config.objective == "gvpo" else SharedPrefixTrainer
+    return partial(trainer, reward_funcs=scored, log=context.log)
 
 
 def _shrinks(config: Config, task: Task) -> bool:

@@ -4,6 +4,7 @@ Loss, KL, clipping and logging are TRL's own.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,10 @@ from tradeschool.train.rewards import States, logged_shares, turn_advantages
 
 # TRL warns that rollout_func may change; its version is pinned and a contract test checks it.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+TOLERANCE = {"full": 1e-3, "half": 0.1}
+"""Mean difference of a token's log-probability that rounding explains, in float32 and in half precision."""
 
 
 class EpochSampler(RepeatSampler):
@@ -56,12 +61,25 @@ class ResumableTrainer(GRPOTrainer):
 class SharedPrefixTrainer(ResumableTrainer):
     """GRPO as TRL does it, but what the answers of a group share is computed once.
 
-    Two steps are replaced: generation (by TRL's ``rollout_func``) and the per-token log-probabilities.
+    Two steps are replaced: generation (by TRL's ``rollout_func``) and the per-token log-probabilities. On the first
+    batch these are compared with those of separate rows; where they differ, separate rows are used from then on.
+
+    Args:
+        rollout: makes the answers, by default :func:`sample_answers`.
+        log: is told where the shared prefix cannot be used.
+        options: of TRL's trainer.
     """
 
-    def __init__(self, *, rollout: Callable[..., dict[str, Any]] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        rollout: Callable[..., dict[str, Any]] | None = None,
+        log: Callable[[str], None] = warnings.warn,
+        **options: Any,
+    ) -> None:
         check_supported(options["model"].config)
         super().__init__(rollout_func=rollout or sample_answers, **options)
+        self._shares_prefix, self._checked, self._log = True, False, log
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -74,7 +92,10 @@ class SharedPrefixTrainer(ResumableTrainer):
         compute_aux_loss: bool = False,
         **multimodal: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        if compute_aux_loss or any(value is not None for value in multimodal.values()):
+        special = compute_aux_loss or any(value is not None for value in multimodal.values())
+        if not special and not self._checked:
+            self._check_prefix(model, input_ids, attention_mask, logits_to_keep)
+        if special or not self._shares_prefix:
             given = (model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss)
             full: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
             full = super()._get_per_token_logps_and_entropies(*given, **multimodal)
@@ -83,6 +104,26 @@ class SharedPrefixTrainer(ResumableTrainer):
         with self.accelerator.autocast():
             logps_BC, entropies_BC = log_probs(model, packed)
         return logps_BC, entropies_BC if compute_entropy else None, None
+
+    def _check_prefix(self, model: Any, ids_BS: torch.Tensor, mask_BS: torch.Tensor, length: int) -> None:
+        """Compare the log-probabilities of the first answers with those of separate rows, without dropout."""
+        self._checked, training = True, model.training
+        ids, mask = ids_BS[: 2 * self.num_generations], mask_BS[: 2 * self.num_generations]
+        model.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            shared_BC, _ = log_probs(model, pack(ids, mask, length))
+            separate_BC, _, _ = super()._get_per_token_logps_and_entropies(model, ids, mask, length)
+        model.train(training)
+        difference_N = (shared_BC - separate_BC)[mask[:, -length:].bool()].abs()
+        difference, dtype = float(difference_N.mean()), next(model.parameters()).dtype
+        allowed = TOLERANCE["half" if dtype.itemsize == 2 or self.args.bf16 or self.args.fp16 else "full"]
+        if not difference <= allowed:
+            self._shares_prefix = False
+            self._log(
+                f"Warning: with the shared prefix log-probabilities differ by {difference:.2g} a token from those of "
+                f"separate rows (up to {allowed:g} is rounding), so this model's attention does not follow its mask. "
+                "Training goes on with separate rows, which takes longer. Set share_prefix: false to avoid the check."
+            )
 
 
 def sample_answers(prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
@@ -101,15 +142,16 @@ def sample_tokens(prompts: list[Any], trainer: GRPOTrainer, groups: int) -> list
     training, model = trainer.model.training, trainer.accelerator.unwrap_model(trainer.model)
     inputs = ChatRenderer.of(trainer.processing_class, trainer.eos_token_ids).prompt_batch(prompts).to(model.device)
     model.eval()
-    tokens_PGC = sample(
-        model,
-        inputs.input_ids,
-        inputs.attention_mask,
-        groups,
-        max_new_tokens=trainer.args.max_completion_length,
-        ends=list(trainer.eos_token_ids),
-        warp=logits_processors(trainer.args),
-    )
+    with trainer.accelerator.autocast():
+        tokens_PGC = sample(
+            model,
+            inputs.input_ids,
+            inputs.attention_mask,
+            groups,
+            max_new_tokens=trainer.args.max_completion_length,
+            ends=list(trainer.eos_token_ids),
+            warp=logits_processors(trainer.args),
+        )
     model.train(training)
     ends = set(trainer.eos_token_ids)
     return [_until(ids, ends) for ids in tokens_PGC.flatten(0, 1).tolist()]
@@ -192,7 +234,8 @@ class MultiTurnTrainer(ResumableTrainer):
         model.eval()
         length, warp = self.args.max_completion_length, logits_processors(self.args)
         chat = BatchedChat(model, self.renderer, max_new_tokens=length, warp=warp)
-        episodes = run_episodes(chat, self._envs[:count], examples)
+        with self.accelerator.autocast():
+            episodes = run_episodes(chat, self._envs[:count], examples)
         self.played = Batch(episodes, chat.transcripts(), self._task.episode_rewards(episodes))
         model.train(training)
         self._compare_and_log(self.played, self.num_generations if training else self.num_generations_eval)

@@ -38,11 +38,13 @@ class Shrinkage:
     Args:
         task: with finite decisions, and ``known_components`` of which one has a weight.
         file: of the estimates.
+        trained: questions that the stage trains on. A quarter as many are enough, so that an estimate takes a small
+            part of the time.
     """
 
-    def __init__(self, task: Task, file: Path) -> None:
-        examples = task.examples("validation")
-        self.questions: list[Example] = examples[:: -(-len(examples) // MOST_QUESTIONS)] if examples else []
+    def __init__(self, task: Task, file: Path, trained: int = 4 * MOST_QUESTIONS) -> None:
+        examples, most = task.examples("validation"), min(MOST_QUESTIONS, max(trained // 4, 1))
+        self.questions: list[Example] = examples[:: -(-len(examples) // most)] if examples else []
         self._task, self._file = task, file
         self._found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
 

@@ -20,6 +20,7 @@ from trl.trainer import utils
 from tradeschool.errors import RunError, is_memory_error, one_line
 from tradeschool.models.load import LoraConfig, load, peft_config
 from tradeschool.progress import progress, status
+from tradeschool.train import frozen_head
 from tradeschool.train.logging import METRICS, read_metrics, step_callback, write_end
 from tradeschool.train.stage import Context, Result
 from tradeschool.train.trl_config import CHECKPOINTS, refuse_no_steps, refused
@@ -42,6 +43,14 @@ def _set_up_cpu() -> None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)
+
+
+def _keep_half_precision(trainer: Trainer) -> None:
+    """Leave inputs of adapters in half precision where autocast computes in it; peft casts them to float32 and back."""
+    if trainer.args.bf16 or trainer.args.fp16:
+        for module in trainer.model.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False
 
 
 def start(model_name: str | None, context: Context, lora: LoraConfig | None = None) -> tuple[Any, Any, Any]:
@@ -90,6 +99,8 @@ def train(
             check_weights(trainer.model, title, state.global_step, trainer.args)
             write_end(metrics, state)
             return
+    frozen_head.install(trainer.args)
+    _keep_half_precision(trainer)
     before = _fingerprint(trainer.model)
     trainer.remove_callback(PrinterCallback)  # the progress bar and metrics.jsonl have the figures
     with progress(context.console) as bar:
