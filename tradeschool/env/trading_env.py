@@ -17,7 +17,7 @@ from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_param
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshots
 from tradeschool.text.describe import Fact
-from tradeschool.text.describe import facts as described
+from tradeschool.text.describe import facts as facts_of
 from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
@@ -286,18 +286,19 @@ class TradingChatEnv:
             figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
             observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
         text = day_message(observed, self._form, self._facts)
-        return "\n".join([text, *(fact.text for fact in self._described())])
+        return "\n".join([text, *(fact.text for fact in self.described())])
 
     def reasoning(self) -> str:
         """The described facts in a word each: what can be said before any order."""
-        return " ".join(f"{fact.label} {fact.word}." for fact in self._described())
+        return " ".join(f"{fact.label} {fact.word}." for fact in self.described())
 
-    def _described(self) -> list[Fact]:
+    def described(self) -> list[Fact]:
+        """The described facts of today's stock."""
         if not self._describe:
             return []
         episode, account = self.env.episode, self.env.account
         known = _snapshots(episode.data, episode.config.mask)
-        return described(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
+        return facts_of(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
 
 
 @functools.lru_cache(maxsize=2)
