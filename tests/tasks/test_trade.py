@@ -64,6 +64,16 @@ def test_a_prompt_holds_the_rules_and_the_first_day_of_its_example(task: TradeTa
     assert len(others) > 1
 
 
+@pytest.mark.parametrize("question", ["episode", "day"])
+def test_without_instructions_only_the_rules_are_left_out(question: Any) -> None:
+    task, short = (task_of(env={"days": 8}, question=question, instructions=one) for one in (True, False))
+    example = task.examples("train")[3]
+    assert [message["content"] for message in short.messages(example)] == [
+        "Trade.",
+        task.messages(example)[1]["content"],
+    ]
+
+
 def test_a_prompt_does_not_depend_on_later_days(task: TradeTask) -> None:
     from markets import scrambled_after
 

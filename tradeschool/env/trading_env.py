@@ -22,6 +22,8 @@ from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
 """Prime, so that the seeds of different rows and variants differ."""
+WITHOUT_RULES = "Trade."
+"""The first message of a conversation without instructions."""
 
 
 class TradingEnv(gymnasium.Env[Any, Any]):
@@ -194,6 +196,7 @@ class TradingChatEnv:
         facts: the market's figures that are shown.
         question: what a conversation is about. With "stock" a day has an answer for each stock, which fill together.
         describe: facts of ``text/describe.py`` that a message about one stock ends with, such as its news.
+        instructions: whether the first message explains the rules; otherwise it is :data:`WITHOUT_RULES`.
 
     Attributes:
         refused: orders refused, one entry per day so far.
@@ -207,6 +210,7 @@ class TradingChatEnv:
         facts: Sequence[str] = FACTS,
         question: Question = "episode",
         describe: Sequence[str] = (),
+        instructions: bool = True,
     ) -> None:
         self.env = env
         self.refused: list[int] = []
@@ -214,6 +218,7 @@ class TradingChatEnv:
         self._orders: list[Order] = []
         self._unread = 0
         self._form, self._facts, self._question, self._describe = form, facts, question, describe
+        self._instructions = instructions
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -276,7 +281,9 @@ class TradingChatEnv:
 
     def _opening(self) -> list[Message]:
         """The rules and today's message."""
-        rules = system_message(self.env.config, self._form, self._facts, self._question)
+        rules = WITHOUT_RULES
+        if self._instructions:
+            rules = system_message(self.env.config, self._form, self._facts, self._question)
         return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
 
     def day(self) -> str:
