@@ -64,6 +64,16 @@ def test_a_prompt_holds_the_rules_and_the_first_day_of_its_example(task: TradeTa
     assert len(others) > 1
 
 
+@pytest.mark.parametrize("question", ["episode", "day"])
+def test_without_instructions_only_the_rules_are_left_out(question: Any) -> None:
+    task, short = (task_of(env={"days": 8}, question=question, instructions=one) for one in (True, False))
+    example = task.examples("train")[3]
+    assert [message["content"] for message in short.messages(example)] == [
+        "Trade.",
+        task.messages(example)[1]["content"],
+    ]
+
+
 def test_a_prompt_does_not_depend_on_later_days(task: TradeTask) -> None:
     from markets import scrambled_after
 
@@ -106,6 +116,8 @@ def test_without_masks_only_the_stocks_of_the_episode_can_be_named() -> None:
         ({"discount": float("nan")}, "finite number"),
         ({"env": {"dais": 3}}, "Did you mean 'days'"),
         ({"env": {"observation": "numeric"}}, "Use form"),
+        ({"demonstrators": ["expert"]}, "Set answers: one_order"),
+        ({"demonstrators": ["expert"], "answers": "one_order", "describe": ["market"]}, "Add some of strength"),
     ],
 )
 def test_invalid_settings_are_refused(config: dict[str, Any], words: str) -> None:
@@ -223,6 +235,31 @@ def test_demonstrators_take_turns_by_day() -> None:
     ]
     both = [own for own in reasons if any("5d" in one for one in own) and any("MACD" in one for one in own)]
     assert len(both) > len(found) / 2
+
+
+@pytest.mark.parametrize("level", [{"env": {"tickers": 1, "days": 8}, "question": "day"}, {"question": "stock"}])
+def test_the_expert_follows_the_words_of_the_described_facts(level: dict[str, Any]) -> None:
+    points = {"strong": 1, "very strong": 2, "weak": -1, "very weak": -2, "good": 1, "bad": -1}
+    task = task_of(
+        level="Medium",
+        facts=["change_5"],
+        describe=["strength", "news"],
+        answers="one_order",
+        demonstrators=["expert"],
+        random_action_prob=0.0,
+        **level,
+    )
+    sides: Counter[str] = Counter()
+    for one in task.demonstrations(90, 0):
+        shown, answer = one.messages[1]["content"], one.messages[2]["content"]
+        strength, news = re.fullmatch(r"<think>Strength (.+)\. News (.+)\.</think>\n.+", answer).groups()  # type: ignore[union-attr]
+        side = answer.rpartition("\n")[2].split()[0]
+        total = points.get(strength, 0) + points.get(news, 0)
+        assert side == "HOLD" or (side == "BUY") == (total > 0)
+        if total < 0 and "held" in shown:
+            assert side == "SELL"
+        sides[side] += 1
+    assert min(sides[side] for side in ("BUY", "SELL", "HOLD")) >= 30
 
 
 def test_random_actions_have_no_loss() -> None:

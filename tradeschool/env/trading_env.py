@@ -17,11 +17,13 @@ from tradeschool.env.vector_kernel import MIN_EQUITY, MIN_FRACTION, kernel_param
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshots
 from tradeschool.text.describe import Fact
-from tradeschool.text.describe import facts as described
+from tradeschool.text.describe import facts as facts_of
 from tradeschool.text.parse import Order, format_orders
 
 SEEDS_APART = 1_000_003
 """Prime, so that the seeds of different rows and variants differ."""
+WITHOUT_RULES = "Trade."
+"""The first message of a conversation without instructions."""
 
 
 class TradingEnv(gymnasium.Env[Any, Any]):
@@ -195,6 +197,7 @@ class TradingChatEnv:
         facts: the market's figures that are shown.
         question: what a conversation is about. With "stock" a day has an answer for each stock, which fill together.
         describe: facts of ``text/describe.py`` that a message about one stock ends with, such as its news.
+        instructions: whether the first message explains the rules; otherwise it is :data:`WITHOUT_RULES`.
 
     Attributes:
         refused: orders refused, one entry per day so far.
@@ -208,6 +211,7 @@ class TradingChatEnv:
         facts: Sequence[str] = FACTS,
         question: Question = "episode",
         describe: Sequence[str] = (),
+        instructions: bool = True,
     ) -> None:
         self.env = env
         self.refused: list[int] = []
@@ -215,6 +219,7 @@ class TradingChatEnv:
         self._orders: list[Order] = []
         self._unread = 0
         self._form, self._facts, self._question, self._describe = form, facts, question, describe
+        self._instructions = instructions
 
     def reset(self, example: Any) -> list[Message]:
         """Begin an episode.
@@ -277,7 +282,9 @@ class TradingChatEnv:
 
     def _opening(self) -> list[Message]:
         """The rules and today's message."""
-        rules = system_message(self.env.config, self._form, self._facts, self._question)
+        rules = WITHOUT_RULES
+        if self._instructions:
+            rules = system_message(self.env.config, self._form, self._facts, self._question)
         return [{"role": "system", "content": rules}, {"role": "user", "content": self.day()}]
 
     def day(self) -> str:
@@ -287,18 +294,19 @@ class TradingChatEnv:
             figures = [*observed.stocks[self.stock], *observed.figures[-G:]]
             observed = observed._replace(names=[observed.names[self.stock]], figures=figures)
         text = day_message(observed, self._form, self._facts)
-        return "\n".join([text, *(fact.text for fact in self._described())])
+        return "\n".join([text, *(fact.text for fact in self.described())])
 
     def reasoning(self) -> str:
         """The described facts in a word each: what can be said before any order."""
-        return " ".join(f"{fact.label} {fact.word}." for fact in self._described())
+        return " ".join(f"{fact.label} {fact.word}." for fact in self.described())
 
-    def _described(self) -> list[Fact]:
+    def described(self) -> list[Fact]:
+        """The described facts of today's stock."""
         if not self._describe:
             return []
         episode, account = self.env.episode, self.env.account
         known = _snapshots(episode.data, episode.config.mask)
-        return described(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
+        return facts_of(known.at(episode.start + account.day, int(episode.columns[self.stock])), self._describe)
 
 
 @functools.lru_cache(maxsize=2)

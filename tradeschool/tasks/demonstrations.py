@@ -15,7 +15,8 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats
 from tradeschool.rollout import run_episodes
 from tradeschool.tasks.base import Demonstration, Example
-from tradeschool.tasks.trade_config import TradeConfig
+from tradeschool.tasks.rating import expert_points
+from tradeschool.tasks.trade_config import EXPERT, TradeConfig
 from tradeschool.text.parse import SIDES, Order, Side, format_orders
 
 BOTH, RANDOM = "BOTH", "RANDOM"
@@ -107,7 +108,7 @@ class Demonstrator:
         self.choices: list[tuple[list[Order], int]] = []
         self.reasonings: list[str] = []
         self._chat, self._env, self._config, self._example, self._rng = chat, chat.env, config, example, rng
-        self._rules = [make_strategy(name) for name in config.demonstrators]
+        self._rules = [make_strategy(name) for name in config.demonstrators if name != EXPERT]
 
     def start(self, conversations: Sequence[Sequence[Message]], seeds: Sequence[int] | None = None) -> None:
         """Begin an episode. Each rule has a memory of its own."""
@@ -152,8 +153,10 @@ class Demonstrator:
         names, by_rule = self._env.names, self._rng.random() >= self._config.random_action_prob
         given = int(self._rng.integers(len(choices)))
         if by_rule:
-            orders_N = orders_RN[int(self._rng.integers(len(orders_RN)))]
-            wanted = {name: order for name, order in zip(names, orders_N.tolist(), strict=True) if order}
+            drawn = int(self._rng.integers(len(self._config.demonstrators)))
+            # The expert comes last, whatever its place in the list.
+            orders_N = orders_RN[drawn].tolist() if drawn < len(orders_RN) else self._by_expert(stock or 0)
+            wanted = {name: order for name, order in zip(names, orders_N, strict=True) if order}
             agreed = [i for i, order in enumerate(choices) if _agrees(order, wanted)]
             sales = [i for i in agreed if choices[i].side == "SELL"]
             given = int(self._rng.choice(sales or agreed or [0]))
@@ -161,6 +164,12 @@ class Demonstrator:
         self.reasonings.append(self._chat.reasoning())
         named = len(names) > 1 and stock is None
         return order_text(choices[given], named, self.reasonings[-1]), choices[given].side if by_rule else RANDOM
+
+    def _by_expert(self, stock: int) -> list[float]:
+        """What the expert wants to trade of the one stock that the facts describe."""
+        wanted = [0.0] * len(self._env.names)
+        wanted[stock] = float(expert_points(self._chat.described()))
+        return wanted
 
     def _random_order(self) -> tuple[str, str]:
         """Buy a stock that is not held, of the buying power without leverage, or sell all of one that is."""

@@ -203,8 +203,7 @@ class RatingTask(Task):
     def expert(self, example: Example) -> tuple[int, str]:
         """Plain indicator rules: points per fact word, summed and clipped."""
         stated = self._seen(example.t, example.n)[1]
-        points = sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)
-        return max(-2, min(2, points)), self.reasoning(example)
+        return max(-2, min(2, expert_points(stated))), self.reasoning(example)
 
     def reasoning(self, example: Example) -> str:
         """The facts of the prompt, each by its word."""
@@ -346,6 +345,11 @@ class RatingTask(Task):
         if math.isnan(self.expected(example, 0)):
             return None
         return max(RATING_NAMES, key=lambda rating: (self.expected(example, rating), -abs(rating)))
+
+
+def expert_points(stated: Sequence[Fact]) -> int:
+    """The sum of the points of the facts' words; above 0 speaks for buying."""
+    return sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)
 
 
 def _balanced(pairs: Sequence[tuple[Example, int]], count: int, rng: np.random.Generator) -> list[tuple[Example, int]]:

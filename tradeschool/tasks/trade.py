@@ -87,8 +87,10 @@ class TradeTask(Task):
 
     def chat_env(self, split: SplitName | None) -> TradingChatEnv:
         """The environment on the rows of a split, as a conversation."""
-        config = self.config
-        return TradingChatEnv(self.env(split), config.form, config.facts, config.question, config.describe)
+        config, env = self.config, self.env(split)
+        return TradingChatEnv(
+            env, config.form, config.facts, config.question, config.describe, instructions=config.instructions
+        )
 
     def messages(self, example: Example) -> list[Message]:
         """The rules and the first day."""

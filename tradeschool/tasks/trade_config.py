@@ -10,9 +10,12 @@ from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
+from tradeschool.tasks.rating import EXPERT_POINTS
 from tradeschool.text.describe import FACTS as DESCRIBED
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "valid_order")
+EXPERT = "expert"
+"""The demonstrator that reads the described facts: the rating task's expert."""
 
 
 class TradeConfig(BaseModel):
@@ -22,8 +25,12 @@ class TradeConfig(BaseModel):
     day is written, and which of the market's facts. ``question: day`` begins a new conversation every day, of the rules
     and that day, which is much shorter; ``question: stock`` one for each stock of each day. ``describe`` adds facts of
     the rating task (``text/describe.py``) to a message about one stock: its news, the state of the market.
+    ``instructions: false`` leaves out the rules, which a small model that imitates answers does not need: a prompt
+    about one stock is 40 tokens shorter, a third of it.
 
-    ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. ``answers: reasons`` are a rule's
+    ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. One more, ``expert``, reads nothing but
+    ``describe``: the rating task's plain indicator rules (``EXPERT_POINTS`` in ``tasks/rating.py``), which buy a stock
+    whose words have more than 0 points in sum, and sell it below 0. ``answers: reasons`` are a rule's
     reason and all its orders, with ``figures`` or in words alone. ``answers: one_order`` are one of a day's single
     orders (``Account.single_orders``) and nothing else: a finite set, which ``group: decisions`` needs. On a share
     ``random_action_prob`` of the days a random order is given (``tasks/demonstrations.py``).
@@ -44,6 +51,7 @@ class TradeConfig(BaseModel):
     question: Question = "episode"
     facts: Facts = list(FACTS)
     describe: list[str] = []
+    instructions: bool = True
     figures: bool = True
     answers: Literal["reasons", "one_order"] = "reasons"
     demonstrators: list[str] = Field(default=["rsi+macd", "momentum 5d"], min_length=1)
@@ -60,7 +68,7 @@ class TradeConfig(BaseModel):
     @field_validator("demonstrators")
     @classmethod
     def _known_rules(cls, names: list[str]) -> list[str]:
-        return [_known(name, STRATEGIES) for name in names]
+        return [_known(name, [*STRATEGIES, EXPERT]) for name in names]
 
     @field_validator("weights")
     @classmethod
@@ -72,7 +80,9 @@ class TradeConfig(BaseModel):
     @model_validator(mode="after")
     def _demonstrators_read_what_is_shown(self) -> "TradeConfig":
         for name in self.demonstrators:
-            if missing := [fact for fact in FACTS_READ[name] if fact not in self.facts]:
+            if name == EXPERT:
+                self._check_expert()
+            elif missing := [fact for fact in FACTS_READ[name] if fact not in self.facts]:
                 readable = [rule for rule, read in FACTS_READ.items() if set(read) <= set(self.facts)]
                 raise ValueError(
                     f"has the demonstrator '{name}', which reads {' and '.join(FACTS_READ[name])}, but facts omits "
@@ -80,6 +90,15 @@ class TradeConfig(BaseModel):
                     f"choose among the rules that read only these facts: {', '.join(readable)}"
                 )
         return self
+
+    def _check_expert(self) -> None:
+        if self.answers != "one_order":
+            raise ValueError(f"has the demonstrator '{EXPERT}', which gives single orders. Set answers: one_order")
+        if not set(self.describe) & set(EXPERT_POINTS):
+            raise ValueError(
+                f"has the demonstrator '{EXPERT}', which reads the facts of describe, but none that it has points for. "
+                f"Add some of {', '.join(EXPERT_POINTS)} to describe"
+            )
 
     @model_validator(mode="after")
     def _single_orders_are_long(self) -> "TradeConfig":

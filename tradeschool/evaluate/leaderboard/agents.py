@@ -79,6 +79,7 @@ def model_agent(
     facts: Sequence[str] = FACTS,
     question: Question = "episode",
     describe: Sequence[str] = (),
+    instructions: bool = True,
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     kind: Kind = "base",
@@ -97,7 +98,13 @@ def model_agent(
         return LanguagePolicy(model, tokenizer, name=name, kind=kind, **sampling)
 
     loading = config.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-    text = {"form": form, "facts": [*facts], "question": question, "describe": [*describe]}
+    text = {
+        "form": form,
+        "facts": [*facts],
+        "question": question,
+        "describe": [*describe],
+        "instructions": instructions,
+    }
     settings = {"agent": "model", "kind": kind, **loading, **text, **sampling}
     return AgentSpec(name, settings, build, "text", batch=batch, weights=lambda: {"weights": fingerprint(source)})
 
@@ -218,6 +225,7 @@ class ModelEntry(TextEntry):
     source: str
     question: Question = "episode"
     describe: list[str] = []
+    instructions: bool = True
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=1)
@@ -228,7 +236,8 @@ class ModelEntry(TextEntry):
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
-        options = self.model_dump(include={"form", "facts", "question", "describe", "max_new_tokens", "temperature"})
+        written = self.model_dump(include={"form", "facts", "question", "describe", "instructions"})
+        options = written | self.model_dump(include={"max_new_tokens", "temperature"})
         config = ModelConfig(base=self.source, **loading)
         return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
 

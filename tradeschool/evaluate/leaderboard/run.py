@@ -37,6 +37,8 @@ from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.trace import write_traces
 
 FOLDER = Path("leaderboards")
+WRITTEN = ("form", "facts", "question", "describe", "instructions")
+"""Settings of an agent that say how its conversations are written."""
 SPLIT: SplitName = "test"
 
 
@@ -101,7 +103,7 @@ def play_conversations(
 ) -> list[Episode]:
     """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side."""
     episodes: list[Episode] = []
-    written = {key: spec.settings[key] for key in ("form", "facts", "question", "describe") if key in spec.settings}
+    written = {key: spec.settings[key] for key in WRITTEN if key in spec.settings}
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
         envs = [TradingChatEnv(copy.copy(env), **written) for _ in batch]

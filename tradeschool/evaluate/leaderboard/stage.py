@@ -139,6 +139,7 @@ def _trained(config: Config, context: Context, task: TradeTask) -> tuple[list[Ag
     options: dict[str, Any] = {"batch": config.batch_size, "max_new_tokens": config.max_new_tokens}
     options |= {"form": task.config.form, "facts": task.config.facts}
     options |= {"question": task.config.question, "describe": task.config.describe}
+    options |= {"instructions": task.config.instructions}
     models = [
         model_agent(name, source, context.model, kind=kind, **options) for name, (source, kind) in sources.items()
     ]
