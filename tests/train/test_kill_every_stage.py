@@ -65,8 +65,24 @@ PIPELINE = (
     *(f"stages.{name}.trl.save_steps=2" for name in ("grpo-1", "sft", "grpo-2")),
     "stages.evaluate.tickers=2",
 )
+DIRECTION = (
+    *RATING[:7],
+    *(f"stages.{name}.questions=24" for name in ("stage1", "stage2")),
+    *(f"stages.{name}.trl.max_steps=6" for name in ("stage1", "stage2")),
+    *(f"stages.{name}.trl.per_device_train_batch_size=40" for name in ("stage1", "stage2")),
+    *(f"stages.{name}.trl.save_steps=2" for name in ("stage1", "stage2")),
+    "stages.evaluate.tickers=2",
+    "stages.evaluate.shuffled=20",
+)
+FORECAST = (
+    *RATING[:2],
+    "model.tiny={vocabulary: 500, hidden_size: 16, layers: 1, heads: 2, intermediate_size: 16}",
+    *RATING[3:],
+)
 TINY = {
     "pipeline-tiny": PIPELINE,
+    "direction-tiny": DIRECTION,
+    "forecast-tiny": FORECAST,
     **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), RATING),
     **dict.fromkeys(("episodes", "episodes-medium"), EPISODES),
 }
@@ -74,6 +90,8 @@ KILLED = [
     (name, stage)
     for name, stages in {
         "pipeline-tiny": ("grpo-1", "reject", "sft", "grpo-2", "evaluate"),
+        "direction-tiny": ("sft", "stage1", "stage2", "evaluate"),
+        "forecast-tiny": ("sft", "gvpo", "evaluate"),
         **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
         **dict.fromkeys(("episodes", "episodes-medium"), ("sft", "gvpo", "ppo", "leaderboard")),
     }.items()
@@ -85,7 +103,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_shipped_recipe_is_tried_in_every_stage() -> None:
-    shipped = {path.stem: read(path) for path in RECIPES.glob("*.yaml") if path.stem != "leaderboard"}
+    left_out = (
+        "leaderboard",
+        "forecast-pipeline",
+    )  # not a run; the stages of pipeline-tiny, with the task of forecast-tiny
+    shipped = {path.stem: read(path) for path in RECIPES.glob("*.yaml") if path.stem not in left_out}
     # Those of pretrained models have the stages of demo and stocks, and need weights that are not installed here.
     tiny_ones = {name: recipe for name, recipe in shipped.items() if recipe.model.base == "tiny"}
     stages = [(name, stage.name) for name, recipe in tiny_ones.items() for stage in recipe.stages]
