@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/step.py --recipe demo-smollm2    # after make smollm2
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/step.py --recipe demo-smollm2 --plain
 
-Seconds are processor time, so that other work on the machine counts little. ``--plain`` is how it was before: adapters
-on all layers, computed in float32, and TRL's kernel for the output layer. The first step is not counted.
+A step is one batch without accumulation. Seconds are processor time, so that waiting for other work does not count.
+``--plain`` is how it was before: adapters on all layers, computed in float32, and TRL's kernel for the output layer.
+The first step is not counted.
 """
 
 import tempfile
@@ -35,7 +36,9 @@ PARTS: dict[str, tuple[Any, str]] = {
     "logging": (DecisionTrainer, "log"),
     "all": (DecisionTrainer, "_inner_training_loop"),
 }
-"""By heading: the class and the method that is timed. The first step's time is taken off again."""
+"""By heading: the class and the method that is timed."""
+ANSWERS = 5
+"""To a question: the ratings."""
 
 
 def main(
@@ -47,7 +50,7 @@ def main(
     document = YAML(typ="safe").load((RECIPES / f"{recipe}.yaml").read_text())
     stage = next(one for one in document["stages"] if one["stage"] == "grpo")
     stage["shrink"] = False
-    stage["trl"] |= {"max_steps": steps, "save_strategy": "no"}
+    stage["trl"] |= {"max_steps": steps, "save_strategy": "no", "gradient_accumulation_steps": 1}
     stage["trl"].pop("save_steps", None)
     document["stages"] = [stage]
     if plain:
@@ -60,7 +63,7 @@ def main(
         setattr(cls, method, _timed(getattr(cls, method), seconds[name]))
     with tempfile.TemporaryDirectory() as folder:
         pipeline.run(from_mapping(document), Path(folder) / "run", Console(quiet=True))
-    _print(recipe, steps, seconds)
+    _print(f"recipes/{recipe}.yaml", stage["trl"]["per_device_train_batch_size"] // ANSWERS, steps, seconds)
 
 
 def _timed(method: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
@@ -76,15 +79,15 @@ def _timed(method: Callable[..., Any], seconds: list[float]) -> Callable[..., An
     return timed
 
 
-def _print(recipe: str, steps: int, seconds: dict[str, list[float]]) -> None:
-    """Seconds of a step, by part, without the first step."""
+def _print(recipe: str, questions: int, steps: int, seconds: dict[str, list[float]]) -> None:
+    """Milliseconds of a question, by part, without the first step."""
     each = {name: len(found) // steps for name, found in seconds.items()}
     means = {name: sum(found[each[name] :]) / (steps - 1) for name, found in seconds.items() if name != "all"}
     first = sum(sum(found[: each[name]]) for name, found in seconds.items() if name != "all")
     whole = (seconds["all"][0] - first) / (steps - 1)
-    print(f"recipes/{recipe}.yaml: {whole:.2f} s of processor time a step")
+    print(f"{recipe}: {whole:.2f} s a step of {questions} questions; of a question's {1e3 * whole / questions:.1f} ms:")
     for name, mean in [*means.items(), ("the rest", whole - sum(means.values()))]:
-        print(f"  {name:20} {mean:7.3f} s  {mean / whole:4.0%}")
+        print(f"  {name:20} {1e3 * mean / questions:8.1f} ms  {mean / whole:4.0%}")
 
 
 if __name__ == "__main__":
