@@ -141,11 +141,12 @@ TRADE = {
     "form": "how conversations write a day: labels before figures, labels once, or figures alone",
     "facts": "the market's figures that a message shows ([list](#facts-of-the-trade-task))",
     "figures": "whether the demonstrators' reasons contain numbers, or words alone",
-    "demonstrators": f"strategies that SFT imitates: {', '.join(STRATEGIES)}",
+    "demonstrators": f"strategies that SFT imitates: {', '.join(STRATEGIES)}; `expert` reads `describe` alone",
     "random_action_prob": "share of demonstration days on which a random order is given, without loss",
     "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
     "discount": "factor per day on later rewards, with `advantage: turn`",
     "describe": "facts of the rating task that a message about one stock ends with, such as `market` and `news`",
+    "instructions": "false leaves out the rules before the first day",
     "answers": "a rule's reason and all its orders, or one of the day's single orders alone, which `group: decisions` "
     "needs",
     "question": "what a conversation is about: the episode so far, one day, or one stock on one day",
