@@ -31,7 +31,7 @@ from tradeschool.env.strategies import AT, Agent, State, facts_of, make_strategy
 from tradeschool.market import features
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.snapshot import Snapshots
-from tradeschool.tasks.rating import expert_points
+from tradeschool.policies.rules import expert_points
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.text.describe import Fact, facts
 

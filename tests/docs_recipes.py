@@ -137,7 +137,6 @@ OUTCOME = {
 TRADE = {
     "level": "stocks and days: Easy (1, 20), Medium (10, 30) or Hard (25, 40)",
     "env": "settings of the environment that override the level's: `task.env`, below",
-    "instructions": "whether a conversation begins with the rules, which a small model that imitates does not need",
     "form": "how conversations write a day: labels before figures, labels once, or figures alone",
     "facts": "the market's figures that a message shows ([list](#facts-of-the-trade-task))",
     "figures": "whether the demonstrators' reasons contain numbers, or words alone",

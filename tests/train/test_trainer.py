@@ -1,6 +1,7 @@
 """Which model a stage starts from, which checkpoint it goes on from, what it leaves behind."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,11 @@ from trl.trainer import utils
 from tradeschool.models.load import ModelConfig
 from tradeschool.train import trainer
 from tradeschool.train.logging import write_rows
+from tradeschool.train.stage import Context
 
 
 def context(folder: Path, **models: Path) -> Any:
-    return SimpleNamespace(
+    given: Any = SimpleNamespace(
         folder=folder,
         run_folder=folder,
         task=None,
@@ -27,6 +29,8 @@ def context(folder: Path, **models: Path) -> Any:
         seed=0,
         console=Console(quiet=True),
     )
+    given.starting_weights = partial(Context.starting_weights, given)
+    return given
 
 
 @pytest.mark.parametrize(

@@ -127,15 +127,16 @@ class LanguagePolicy(Policy):
         """
         import torch
 
-        inputs = self._renderer.prompt_batch(prompts).to(self._model.device)
+        inputs, device = self._renderer.prompt_batch(prompts), self._model.device
         ids_BL, mask_BL = inputs.input_ids, inputs.attention_mask
         rows = [ids[mask.bool()] for ids, mask in zip(ids_BL, mask_BL, strict=True)]
         shortest = min(map(len, rows)) - 1
         differs = (torch.stack([ids[:shortest] for ids in rows]) != rows[0][:shortest]).any(0).nonzero()
         shared = int(differs[0]) if len(differs) else shortest
+        ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
         if len(rows) == 1 or shared < LONG_BEGINNING:
             return ids_BL, mask_BL, {}
-        beginning_1S = rows[0][None, :shared]
+        beginning_1S = rows[0][None, :shared].to(device)
         with torch.inference_mode():
             cache = self._model(input_ids=beginning_1S, use_cache=True, logits_to_keep=1).past_key_values
             cache.batch_repeat_interleave(len(rows))

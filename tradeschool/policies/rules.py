@@ -8,9 +8,21 @@ import numpy as np
 from tradeschool.market.snapshot import Snapshot
 from tradeschool.policies.base import Answerer, Kind
 from tradeschool.tasks.base import Example, Task
+from tradeschool.text.describe import Fact
 
 Decide = Callable[[Example, Snapshot | None], tuple[Any, str]]
 """An action and its reasoning, from a question and its snapshot."""
+EXPERT_POINTS: dict[str, dict[str, int]] = {
+    "strength": {"very strong": 2, "strong": 1, "weak": -1, "very weak": -2},
+    "momentum": {"rising fast": 2, "rising": 1, "falling": -1, "falling fast": -2},
+    "rsi": {"oversold": 1, "overbought": -1},
+    "trend": {"up": 1, "down": -1},
+    "macd": {"above signal": 1, "below signal": -1},
+    "stochastic": {"oversold": 1, "overbought": -1},
+    "bollinger": {"below the bands": 1, "above the bands": -1},
+    "news": {"good": 1, "bad": -1},
+}  # fmt: skip
+"""Points of the words of facts for the expert: plain indicator rules."""
 
 
 class Rule(Answerer):
@@ -72,3 +84,8 @@ def _value(snapshot: Snapshot | None, name: str) -> float:
     if snapshot is None:
         raise TypeError(f"a rule that reads {name} needs a task whose snapshot() returns one")
     return snapshot.values[name]
+
+
+def expert_points(stated: Sequence[Fact]) -> int:
+    """The sum of the points of the facts' words; above 0 speaks for buying."""
+    return sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)

@@ -13,9 +13,9 @@ from tradeschool.env.strategies import State, Strategy, decimals, make_strategy
 from tradeschool.env.trading_env import TradingChatEnv
 from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats
+from tradeschool.policies.rules import expert_points
 from tradeschool.rollout import run_episodes
 from tradeschool.tasks.base import Demonstration, Example
-from tradeschool.tasks.rating import expert_points
 from tradeschool.tasks.trade_config import EXPERT, TradeConfig
 from tradeschool.text.parse import SIDES, Order, Side, format_orders
 

@@ -17,7 +17,6 @@ from tradeschool.tasks.base import CORRECT, Example, Figure, Message, Metric, Re
 from tradeschool.tasks.direction_config import COMPONENTS, DirectionConfig
 from tradeschool.tasks.direction_metrics import calibration_curve, metrics
 from tradeschool.tasks.direction_outcomes import Outcomes, best_probability_TN, day_return_TN
-from tradeschool.tasks.rating import EXPERT_POINTS
 from tradeschool.text.describe import Fact, facts
 from tradeschool.text.direction import DIRECTIONS, Call, Direction, format_call, justification_of, parse_call
 from tradeschool.text.parse import has_reasoning
@@ -188,7 +187,7 @@ class DirectionTask(Task):
     def expert(self, example: Example) -> Call:
         """Plain indicator rules: points per fact word; their sign is the direction, their number the confidence."""
         stated = self._seen(example.t, example.n)[1]
-        points = sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)
+        points = rules.expert_points(stated)
         up = points > 0 or (points == 0 and self.base[example.variant] >= 0.5)
         sure = self.config.confidences[min(abs(points), len(self.config.confidences) - 1)]
         return Call("UP" if up else "DOWN", self._typical(example), sure)
