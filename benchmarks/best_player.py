@@ -32,9 +32,9 @@ from tradeschool.env.strategies import AT, Agent, State, facts_of, make_strategy
 from tradeschool.market import features
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.snapshot import Snapshots
-from tradeschool.tasks.rating import expert_points
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.text.describe import Fact, facts
+from tradeschool.text.expert import expert_points
 
 BUY_ABOVE, SELL_BELOW = 0.2, 0.0
 """Percent, for the best possible player."""

@@ -15,8 +15,8 @@ from tradeschool.errors import RecipeError
 from tradeschool.market.panel import Floats
 from tradeschool.rollout import run_episodes
 from tradeschool.tasks.base import Demonstration, Example
-from tradeschool.tasks.rating import expert_points
 from tradeschool.tasks.trade_config import EXPERT, TradeConfig
+from tradeschool.text.expert import expert_points
 from tradeschool.text.parse import SIDES, Order, Side, format_orders
 
 BOTH, RANDOM = "BOTH", "RANDOM"

@@ -17,6 +17,7 @@ from tradeschool.tasks import rating_rewards
 from tradeschool.tasks.base import CORRECT, Example, Message, Metric, Rewards, SplitName, Task
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.text.describe import Fact, facts
+from tradeschool.text.expert import expert_points
 from tradeschool.text.parse import RATING_NAMES, RATINGS, format_decision, has_reasoning, parse_decision
 from tradeschool.text.sections import sections
 
@@ -26,19 +27,6 @@ INSTRUCTIONS = (
     + ", ".join(f"[[[{name}]]]" for name in RATINGS)
     + "."
 )
-# Points per fact word for the expert: plain indicator rules, summed and clipped to the five ratings.
-EXPERT_POINTS: dict[str, dict[str, int]] = {
-    "strength": {"very strong": 2, "strong": 1, "weak": -1, "very weak": -2},
-    "momentum": {"rising fast": 2, "rising": 1, "falling": -1, "falling fast": -2},
-    "rsi": {"oversold": 1, "overbought": -1},
-    "trend": {"up": 1, "down": -1},
-    "macd": {"above signal": 1, "below signal": -1},
-    "stochastic": {"oversold": 1, "overbought": -1},
-    "bollinger": {"below the bands": 1, "above the bands": -1},
-    "news": {"good": 1, "bad": -1},
-}  # fmt: skip
-
-
 RATING_VALUES = tuple(RATINGS.values())
 """-2 (STRONG_SELL) to 2 (STRONG_BUY)."""
 KNOWN = ("risk", "format")
@@ -355,11 +343,6 @@ class RatingTask(Task):
         if math.isnan(self.expected(example, 0)):
             return None
         return max(RATING_NAMES, key=lambda rating: (self.expected(example, rating), -abs(rating)))
-
-
-def expert_points(stated: Sequence[Fact]) -> int:
-    """The sum of the points of the facts' words; above 0 speaks for buying."""
-    return sum(EXPERT_POINTS.get(fact.name, {}).get(fact.word, 0) for fact in stated)
 
 
 def _balanced(pairs: Sequence[tuple[Example, int]], count: int, rng: np.random.Generator) -> list[tuple[Example, int]]:

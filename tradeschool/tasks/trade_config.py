@@ -10,8 +10,8 @@ from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import FACTS_READ, STRATEGIES
 from tradeschool.errors import did_you_mean
 from tradeschool.tasks.base import Weights
-from tradeschool.tasks.rating import EXPERT_POINTS
 from tradeschool.text.describe import FACTS as DESCRIBED
+from tradeschool.text.expert import EXPERT_POINTS
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "valid_order")
 EXPERT = "expert"
@@ -29,7 +29,7 @@ class TradeConfig(BaseModel):
     about one stock is 40 tokens shorter, a third of it.
 
     ``demonstrators`` are the rules to imitate; they read nothing but ``facts``. One more, ``expert``, reads nothing but
-    ``describe``: the rating task's plain indicator rules (``EXPERT_POINTS`` in ``tasks/rating.py``), which buy a stock
+    ``describe``: the rating task's plain indicator rules (``EXPERT_POINTS`` in ``text/expert.py``), which buy a stock
     whose words have more than 0 points in sum, and sell it below 0. ``answers: reasons`` are a rule's
     reason and all its orders, with ``figures`` or in words alone. ``answers: one_order`` are one of a day's single
     orders (``Account.single_orders``) and nothing else: a finite set, which ``group: decisions`` needs. On a share
