@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tradeschool.config.check import known_names
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.tasks.base import Weights
 from tradeschool.text.describe import FACTS
 from tradeschool.text.sections import SECTIONS
@@ -51,7 +50,10 @@ class DirectionConfig(BaseModel):
         default=[0.5, 0.55, 0.6, 0.7, 0.8, 0.9], min_length=1
     )
     hindsight_share: float = Field(default=0.5, ge=0, le=1)
-    weights: Weights = {"signal": 1.0, "charge": 1.0}
+    weights: Annotated[Weights, AfterValidator(known_names("reward components", COMPONENTS))] = {
+        "signal": 1.0,
+        "charge": 1.0,
+    }
 
     @field_validator("horizons", "confidences")
     @classmethod
@@ -59,17 +61,6 @@ class DirectionConfig(BaseModel):
         if len(set(given)) < len(given):
             raise ValueError(f"is {given}, but each may be given once")
         return sorted(given)
-
-    @field_validator("weights")
-    @classmethod
-    def _known_components(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name in weights:
-            if name not in COMPONENTS:
-                raise RecipeError(
-                    f"'{name}' is not a reward component.{did_you_mean(name, COMPONENTS)} "
-                    f"Choose from: {', '.join(COMPONENTS)}."
-                )
-        return weights
 
     @model_validator(mode="after")
     def _proper(self) -> "DirectionConfig":

@@ -1,15 +1,14 @@
 """The settings of the forecast task: the section ``task:`` of a recipe."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from tradeschool.config.check import known_names
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.tasks.base import Weights
 from tradeschool.tasks.forecast_rewards import COMPONENTS
 from tradeschool.text.describe import FACTS
-from tradeschool.text.window_sections import check_window_sections
+from tradeschool.text.window_sections import SECTIONS
 
 
 class ForecastConfig(BaseModel):
@@ -43,7 +42,9 @@ class ForecastConfig(BaseModel):
     unit: Literal["scaled", "volatility"] = "scaled"
     decimals: int = Field(default=3, ge=1, le=6)
     facts: Annotated[list[str], AfterValidator(known_names("facts", FACTS))] = []
-    sections: list[str] = Field(default=["closes", "statistics", "indicators"])
+    sections: Annotated[list[str], AfterValidator(known_names("sections", SECTIONS))] = Field(
+        default=["closes", "statistics", "indicators"], min_length=1
+    )
     mask: bool = True
     instructions: bool | str = False
     grid: list[float] = Field(default=[-0.8, -0.4, 0.0, 0.4, 0.8], min_length=2)
@@ -51,7 +52,11 @@ class ForecastConfig(BaseModel):
     hindsight_share: float = Field(default=0.5, ge=0, le=1)
     full_position: float = Field(default=0.5, gt=0, le=2)
     statistical: bool = True
-    weights: Weights = {"agreement": 1.0, "size": 1.0, "format": 0.01}
+    weights: Annotated[Weights, AfterValidator(known_names("reward components", COMPONENTS))] = {
+        "agreement": 1.0,
+        "size": 1.0,
+        "format": 0.01,
+    }
 
     @field_validator("horizons")
     @classmethod
@@ -66,22 +71,3 @@ class ForecastConfig(BaseModel):
         if 0.0 not in grid or sorted(set(grid)) != grid:
             raise ValueError("must be ascending, each number once, with 0 among them: the close stays where it is")
         return grid
-
-    @field_validator("sections")
-    @classmethod
-    def _known_sections(cls, names: list[str]) -> list[str]:
-        check_window_sections(names)
-        if not names:
-            raise ValueError("is empty, but a forecast needs at least the closes")
-        return names
-
-    @field_validator("weights")
-    @classmethod
-    def _known_components(cls, named: Any) -> Any:
-        for name in named:
-            if name not in COMPONENTS:
-                raise RecipeError(
-                    f"'{name}' is not a reward component.{did_you_mean(name, COMPONENTS)} "
-                    f"Choose from: {', '.join(COMPONENTS)}."
-                )
-        return named

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.market.panel import Floats
 from tradeschool.text.sections import trend_word
 
@@ -49,19 +48,6 @@ class Window:
 def window_sections(window: Window, names: Sequence[str]) -> str:
     """Sections of :data:`SECTIONS`, separated by empty lines."""
     return "\n\n".join(SECTIONS[name](window) for name in names)
-
-
-def check_window_sections(names: Sequence[str]) -> None:
-    """Check that all sections exist.
-
-    Raises:
-        RecipeError: a section does not exist; names the nearest one that does.
-    """
-    for name in names:
-        if name not in SECTIONS:
-            raise RecipeError(
-                f"Unknown section '{name}'.{did_you_mean(name, SECTIONS)} Choose from: {', '.join(SECTIONS)}."
-            )
 
 
 def _closes(window: Window) -> str:
