@@ -338,7 +338,7 @@ MARKETS: tuple[Table, ...] = (
     ),
     (
         "market",
-        "`source: windows`; implied by `path`; for the task `forecast` ([forecast.md](forecast.md#the-seeds-files))",
+        "`source: windows`; implied by `path`; for the task `forecast` ([forecast.md](forecast.md#vtas-window-files))",
         WindowsMarket,
         {"path": "a folder of files `STOCK_{train,test,full}_{x,y}.csv`"},
     ),

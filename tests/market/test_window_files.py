@@ -1,4 +1,4 @@
-"""Windows read from files of the seed's layout, as other code writes them."""
+"""Windows read from files in VTA's layout, as other code writes them."""
 
 import csv
 from pathlib import Path
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_hand(folder: Path, stock: str, series: list[float], train: int, test: int) -> None:
-    """Files as a script writes them that knows the seed's columns and nothing of this package."""
+    """Files as a script writes them that knows the columns of VTA's files and nothing of this package."""
     windows = [(series[i : i + 10], series[i + 10 : i + 20]) for i in range(len(series) - 19)]
     parts = {"train": windows[:train], "test": windows[test:], "full": windows}
     for part, chosen in parts.items():

@@ -1,4 +1,4 @@
-"""CSV windows: accepted by code that is written to the second seed's column list."""
+"""CSV windows: accepted by code that is written for the column list of VTA's files."""
 
 import ast
 import csv
@@ -26,7 +26,7 @@ QUIET = Console(quiet=True)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """As a script of the seed reads them: every cell is a Python literal under the name it expects."""
+    """As a script for VTA's files reads them: every cell is a Python literal under the name it expects."""
     with path.open(newline="") as file:
         return [{name: ast.literal_eval(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 

@@ -162,7 +162,7 @@ def test_decisions_are_a_grid_and_read_back(task: DirectionTask) -> None:
         assert task.action_name(one) == one.direction
 
 
-def test_every_component_is_scored_and_the_seeds_add_up_to_eleven(task: DirectionTask) -> None:
+def test_every_component_is_scored_and_those_of_stonk_v2_add_up_to_eleven(task: DirectionTask) -> None:
     example = next(one for one in task.examples("train") if move(task, one) > 0.5)
     size = abs(move(task, example))
     facts = " ".join(task.messages(example)[-1]["content"].splitlines())
@@ -171,8 +171,8 @@ def test_every_component_is_scored_and_the_seeds_add_up_to_eleven(task: Directio
     assert tuple(found) == COMPONENTS == tuple(task.weights)
     cited = {0: 0.0, 1: 1.0, 2: 1.0, 3: 2.0, 4: 2.0}
     assert found["data_use"] in cited.values()
-    seed = [found[name] for name in ("direction", "magnitude", "confidence", "format")]
-    assert sum(one for one in seed if one is not None) == 8.0
+    published = [found[name] for name in ("direction", "magnitude", "confidence", "format")]
+    assert sum(one for one in published if one is not None) == 8.0  # data_use adds up to 3
     assert task.rewards(example, "?", None)["format"] == 0
 
 
@@ -222,6 +222,10 @@ def test_baselines_and_the_best_possible(compared: Comparison, task: DirectionTa
     assert compared.row("same facts, table").metrics["share"].value > 0.6
     assert compared.row("always up").metrics["up_accuracy"].value == 1
     assert compared.row("always up").metrics["down_accuracy"].value == 0
+    rises = compared.row("always up").metrics["accuracy"].value
+    assert compared.row("always up").metrics["up_excess"].value == pytest.approx(1 - rises)
+    assert compared.row("always down").metrics["up_excess"].value == pytest.approx(-rises)
+    assert compared.row("base rate").metrics["probability_bias"].value == pytest.approx(task.base[0] - rises, abs=1e-3)
     assert compared.row("base rate").metrics["ece"].value < 0.05
     assert [one.kind for one in task.baselines()].count("best") == 1
     assert not [one for one in task_of(market(), horizons=[1, 5]).baselines() if one.kind == "best"]

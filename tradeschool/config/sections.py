@@ -95,7 +95,7 @@ class SampleMarket(_RealMarket):
 
 
 class WindowsMarket(BaseModel):
-    """Forecasting windows from files of the seed's layout (see ``market/window_files.py``)."""
+    """Forecasting windows from files in VTA's layout (see ``market/window_files.py``)."""
 
     model_config = ConfigDict(extra="forbid")
 

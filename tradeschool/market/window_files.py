@@ -1,4 +1,4 @@
-"""Reads forecasting windows from files in the seed's layout: ``{STOCK}_{train,test,full}_{x,y}.csv``.
+"""Reads forecasting windows from files in VTA's layout: ``{STOCK}_{train,test,full}_{x,y}.csv``.
 
 A row is a window: x has the scaled closes read (``sequence``), indicators and statistics, y the scaled closes to
 forecast. The files hold neither dates nor prices, so the panel made of them has numbered days, on which the test

@@ -1,6 +1,6 @@
-"""A learner without a language model: a table of mean rewards by the facts of the prompt.
+"""A learner without a language model: a ridge regression on the words of the prompt's facts.
 
-It says what the training's outcomes can teach about the decisions: a bound from the same information, not a rival.
+It says what the training's outcomes can teach about the decisions: a bound from the same information, not a baseline.
 
 Shapes: Q questions, A decisions, C combinations of facts.
 """

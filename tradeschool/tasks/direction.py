@@ -259,7 +259,7 @@ class DirectionTask(Task):
             "probability": action.probability,
             "up": up,
             "sure": action.confidence,  # `confidence` is a reward component
-            "bias": (action.direction == "UP") - up,
+            "up_excess": (action.direction == "UP") - up,
             "probability_bias": action.probability - up,
             "magnitude_error": abs(action.magnitude - abs(move)),
         }

@@ -53,9 +53,17 @@ METRICS = (
         inputs=("sure", CORRECT),
     ),
     Metric("sure", "sure %", "mean confidence", 1, 100, terminal="no"),
-    Metric("bias", "called UP %", "share called UP, less the share that went up", 1, 100, terminal="no"),
     Metric(
-        "probability_bias", "bias %", "mean probability of UP, less the share that went up", 1, 100, terminal="figure"
+        "up_excess",
+        "UP excess, pts",
+        "share called UP, less the share that went up, in percentage points",
+        1,
+        100,
+        terminal="no",
+    ),
+    Metric(
+        "probability_bias", "bias, pts", "mean probability of UP, less the share that went up, in percentage points",
+        1, 100,
     ),
     Metric(
         "magnitude_error", "size error %", "mean absolute error of the size of the move", 2, 1, "%", "lower",

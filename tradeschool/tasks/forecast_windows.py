@@ -90,7 +90,7 @@ class PanelWindows:
         return rows_B, int((rows_B < self._stop).sum())
 
     def indicators(self, t: int, n: int) -> dict[str, Floats]:
-        """The seed's indicators over the window by their names in its files, scaled like the closes."""
+        """The indicators of VTA's window files by their names there, over the window and scaled like the closes."""
         if (given := self._given(t, n)) is not None:
             return {name: given[name] for name in INDICATORS}
         if not self._values:

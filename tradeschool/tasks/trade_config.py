@@ -15,7 +15,7 @@ from tradeschool.text.describe import FACTS as DESCRIBED
 
 COMPONENTS = ("profit", "risk", "grade", "activity", "valid_order")
 EXPERT = "expert"
-"""The demonstrator that reads the described facts: the rating task's expert."""
+"""The demonstrator that decides by the words of the described facts: the rating task's expert."""
 
 
 class TradeConfig(BaseModel):
