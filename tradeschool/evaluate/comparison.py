@@ -270,7 +270,7 @@ def sentence(verdict: Verdict, primary: Metric, kind: Kind, differences: Sequenc
     if verdict == "ceiling":
         return "The best possible answers given all that could be known: a ceiling, not a competitor."
     if verdict == "bound":
-        return "What a table learns from the same facts and outcomes: a bound, not a competitor."
+        return "What a ridge regression learns from the same facts and outcomes: a bound, not a competitor."
     if verdict == "too few dates":
         return "Not judged: the dates are too few."
     every = "every other baseline" if kind in NAIVE else "every baseline"

@@ -290,14 +290,14 @@ def _ask_ensembles(
 
 
 def _ask_bound(context: Context, questions: EvaluationSet, examples: list[Example]) -> Iterator[Predictions]:
-    """What a table learns from the facts of the prompt and the outcomes that the stages with rewards have used."""
+    """What a ridge regression on the prompt's facts learns from the outcomes that the stages with rewards have used."""
     task = context.task
     used = [path for weights in context.models.values() if (path := weights.parent / OUTCOMES).exists()]
     if not used or not task.decisions(examples[0]) or task.facts(examples[0]) is None:
         return
     keys = {key for path in used for key in json.loads(path.read_text(encoding="utf-8"))}
     learned = [example for example in task.stream("train") if example.key in keys]
-    with status(context.console, f"Learning a table from {len(learned):,} outcomes"):
+    with status(context.console, f"Fitting the row '{table.NAME}' to {len(learned):,} outcomes"):
         try:
             policy = table.learn(task, learned, task.examples("validation"))
         except ValueError as error:

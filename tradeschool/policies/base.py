@@ -10,7 +10,7 @@ from tradeschool.chat import Chat, Message
 T = TypeVar("T")
 Kind = Literal["naive", "rule", "base", "trained", "decisions", "best", "bound"]
 """``base`` is a model as it was given to a run, trained or not; ``trained`` is one that the run has trained. ``best``
-and ``bound`` are not competitors: the best possible answers, and what a table learns from as many outcomes."""
+and ``bound`` are not competitors: the best possible answers, and a ridge regression on as many outcomes."""
 YARDSTICKS: tuple[Kind, ...] = ("best", "bound")
 
 
