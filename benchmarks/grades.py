@@ -11,7 +11,7 @@ import statistics
 import sys
 from typing import Any
 
-from reference_agents import Churner, Constant, Expert, Oracle, play_text
+from reference_agents import Churner, Constant, NoisyForesight, Oracle, play_text
 from rich.console import Console
 from rich.table import Table
 
@@ -34,17 +34,17 @@ AGENTS: tuple[Any, ...] = (
     Churner(0.5, 1, 1, invested=True, name="churner of the market's half"),
     Churner(1.0, 1000, stocks=1, name="all in one stock"),
     BuyAndHold(),
-    Expert(0.3, name="expert, .3 a day"),
-    Expert(0.4, name="expert, .4 a day"),
-    Expert(0.6, name="expert, .6 a day"),
-    Expert(0.3, split=False, name="expert, .3 a stock"),
+    NoisyForesight(0.3, name="noisy foresight, .3 of the day"),
+    NoisyForesight(0.4, name="noisy foresight, .4 of the day"),
+    NoisyForesight(0.6, name="noisy foresight, .6 of the day"),
+    NoisyForesight(0.3, split=False, name="noisy foresight, .3 of each stock"),
     Oracle(),
 )
 PAIRS = (
     ("hold", "buy and hold"),
     ("random", "hold"),
-    ("expert, .3 a day", "expert, .4 a day"),
-    ("expert, .3 a day", "buy and hold"),
+    ("noisy foresight, .3 of the day", "noisy foresight, .4 of the day"),
+    ("noisy foresight, .3 of the day", "buy and hold"),
 )
 
 
@@ -63,7 +63,7 @@ def main(episodes: int) -> None:
 def records(agent: Any, level: str, episodes: int) -> list[Record]:
     """An agent's episodes."""
     env = TradingEnv(synthetic_data(), observation="numeric", **LEVELS[level])
-    return play(agent, env, episodes, foresight=isinstance(agent, Oracle | Expert))
+    return play(agent, env, episodes, foresight=isinstance(agent, Oracle | NoisyForesight))
 
 
 def estimate(found: list[Record]) -> CosineEstimate:

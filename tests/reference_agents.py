@@ -141,7 +141,7 @@ def best_holdings(growth_BDN: Floats, params: ExecutionParams) -> NDArray[np.int
 
 
 @dataclass(frozen=True)
-class Expert:
+class NoisyForesight:
     """Sees each stock's next return, open to open, with noise; holds those it expects to rise, in equal buys.
 
     ``skill`` is the correlation of what it sees with the truth. With ``split`` it is that of the whole day, spread over
@@ -151,7 +151,7 @@ class Expert:
     skill: float = 0.3
     split: bool = True
     seed: int = 0
-    name: str = "expert"
+    name: str = "noisy foresight"
 
     def act(self, observations: NDArray[np.float32], state: State) -> Floats:
         """Sell what it expects to fall, buy what it expects to rise. Numeric observations."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from env_markets import by_hand, hostile
 from markets import market
-from reference_agents import Constant, Expert, Oracle, best_holdings, growth, play_text
+from reference_agents import Constant, NoisyForesight, Oracle, best_holdings, growth, play_text
 
 from tradeschool.env import config
 from tradeschool.env.config import EnvError
@@ -104,7 +104,7 @@ def test_texts_and_numbers_play_the_same_episodes() -> None:
 
 
 def test_the_batch_size_changes_nothing() -> None:
-    agents: list[Agent] = [Random(), Oracle(), Expert()]
+    agents: list[Agent] = [Random(), Oracle(), NoisyForesight()]
     whole = [play(agent, env_of(), 9, foresight=True) for agent in agents]
     for agent, before in zip(agents, whole, strict=True):
         for one, other in zip(before, play(agent, env_of(), 9, foresight=True, batch=4), strict=True):
@@ -117,7 +117,7 @@ def test_rows_of_the_environment_bound_what_is_played() -> None:
 
 
 def test_an_agent_gets_the_future_only_with_foresight() -> None:
-    agents: list[Agent] = [Oracle(), Expert()]
+    agents: list[Agent] = [Oracle(), NoisyForesight()]
     for agent in agents:
         with pytest.raises(EnvError, match="foresight=True"):
             play(agent, env_of(), 1)

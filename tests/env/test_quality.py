@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from graded import grade_interval, paired, paired_interval
 from markets import market, scrambled_after
-from reference_agents import Churner, Constant, Expert, Oracle, play_text
+from reference_agents import Churner, Constant, NoisyForesight, Oracle, play_text
 from scipy.stats import spearmanr
 
 from tradeschool.env import config
@@ -51,7 +51,7 @@ def env_of(level: str, **settings: Any) -> TradingEnv:
 
 @functools.cache
 def played(agent: Any, level: str, episodes: int = SEEDS) -> list[Record]:
-    return play(agent, env_of(level), episodes, foresight=isinstance(agent, Oracle | Expert))
+    return play(agent, env_of(level), episodes, foresight=isinstance(agent, Oracle | NoisyForesight))
 
 
 def mean(agent: Any, level: str) -> float:
@@ -260,7 +260,7 @@ def test_no_solution_leakage_to_agents() -> None:
 def test_difficulty_separation() -> None:
     """The same day's worth of information, spread over more stocks for longer, earns less: Easy > Medium > Hard."""
     for skill in (0.3, 0.6):
-        found = [grade_interval(played(Expert(skill), level)) for level in LEVELS]
+        found = [grade_interval(played(NoisyForesight(skill), level)) for level in LEVELS]
         for easier, harder in itertools.pairwise(found):
             reach = np.hypot(easier.value - easier.low, harder.value - harder.low)
             assert easier.value - harder.value > reach, f"skill {skill}: {found}"
@@ -269,7 +269,7 @@ def test_difficulty_separation() -> None:
 @EACH_LEVEL
 def test_difficulty_separation_of_agents(level: str) -> None:
     """Stronger agents are distinguished from weaker ones on the same episodes."""
-    stronger: list[Any] = [Expert(0.9), Expert(0.6), Expert(0.3), Random()]
+    stronger: list[Any] = [NoisyForesight(0.9), NoisyForesight(0.6), NoisyForesight(0.3), Random()]
     for better, worse in itertools.pairwise(stronger):
         assert paired_interval(played(better, level), played(worse, level)).low > 0
 
@@ -280,7 +280,7 @@ def test_difficulty_separation_of_agents(level: str) -> None:
 @EACH_LEVEL
 def test_gameability_gap(level: str) -> None:
     """Grades follow what was truly earned over the market: within an agent's episodes, and from agent to agent."""
-    agents: list[Any] = [Random(), Churner(0.5), Expert(0.2), Expert(0.4), Expert(0.6), Expert(0.8), ORACLE]
+    agents: list[Any] = [Random(), Churner(0.5), *map(NoisyForesight, (0.2, 0.4, 0.6, 0.8)), ORACLE]
     means = []
     for agent in agents:
         records = played(agent, level)
