@@ -54,22 +54,23 @@ LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 CURRICULUM = {
     "curriculum": "training questions: all, every class equally often, or those of volatile days",
-    "volatile_share": "share of the training days that `volatile` uses",
-    "volatile_by": "volatility of the market itself, or of a `volatility_index` among the events",
+    "volatile_share": "share of the training days that `volatile` uses: the most volatile ones",
+    "volatile_by": "what `volatile` goes by: the volatility of the market's returns, or a `volatility_index` among "
+    "the events",
 }
 STAGE = {"name": "name of the stage, used in `--set stages.NAME.key=value` and in the run folder"}
-TRL = "options of TRL's {}; folders, seeds and what resuming needs are set by the run"
+TRL = "options of TRL's {}, except folders, seeds and what resuming needs, which the run sets"
 REAL = {
     "events": "files of news, tweets, fundamentals and other rows ([data.md](data.md))",
     "names": "table of company names (Ticker, Company), which masking hides in texts",
     "exchange": f"{', '.join(EXCHANGES)}: its calendar and closing time apply",
-    "dated_events": "the close from which an event with a date and no time is known",
+    "dated_events": "the day at whose close an event with a date and no time becomes known",
 }
 SYNTHETIC = {
-    "seed": "of the simulation",
+    "seed": "seed of the simulation",
     "tickers": "number of stocks",
     "days": "number of trading days",
-    "drift": "what every stock is expected to gain in a year; all gain it alike, so it is no edge",
+    "drift": "expected return of every stock in a year; the same for all, so it is not an edge",
     "edge": "correlation of the best possible forecast with the next excess return in volatilities; 0: nothing can be "
     "predicted",
     "start": "the first day",
@@ -79,7 +80,7 @@ FILES = {
     "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
     "splits": "whether what looks like a split without an Adj Close is an error or a warning",
     "spikes": "whether a bar far from both of its neighbours is an error or is left out",
-    "accept": "what is refused although it is real, by ticker and day: `['ABC 2016-01-04']`",
+    "accept": "moves that are accepted although the checks refuse them, by ticker and day: `['ABC 2016-01-04']`",
     **REAL,
 }
 SPLIT = {
@@ -91,7 +92,7 @@ SPLIT = {
     "embargo": "dates dropped before validation and before test; `auto`: one more than the longest horizon of rewards "
     "and labels",
     "warmup": "dates dropped at the start, where indicators have too little history",
-    "folds": "walk forward: the test split is cut into this many consecutive parts",
+    "folds": "walk-forward splits: the test split is cut into this many consecutive parts",
     "fold": "the part to test on, counted from 0; training uses the dates before it",
 }
 RATING = {
@@ -102,12 +103,13 @@ RATING = {
     "mask": "hide tickers, names and dates",
     "instructions": "true: a system message that explains the answer's format; a text: that message itself; for a "
     "pretrained model true by default",
-    "horizons": "days over which rewards measure the return (their mean); the evaluation uses the first",
-    "risk_aversion": "charge for a position: this / 2 x position^2",
+    "horizons": "days over which rewards measure the return; a reward is the mean over them, and the evaluation uses "
+    "the first",
+    "risk_aversion": "charge for a position: `risk_aversion` / 2 x position^2",
     "label_mode": "`forward`: labels from forward returns; `paper`: from trailing returns, as "
     "[Trading-R1](https://arxiv.org/abs/2509.11420) prints the algorithm; they hold nothing about the future",
     "hindsight_share": "share of SFT answers that state the label instead of the rating of the expert, a rule that "
-    "adds up points for the words of the facts",
+    "adds up points for the words of the facts ([glossary](glossary.md))",
     "eval_score": "reward components whose sum is the score that policies are compared by",
     "weights": "weights of the reward components in training ([list](#reward-components-of-the-rating-task))",
     "outcome": "settings of the component `outcome`: `task.outcome`, below",
@@ -121,9 +123,9 @@ DIRECTION = {
     "pretrained model true by default",
     "horizons": "days until the outcome; every question names its own",
     "label": "the outcome is the move above the mean of all stocks (`neutral`), or the stock's own (`raw`)",
-    "confidences": "of the decisions with `group: decisions`, each with UP and with DOWN",
-    "hindsight_share": "share of SFT answers whose direction is the outcome instead of the expert's, a rule that adds "
-    "up points for the words of the facts",
+    "confidences": "confidences of the decisions with `group: decisions`, each with UP and with DOWN",
+    "hindsight_share": "share of SFT answers that state the direction of the outcome instead of that of the expert, a "
+    "rule that adds up points for the words of the facts ([glossary](glossary.md))",
     "weights": "weights of the reward components in training ([list](#reward-components-of-the-direction-task))",
 }
 OUTCOME = {
@@ -132,7 +134,7 @@ OUTCOME = {
     "dead_zone": "HOLD gains on moves up to this size (in volatilities, as all sizes here)",
     "unit": "size of a move from which the whole gain or loss counts; greater than `dead_zone`",
     "steps": "above the first size BUY or SELL fits a move best, above the second STRONG_BUY or STRONG_SELL",
-    "cost": "deducted from every rating but HOLD",
+    "cost": "reward deducted from every rating but HOLD",
 }
 TRADE = {
     "level": "stocks and days: Easy (1, 20), Medium (10, 30) or Hard (25, 40)",
@@ -140,32 +142,37 @@ TRADE = {
     "form": "how conversations write a day: labels before figures, labels once, or figures alone",
     "facts": "the market's figures that a message shows ([list](#facts-of-the-trade-task))",
     "figures": "whether the demonstrators' reasons contain numbers, or words alone",
-    "demonstrators": f"strategies that SFT imitates: {', '.join(STRATEGIES)}; `expert` reads `describe` alone",
-    "random_action_prob": "share of demonstration days on which a random order is given, without loss",
-    "advantage": "GRPO credits each answer with the rewards from its day on, or all answers with the episode's sum",
-    "discount": "factor per day on later rewards, with `advantage: turn`",
+    "demonstrators": f"what SFT imitates: the [strategies](leaderboard.md#strategies) {', '.join(STRATEGIES)}, or "
+    "`expert`, the rating task's expert, which decides by the words of `describe`",
+    "random_action_prob": "share of the days of demonstrations on which a random order replaces the demonstrator's; "
+    "random orders do not count in the loss",
+    "advantage": "`turn`: GRPO credits each answer with the rewards from its day on; `episode`: all answers with the "
+    "episode's sum",
+    "discount": "factor per day on later rewards, with `advantage: turn` and with `group: decisions`",
     "describe": "facts of the rating task that a message about one stock ends with, such as `market` and `news`",
     "instructions": "false leaves out the rules before the first day",
-    "answers": "a rule's reason and all its orders, or one of the day's single orders alone, which `group: decisions` "
-    "needs",
+    "answers": "`reasons`: the demonstrator's reason and all its orders of the day; `one_order`: a single order, which "
+    "`group: decisions` needs",
     "question": "what a conversation is about: the episode so far, one day, or one stock on one day",
-    "weights": "weights of the reward components: `profit`, `risk`, `grade`, `activity`, `valid_order`",
+    "weights": "weights of the reward components ([list](environment.md#training-on-episodes-task-name-trade)): "
+    "`profit`, `risk`, `grade`, `activity`, `valid_order`",
 }
 FORECAST = {
     "inputs": "closes in a window",
     "horizons": "days ahead whose closes are forecast, ascending, one number each: `[1, 5, 20]` asks for three",
     "unit": "how closes are written: `scaled`, in standard deviations from the mean of the training closes, or as "
     "changes from the last close in daily volatilities; scores are the same",
-    "decimals": "with which closes are written",
+    "decimals": "decimals of the closes in prompts and answers",
     "facts": "lines of the prompt before the sections ([list](#facts-of-the-rating-task))",
-    "sections": "`closes`, `indicators` and `statistics` of the window",
+    "sections": "sections of the prompt about the window: `closes`, `indicators`, `statistics`",
     "mask": "hide tickers, names and dates",
     "instructions": "true: a system message that explains the answer's format; a text: that message itself; for a "
     "pretrained model true by default",
-    "grid": "the finite decisions: expected change of the first day, in daily volatilities",
-    "decay": "each day's change in a decision, as a share of the day before; 1 is a straight line",
-    "hindsight_share": "share of SFT answers that state the decision nearest to the true path instead of the one "
-    "nearest to the best simple forecast",
+    "grid": "the decisions with `group: decisions`, each a path: the change of its first day, in daily volatilities",
+    "decay": "change of each later day of such a path, as a share of the change of the day before; 1 is a straight "
+    "line",
+    "hindsight_share": "share of SFT answers that state the path of the grid nearest to the true one instead of the "
+    "one nearest to the expert's forecast, the simple forecast that was best in training",
     "full_position": "forecast change over the longest horizon, in volatilities of as many days, at which the "
     "backtest's position is full",
     "statistical": "whether ARIMA and exponential smoothing are among the baselines; they need the `forecast` extra",
@@ -174,14 +181,14 @@ FORECAST = {
 }
 ENV = {
     "tickers": "number of stocks",
-    "days": "number of decisions",
-    "cash": "at the start",
-    "commission": "share of the traded value",
-    "slippage": "share by which a fill is worse than the open",
+    "days": "number of days, each with one decision",
+    "cash": "cash at the start",
+    "commission": "commission as a share of the traded value",
+    "slippage": "how much worse a fill is than the open, as a share of the open",
     "volume_share": "largest share of a day's volume that one order may fill",
     "short": "whether a SELL without a holding opens a short",
-    "leverage": "largest gross exposure over equity that an order may lead to",
-    "interest": "yearly rate on cash; paid on negative cash",
+    "leverage": "largest gross exposure that an order may lead to, as a multiple of the equity",
+    "interest": "yearly interest rate on cash; negative cash pays it",
     "ruin": "the episode ends when the equity is at most this share of the start",
     "delisting_return": "return on the last close of a holding whose bars end",
     "mask": "hide tickers and dates",
@@ -192,8 +199,8 @@ MODEL = {
     "tiny": "shape of the tiny model: `model.tiny`, below",
     "lora": "train adapters instead of all weights: `model.lora`, below; for a pretrained model by default `{r: 16}`",
     "attention": "transformers' attn_implementation; `auto`: eager on a CPU, else sdpa",
-    "dtype": "of the weights",
-    "load_in_4bit": "needs the `gpu` extra",
+    "dtype": "data type of the weights",
+    "load_in_4bit": "load the weights in 4 bits; needs the `gpu` extra",
     "template": "variables of the chat template, such as `{enable_thinking: false}`",
 }
 TINY = {
@@ -206,8 +213,8 @@ TINY = {
 }
 LORA = {
     "r": "rank",
-    "lora_alpha": "scaling",
-    "lora_dropout": "dropout",
+    "lora_alpha": "scaling: adapters are multiplied by `lora_alpha` / `r`",
+    "lora_dropout": "share of an adapter's inputs that is dropped in training",
     "target_modules": "layers that get adapters",
 }
 SFT = {
@@ -217,24 +224,26 @@ SFT = {
     "data": "an earlier stage whose data set is imitated instead, or a file of answers ([pipeline.md](pipeline.md))",
     "model": "stage whose weights to start from, or `base`",
     **CURRICULUM,
-    "curriculum": f"{CURRICULUM['curriculum']}; ratings are balanced in any case",
+    "curriculum": f"{CURRICULUM['curriculum']}; the answers of the rating task are balanced with each of them",
     "trl": TRL.format("SFTConfig"),
 }
 GRPO = {
     **STAGE,
     "questions": "training questions to draw from",
-    "objective": "`grpo`, or `gvpo`, regression onto rewards: [learning.md](learning.md)",
-    "group": "`sampled` answers, or all `decisions` of a question, for tasks with a finite set of them",
-    "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own",
+    "objective": "the loss: `grpo`, a policy gradient, or `gvpo`, a regression onto rewards "
+    "([learning.md](learning.md))",
+    "group": "`sampled`: sampled answers; `decisions`: all decisions of a question, for tasks with a finite set of "
+    "them",
+    "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own "
+    "reasoning",
     "tau": "temperature of `gvpo`, in standard deviations of the reward",
-    "shrink": "with `gvpo` and `decisions`: multiply the outcomes' part of the rewards by what forecasts are worth on "
-    "the validation dates",
+    "shrink": "with `gvpo` and `decisions`: multiply the part of the rewards that depends on the outcome by a factor "
+    "that says how well forecasts hold on the validation dates",
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
     "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
-    "log_answers": "write every answer beside what happened: `NAME_training_log.jsonl`, `market_stats.json` and "
-    "`training.log` in the stage's folder",
+    "log_answers": "write every answer beside what happened ([learning.md](learning.md#what-is-logged))",
     "by_date": "keep the questions of a date together; no effect on episodes",
-    "share_prefix": "compute what the answers of a group share once; no effect on episodes",
+    "share_prefix": "compute the part that the answers of a group share only once; no effect on episodes",
     "model": "stage whose weights to start from, or `base`",
     **CURRICULUM,
     "trl": TRL.format("GRPOConfig"),
@@ -244,62 +253,62 @@ REJECT = {
     "model": "stage whose weights answer, or `base`",
     "questions": "training questions that are asked",
     "n": "answers to each question",
-    "temperature": "of the answers",
-    "keep": "`best`: the answer with the highest reward; `margin`: all different ones with at least `margin` more than "
-    "the mean of the question's answers",
-    "margin": "in units of the reward",
-    "min_reward": "answers with less are not kept",
-    "max_kept": "end when as many answers are kept",
+    "temperature": "temperature of the answers",
+    "keep": "`best`: the answer with the highest reward; `margin`: all different answers whose reward is at least "
+    "`margin` above the mean of the question's answers",
+    "margin": "for `keep: margin`, in units of the reward",
+    "min_reward": "lowest reward of an answer that is kept",
+    "max_kept": "the stage ends when it has kept this many answers",
     "max_new_tokens": "tokens per answer",
     "batch_size": "answers at a time; after each batch its answers are on the disk",
-    "csv": "write `{TICKER}_sft_training_data.csv` too",
+    "csv": "also write the kept answers as `{TICKER}_sft_training_data.csv`",
     **CURRICULUM,
 }
 PPO = {
     **STAGE,
-    "steps": "decisions to learn from",
-    "envs": "parallel episodes",
+    "steps": "number of decisions to learn from",
+    "envs": "number of parallel episodes",
     "facts": "figures that the network reads, besides account and holdings",
     "sb3": "arguments of Stable-Baselines3's PPO",
 }
 EVALUATE = {
     **STAGE,
-    "split": "whose dates are asked about",
-    "seed": "of the draw of tickers and of the random baseline; the recipe's `seed` changes none of them",
-    "tickers": "number of tickers that are asked about (a seeded draw)",
+    "split": "split whose dates are asked about",
+    "seed": "seed of the draw of tickers and of the random baseline; the recipe's `seed` changes neither",
+    "tickers": "number of tickers that are asked about, drawn by `seed`",
     "models": "training stages whose models are evaluated",
     "base": "evaluate the base model too",
-    "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md))",
+    "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md#a-custom-policy))",
     "few_shot": "questions of training dates with answers that the base model sees before each question",
     "constrained": "take the most likely decision where the answer of a language model cannot be read",
     "max_new_tokens": "tokens per answer",
     "batch_size": "questions at a time",
-    "costs": "of the backtest: `costs`, below",
-    "confidence": "of intervals and verdicts",
+    "costs": "costs of the backtest: `costs`, below",
+    "confidence": "confidence level of intervals and verdicts",
     "ensembles": "rows of combined answers, for tasks that can combine them: `ensembles`, below",
-    "shuffled": "questions drawn at random for a table that shows the primary metric of shuffled samples beside that "
-    "of consecutive days; 0: none",
+    "shuffled": "number of random questions for a table that compares their primary metric with that of consecutive "
+    "days; 0: no table ([evaluation.md](evaluation.md#consecutive-days-and-shuffled-samples))",
 }
 ENSEMBLE = {
-    "name": "of the row",
+    "name": "name of the row",
     "models": "stages whose models answer",
-    "samples": "answers of each model to a question; one is the most likely, several are sampled",
-    "temperature": "of sampled answers",
+    "samples": "answers of each model to a question; a single one is the most likely answer, several are sampled",
+    "temperature": "temperature of sampled answers",
     "by": "how the answers that can be read are combined",
 }
 COSTS = {
-    "commission_bps": "basis points of the traded value",
-    "slippage_bps": "basis points of the traded value",
+    "commission_bps": "commission in basis points of the traded value",
+    "slippage_bps": "slippage in basis points of the traded value",
     "allow_short": "trade a negative position; otherwise it counts as 0",
 }
 LEADERBOARD = {
     **STAGE,
-    "split": "whose dates are played",
-    "seed": "of the first episode; the recipe's `seed` does not change the episodes",
-    "episodes": "the same for all agents",
+    "split": "split whose dates are played",
+    "seed": "seed of the first episode, counted up from there; the recipe's `seed` does not change the episodes",
+    "episodes": "number of episodes, the same ones for all agents",
     "rules": "strategies that play; buy and hold always does",
     "models": "training stages whose models play",
-    "base": "the base model plays too",
+    "base": "whether the base model plays too",
     "max_new_tokens": "tokens per answer",
     "batch_size": "episodes at a time",
 }
@@ -329,20 +338,20 @@ NOT_KEYS = {"stage", "source"}
 Table = tuple[str, str, type[BaseModel], dict[str, str]]
 MARKETS: tuple[Table, ...] = (
     ("market", "`source: synthetic` (the default)", SyntheticConfig, SYNTHETIC),
-    ("market", "`source: folder` (CSV) or `source: parquet`; implied by `path`", FilesMarket, FILES),
+    ("market", "`source: folder` (CSV) or `source: parquet`", FilesMarket, FILES),
     (
         "market",
-        "`source: deepstock`; implied by `path`",
+        "`source: deepstock`",
         DeepStockMarket,
         {"path": "file of DeepStock rows: prices, news, financials and names", **REAL},
     ),
     (
         "market",
-        "`source: windows`; implied by `path`; for the task `forecast` ([forecast.md](forecast.md#vtas-window-files))",
+        "`source: windows`: [VTA's window files](forecast.md#vtas-window-files), for the task `forecast`",
         WindowsMarket,
         {"path": "a folder of files `STOCK_{train,test,full}_{x,y}.csv`"},
     ),
-    ("market", "`source: sample`: five stocks, 2000 to 2013, of the `sample` extra", SampleMarket, REAL),
+    ("market", "`source: sample`: five stocks, 2000 to 2013, from the `sample` extra", SampleMarket, REAL),
 )
 TASK_TABLES: tuple[Table, ...] = (
     ("rating", "`task: {name: rating}`", RatingConfig, RATING),
@@ -375,13 +384,13 @@ REWARD_LINES = {
     "format": "1 for a readable answer that begins with reasoning, else 0",
 }
 DIRECTION_REWARD_LINES = {
-    "signal": "2 (p - b) (y - b): p the probability of UP, b the share of UP on the training dates, y 1 for UP and 0 "
-    "for DOWN; with `charge` how much better the Brier score is than that of b",
-    "charge": "-(p - b)^2; its weight equals that of `signal`",
-    "log": "logarithm of the probability of what happened, at least that of 1 %",
+    "signal": "2 (p - b) (y - b), where p is the probability of UP, b the share of UP on the training dates, and y 1 "
+    "for UP and 0 for DOWN; with `charge` it sums to how much better the Brier score is than that of b",
+    "charge": "-(p - b)^2; its weight must equal that of `signal`",
+    "log": "logarithm of the probability of what happened; a probability below 1 % counts as 1 %",
     "direction": "2.5 for the right direction",
-    "magnitude": "2, 1.5, 1 for a relative error of the size below .2, .5, 1, otherwise .5",
-    "confidence": "1 + 1.5 c when right, -(.2 + 1.3 c) when wrong, c the confidence; not a proper score",
+    "magnitude": "2, 1.5, 1 for a relative error of the magnitude below .2, .5, 1, otherwise .5",
+    "confidence": "1 + 1.5 c when right, -(.2 + 1.3 c) when wrong, where c is the confidence; not a proper score",
     "data_use": "3, 2, 1 for at least 5, 3, 1 data points of the prompt in the reasoning",
     "format": "1 for a readable answer that begins with reasoning, else 0",
 }
@@ -456,18 +465,18 @@ def _page() -> Iterator[str]:
         "",
         "<!-- Written by: PYTHONPATH=.:tests python tests/docs_recipes.py -->",
         "",
-        "Examples: `recipes/*.yaml`.",
-        "`--set section.key=value` changes a key, `--set stages.NAME.key=value` a key of a stage. Unknown keys are",
-        "refused. The recipe of `tradeschool leaderboard` has other sections:",
-        "[leaderboard.md](leaderboard.md#the-recipe).",
-        "",
-        "`name`, `task`, `model` and `stages` are required.",
+        "Examples are in `recipes/`. `--set section.key=value` changes a key, `--set stages.NAME.key=value` a key of "
+        "a stage.",
+        "Unknown keys are refused. The recipe of `tradeschool leaderboard` has other sections",
+        "([leaderboard.md](leaderboard.md#the-recipe)). `name`, `task`, `model` and `stages` are required. Words with "
+        "a special",
+        "meaning are in the [glossary](glossary.md).",
         "",
         "| section | content |",
         "|---|---|",
         "| `name` | letters, digits, `_` and `-`, starting with a letter |",
-        "| `seed` | integer >= 0, default 0: of training (first weights, data, sampling). The market, "
-        "the evaluation and the leaderboard have their own |",
+        "| `seed` | integer >= 0, default 0: seed of the training (first weights, data, sampling). The market, "
+        "the evaluation and the leaderboard have seeds of their own |",
         "| `market` | [where prices come from](#market) |",
         "| `split` | [train, validation and test dates](#split) |",
         "| `task` | [what the model is asked](#task), or [custom](extending.md): `{name: package.module:Class}` |",
@@ -475,9 +484,10 @@ def _page() -> Iterator[str]:
         "| `stages` | a list of [stages](#stages), run in order |",
         "",
         "## market",
+        "`source` can be left out where `path` is given: it follows from the files.",
     )
     yield from _tables(MARKETS)
-    yield from ("", "## split", "Three shares that sum to 1, or both dates.")
+    yield from ("", "## split", "Give three shares that sum to 1, or the dates `validation_from` and `test_from`.")
     yield from _table("split", SplitConfig, SPLIT)
     yield from ("", "## task")
     yield from _tables(TASK_TABLES)
@@ -520,7 +530,7 @@ def _table(key: str, cls: type[BaseModel], lines: dict[str, str]) -> Iterator[st
     hidden |= {"trl"} if "trl" not in lines else set()
     known = set(cls.model_fields) - hidden
     assert known == set(lines), f"{cls.__module__}: {known ^ set(lines)}"
-    yield from ("", "| key | type | default | |", "|---|---|---|---|")
+    yield from ("", "| key | type | default | meaning |", "|---|---|---|---|")
     for name, line in lines.items():
         field = cls.model_fields[name]
         yield f"| `{name}` | {_type(key, name, field)} | {_default(key, name, field)} | {line} |"
