@@ -158,7 +158,7 @@ TRADE = {
     "`profit`, `risk`, `grade`, `activity`, `valid_order`",
 }
 FORECAST = {
-    "inputs": "closes in a window",
+    "inputs": "number of closes in a window",
     "horizons": "days ahead whose closes are forecast, ascending, one number each: `[1, 5, 20]` asks for three",
     "unit": "how closes are written: `scaled`, in standard deviations from the mean of the training closes, or as "
     "changes from the last close in daily volatilities; scores are the same",
@@ -204,22 +204,22 @@ MODEL = {
     "template": "variables of the chat template, such as `{enable_thinking: false}`",
 }
 TINY = {
-    "vocabulary": "tokens of its tokenizer",
-    "hidden_size": "width",
+    "vocabulary": "number of tokens of its tokenizer",
+    "hidden_size": "width of the layers",
     "layers": "number of layers",
-    "heads": "attention heads",
+    "heads": "number of attention heads",
     "intermediate_size": "width of the feed-forward layers",
     "positions": "longest sequence in tokens",
 }
 LORA = {
-    "r": "rank",
+    "r": "rank of the adapters",
     "lora_alpha": "scaling: adapters are multiplied by `lora_alpha` / `r`",
     "lora_dropout": "share of an adapter's inputs that is dropped in training",
     "target_modules": "layers that get adapters",
 }
 SFT = {
     **STAGE,
-    "examples": "answers to imitate",
+    "examples": "number of answers to imitate",
     "turns": "cut conversations of a task of episodes after this many answers",
     "data": "an earlier stage whose data set is imitated instead, or a file of answers ([pipeline.md](pipeline.md))",
     "model": "stage whose weights to start from, or `base`",
@@ -229,7 +229,7 @@ SFT = {
 }
 GRPO = {
     **STAGE,
-    "questions": "training questions to draw from",
+    "questions": "number of training questions to draw from",
     "objective": "the loss: `grpo`, a policy gradient, or `gvpo`, a regression onto rewards "
     "([learning.md](learning.md))",
     "group": "`sampled`: sampled answers; `decisions`: all decisions of a question, for tasks with a finite set of "
@@ -251,16 +251,16 @@ GRPO = {
 REJECT = {
     **STAGE,
     "model": "stage whose weights answer, or `base`",
-    "questions": "training questions that are asked",
-    "n": "answers to each question",
+    "questions": "number of training questions that are asked",
+    "n": "number of answers to each question",
     "temperature": "temperature of the answers",
     "keep": "`best`: the answer with the highest reward; `margin`: all different answers whose reward is at least "
     "`margin` above the mean of the question's answers",
     "margin": "for `keep: margin`, in units of the reward",
     "min_reward": "lowest reward of an answer that is kept",
     "max_kept": "the stage ends when it has kept this many answers",
-    "max_new_tokens": "tokens per answer",
-    "batch_size": "answers at a time; after each batch its answers are on the disk",
+    "max_new_tokens": "largest number of tokens of an answer",
+    "batch_size": "number of answers that are sampled at a time; they are written to disk after each batch",
     "csv": "also write the kept answers as `{TICKER}_sft_training_data.csv`",
     **CURRICULUM,
 }
@@ -279,10 +279,10 @@ EVALUATE = {
     "models": "training stages whose models are evaluated",
     "base": "evaluate the base model too",
     "baselines": "further policies as `my_package.module:Class` ([extending.md](extending.md#a-custom-policy))",
-    "few_shot": "questions of training dates with answers that the base model sees before each question",
+    "few_shot": "number of questions of training dates, with answers, that the base model sees before each question",
     "constrained": "take the most likely decision where the answer of a language model cannot be read",
-    "max_new_tokens": "tokens per answer",
-    "batch_size": "questions at a time",
+    "max_new_tokens": "largest number of tokens of an answer",
+    "batch_size": "number of questions that are answered at a time",
     "costs": "costs of the backtest: `costs`, below",
     "confidence": "confidence level of intervals and verdicts",
     "ensembles": "rows of combined answers, for tasks that can combine them: `ensembles`, below",
@@ -309,8 +309,8 @@ LEADERBOARD = {
     "rules": "strategies that play; buy and hold always does",
     "models": "training stages whose models play",
     "base": "whether the base model plays too",
-    "max_new_tokens": "tokens per answer",
-    "batch_size": "episodes at a time",
+    "max_new_tokens": "largest number of tokens of an answer",
+    "batch_size": "number of episodes that are played at a time",
 }
 DEFAULTS = {
     ("split", "train"): "0.6",
@@ -370,8 +370,8 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("sft", "`stage: sft`", SFTConfig, SFT),
     ("grpo", "`stage: grpo`", GRPOConfig, GRPO),
     ("reject", "`stage: reject`", RejectConfig, REJECT),
-    ("ppo", "`stage: ppo` (tasks of episodes)", PPOConfig, PPO),
-    ("evaluate", "`stage: evaluate` (tasks of single questions)", EvaluateConfig, EVALUATE),
+    ("ppo", "`stage: ppo` (the trade task)", PPOConfig, PPO),
+    ("evaluate", "`stage: evaluate` (tasks with metrics; the trade task has `leaderboard`)", EvaluateConfig, EVALUATE),
     ("costs", "`costs` of `evaluate`", Costs, COSTS),
     ("ensemble", "`ensembles` of `evaluate`", EnsembleConfig, ENSEMBLE),
     ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
