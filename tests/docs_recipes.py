@@ -223,13 +223,16 @@ SFT = {
 GRPO = {
     **STAGE,
     "questions": "training questions to draw from",
-    "objective": "`grpo`, or `gvpo`, regression onto rewards: [learning.md](learning.md)",
+    "objective": "`grpo`; `gvpo`, regression onto rewards; or `ppo`, with a critic: [learning.md](learning.md)",
     "group": "`sampled` answers, or all `decisions` of a question, for tasks with a finite set of them",
     "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own",
     "tau": "temperature of `gvpo`, in standard deviations of the reward",
     "shrink": "with `gvpo` and `decisions`: multiply the outcomes' part of the rewards by what forecasts are worth on "
     "the validation dates",
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
+    "gae_lambda": "with `ppo`: 1 credits every token with the whole reward less the critic's value, 0 with the value's "
+    "next change",
+    "critic_learning_rate": "with `ppo`: of the critic's Adam",
     "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
     "log_answers": "write every answer beside what happened: `NAME_training_log.jsonl`, `market_stats.json` and "
     "`training.log` in the stage's folder",
