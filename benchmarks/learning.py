@@ -47,6 +47,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "RLOO, 8 sampled answers",
         {"objective": "grpo", "trl": SAMPLED | POLICY_GRADIENT | {"scale_rewards": "none", "loss_type": "dr_grpo"}},
     ),
+    "ppo-sampled": ("PPO, 8 sampled answers", {"objective": "ppo", "trl": SAMPLED | POLICY_GRADIENT}),
     "gvpo-sampled": (
         "GVPO, 8 sampled answers",
         {

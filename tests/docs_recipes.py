@@ -230,8 +230,8 @@ SFT = {
 GRPO = {
     **STAGE,
     "questions": "number of training questions to draw from",
-    "objective": "the loss: `grpo`, a policy gradient, or `gvpo`, a regression onto rewards "
-    "([learning.md](learning.md))",
+    "objective": "the loss: `grpo`, a policy gradient; `gvpo`, a regression onto rewards; or `ppo`, a policy gradient "
+    "with a critic ([learning.md](learning.md))",
     "group": "`sampled`: sampled answers; `decisions`: all decisions of a question, for tasks with a finite set of "
     "them",
     "reasonings": "with `group: decisions`, how many reasonings to sample for each question; 0: the task's own "
@@ -240,6 +240,9 @@ GRPO = {
     "shrink": "with `gvpo` and `decisions`: multiply the part of the rewards that depends on the outcome by a factor "
     "that says how well forecasts hold on the validation dates",
     "sft_weight": "with `group: decisions`, weight of the cross-entropy of the tokens around the decision",
+    "gae_lambda": "with `ppo`: 1 credits every token with the whole reward less the critic's value, 0 with the value's "
+    "next change",
+    "critic_learning_rate": "with `ppo`: of the critic's Adam",
     "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
     "log_answers": "write every answer beside what happened ([learning.md](learning.md#what-is-logged))",
     "by_date": "keep the questions of a date together; no effect on episodes",

@@ -213,6 +213,20 @@ def test_values_that_would_fail_or_have_no_effect_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"objective": "ppo", "group": "decisions"}, "group: ppo learns from sampled answers"),
+        ({"objective": "ppo", "share_prefix": False}, "share_prefix: objectives gvpo and ppo"),
+        ({"objective": "gvpo", "gae_lambda": 0.9}, "gae_lambda has no effect with objective: gvpo"),
+        ({"critic_learning_rate": 0.1}, "critic_learning_rate has no effect with objective: grpo"),
+    ],
+)
+def test_what_a_critic_cannot_do_is_refused(task: RatingTask, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        checked(task, **given)
+
+
+@pytest.mark.parametrize(
     ("save_steps", "trl", "every"),
     [
         (3, {"steps_per_generation": 2}, 2),

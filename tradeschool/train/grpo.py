@@ -1,4 +1,4 @@
-"""Learning from rewards by TRL's GRPOTrainer: GRPO or GVPO, with groups of sampled answers or of all decisions."""
+"""Learning from rewards by TRL's GRPOTrainer: GRPO, GVPO or PPO, with groups of sampled answers or of all decisions."""
 
 import json
 import math
@@ -47,14 +47,15 @@ class Config(CurriculumConfig, StageConfig):
     ``by_date`` keeps the questions of a date together, dates in random order. In a batch of whole dates what moves all
     stocks alike cancels, and cannot push all answers to one side. Otherwise questions are shuffled one by one.
 
-    ``objective``: ``grpo``, the policy gradient with group-relative advantages (Shao et al. 2024, arXiv 2402.03300), or
+    ``objective``: ``grpo``, the policy gradient with group-relative advantages (Shao et al. 2024, arXiv 2402.03300);
     ``gvpo``, regression of log-probabilities onto rewards (Zhang et al. 2025, arXiv 2504.19599), with the temperature
-    ``tau`` in standard deviations of the reward. ``group``: ``sampled`` answers, ``num_generations`` a question; or
-    ``decisions``, all decisions of a question behind one reasoning, where one outcome reveals the reward of each
-    (``train/decision_groups.py``). They need no generation: the reasoning is the task's own, unless ``reasonings`` says
-    how many to sample for each question. ``sft_weight`` is that of the cross-entropy of the tokens around the decision.
-    ``shrink`` multiplies the part of the rewards that depends on the outcome by what the policy's forecasts are worth
-    on the validation dates (``train/shrinking.py``).
+    ``tau`` in standard deviations of the reward; or ``ppo``, the clipped policy gradient with a critic of
+    ``critic_learning_rate`` and advantages by ``gae_lambda`` (``train/ppo_language.py``). ``group``: ``sampled``
+    answers, ``num_generations`` a question; or ``decisions``, all decisions of a question behind one reasoning, where
+    one outcome reveals the reward of each (``train/decision_groups.py``). They need no generation: the reasoning is the
+    task's own, unless ``reasonings`` says how many to sample for each question. ``sft_weight`` is that of the
+    cross-entropy of the tokens around the decision. ``shrink`` multiplies the part of the rewards that depends on the
+    outcome by what the policy's forecasts are worth on the validation dates (``train/shrinking.py``).
 
     ``lora`` trains new adapters on top of the weights and adapters of the stages before, whatever ``model.lora`` says.
     ``trl.beta`` weighs the KL divergence from the model that the stage starts from: of sampled tokens, and in groups of
@@ -72,12 +73,14 @@ class Config(CurriculumConfig, StageConfig):
     by_date: bool = True
     share_prefix: bool = True
     model: str | None = None
-    objective: Literal["grpo", "gvpo"] = "grpo"
+    objective: Literal["grpo", "gvpo", "ppo"] = "grpo"
     group: Literal["sampled", "decisions"] = "sampled"
     reasonings: int = Field(default=0, ge=0, le=64)
     shrink: bool = True
     tau: float = Field(default=0.3, gt=0, le=100)
     sft_weight: float = Field(default=1.0, ge=0, le=100)
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    critic_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     lora: LoraConfig | None = None
     log_answers: bool = False
 
@@ -132,8 +135,9 @@ def _check_group(config: Config, task: Task, model: Any) -> None:
     if task.episodic:
         _check_episodes(config, task, model)
         return
-    if (config.objective == "gvpo" or config.group == "decisions") and not config.share_prefix:
-        raise RecipeError(f"{where}.share_prefix: objective gvpo and group decisions need it. Set it to true.")
+    if (config.objective != "grpo" or config.group == "decisions") and not config.share_prefix:
+        raise RecipeError(f"{where}.share_prefix: objectives gvpo and ppo and group decisions need it. Set it to true.")
+    _check_ppo(config, where)
     if config.group == "sampled":
         if config.objective == "gvpo" and "beta" in config.trl:
             raise RecipeError(f"{where}.trl.beta: with objective gvpo it is tau. Remove it and set {where}.tau.")
@@ -160,6 +164,15 @@ def _check_group(config: Config, task: Task, model: Any) -> None:
         )
 
 
+def _check_ppo(config: Config, where: str) -> None:
+    """Refuse groups of decisions, which leave a critic nothing to do, and its settings where there is no critic."""
+    if config.objective == "ppo" and config.group == "decisions":
+        raise RecipeError(f"{where}.group: ppo learns from sampled answers. Set group: sampled, or objective: gvpo.")
+    unused = {"gae_lambda", "critic_learning_rate"} & config.model_fields_set
+    if config.objective != "ppo" and unused:
+        raise RecipeError(f"{where}.{min(unused)} has no effect with objective: {config.objective}. Remove it.")
+
+
 def _check_episodes(config: Config, task: Task, model: Any) -> None:
     """The same for a task of episodes."""
     where = f"stages.{config.name}"
@@ -176,6 +189,8 @@ def _check_episodes(config: Config, task: Task, model: Any) -> None:
         )
     if config.objective == "gvpo":
         raise RecipeError(f"{where}.objective: in the episodes of '{task.name}' gvpo needs group: decisions. Set it.")
+    if config.objective == "ppo":
+        raise RecipeError(f"{where}.objective: ppo of a language model plays no episodes. Use grpo, or the stage ppo.")
 
 
 def _decisions(task: Task) -> int:
@@ -296,6 +311,7 @@ def _trainer(
     task = context.task
     from tradeschool.train.decision_groups import DecisionLoss, DecisionTrainer, SampledGVPOTrainer
     from tradeschool.train.grpo_trainers import MultiTurnTrainer, ResumableTrainer, SharedPrefixTrainer
+    from tradeschool.train.ppo_language import PPOLanguageTrainer
     from tradeschool.train.rewards import reward_functions
     from tradeschool.train.shrinking import Shrinkage
     from tradeschool.train.what_if import WhatIfTrainer
@@ -314,6 +330,9 @@ def _trainer(
     scored = reward_functions(task, group, examples, renderer.decode, on_scored=on_scored)
     if config.objective == "grpo" and not config.share_prefix:
         return partial(ResumableTrainer, reward_funcs=scored)
+    if config.objective == "ppo":
+        critic = {"gae_lambda": config.gae_lambda, "critic_learning_rate": config.critic_learning_rate}
+        return partial(PPOLanguageTrainer, **critic, reward_funcs=scored, log=context.log)
     trainer = SampledGVPOTrainer if config.objective == "gvpo" else SharedPrefixTrainer
     return partial(trainer, reward_funcs=scored, log=context.log)
 

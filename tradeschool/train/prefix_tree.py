@@ -169,6 +169,17 @@ def log_probs(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     return logps_BC, entropies_BC
 
 
+def hidden_states(model: Any, packed: Packed) -> Tensor:
+    """The last hidden state before every completion token, [B, C, H]."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    outputs = base.get_decoder()(
+        input_ids=packed.input_ids_PS,
+        attention_mask=packed.attention_mask_P1SS.to(_dtype(model)),
+        position_ids=packed.position_ids_PS,
+    )
+    return packed.completions(outputs.last_hidden_state)
+
+
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def sample(
     model: Any,
