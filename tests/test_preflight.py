@@ -136,6 +136,9 @@ def test_keys_that_the_run_owns_are_refused_and_nothing_outside_is_touched(
         ("stages.sft.turns=3", "no episodes"),
         ("stages.sft.name=hold", "name of a baseline"),
         ("stages.evaluate.max_new_tokens=100000", "at most"),
+        ("stages.sft.examples=1000000000", "at most"),
+        ("stages.grpo.questions=1000000000", "at most"),
+        ("stages.evaluate.confidence=1", "less than 1"),
         ("stages.evaluate.max_new_tokens=5000", "1,024 positions"),
         ("stages.evaluate.models=[stf]", "Did you mean 'sft'?"),
         ("stages.evaluate.costs.commission_bps=2000", "less than 1000"),
@@ -193,6 +196,7 @@ def test_a_fault_of_a_trade_recipe_is_refused_before_the_first_stage(option: str
         "stages.sft.trl.save_strategy=epoch",
         "stages.sft.trl.warmup_steps=0.1",
         "stages.sft.trl.hub_model_id=me/mine",
+        "stages.evaluate.confidence=0.9999",
         "model.lora={target_modules: [q_proj], use_dora: true}",
     ],
 )

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from tradeschool import metrics
 from tradeschool.errors import RunError
+from tradeschool.evaluate import inference
 from tradeschool.evaluate.backtest import backtest
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import Comparison
@@ -102,6 +103,50 @@ def test_figures_are_those_of_the_metrics(questions: EvaluationSet, comparison: 
     assert set(row.metrics) == {metric.key for metric in comparison.metrics}
     assert row.equity_T == pytest.approx(test.equity_T)
     assert sum(row.answer_shares.values()) == pytest.approx(1)
+
+
+def test_intervals_know_how_far_outcomes_look_ahead() -> None:
+    """Outcomes of 20 days overlap on neighbouring dates, so 250 dates of them are few. Daily returns do not overlap."""
+    questions = replace(fake.evaluation_set(dates=250, tickers=3), horizon=20)
+    field = fake.field(questions)
+    found, grpo = compare(questions, field), field[6]
+    score, rating, forward = (grpo.value(name) for name in ("score", "rating", "forward_return"))
+    test = backtest(questions.panel, questions.rows_T, rating / 2, questions.asked_TQ, questions.costs)
+    side = np.where((rating != 0) & np.isfinite(rating), np.sign(rating) == np.sign(forward), np.nan)
+    expected = {
+        "score": inference.mean(score, 20),
+        "hit_rate": inference.mean(side, 20),
+        "ic": inference.correlation(rating, forward, 20),
+        "rank_ic": inference.rank_correlation(rating, forward, 20),
+        "sharpe": inference.sharpe(test.returns_T, questions.panel.bars_per_year),
+        "cumulative_return": inference.cumulative_return(test.returns_T),
+    }
+    row = found.row("grpo")
+    for key, estimate in expected.items():
+        assert row.metrics[key] == estimate.interval(0.95), key
+    step = row.difference("score", "sft")
+    assert step is not None
+    assert step.interval == (inference.mean(score, 20) - inference.mean(field[5].value("score"), 20)).interval(0.95)
+    as_if_apart = inference.mean(score).interval(0.95)
+    interval = row.metrics["score"]
+    assert interval.high - interval.low > 1.1 * (as_if_apart.high - as_if_apart.low)
+
+
+def test_a_very_high_confidence_has_intervals(questions: EvaluationSet, comparison: Comparison) -> None:
+    found = compare(questions, fake.field(questions), confidence=0.9999)
+    for row in found.rows:
+        usual, wide = comparison.row(row.policy).metrics["score"], row.metrics["score"]
+        assert (wide.low < usual.low) == (usual.high < wide.high) == (usual.low < usual.high)
+    assert found.row("grpo").verdict == "better"
+
+
+@pytest.mark.parametrize("key", ["max_drawdown", "psr", "dsr"])
+def test_what_describes_one_path_has_no_interval(comparison: Comparison, key: str) -> None:
+    """No interval of the largest fall held the true one: docs/evaluation.md."""
+    for row in comparison.rows:
+        if key in row.metrics:
+            assert np.isnan(row.metrics[key].low)
+            assert np.isnan(row.metrics[key].high)
 
 
 def test_json_round_trip_without_nan(comparison: Comparison) -> None:

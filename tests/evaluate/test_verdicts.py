@@ -13,7 +13,7 @@ from tradeschool.evaluate import inference
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.comparison import MEAN_RETURN, Comparison
 from tradeschool.evaluate.console import summary
-from tradeschool.evaluate.evaluation_set import Predictions
+from tradeschool.evaluate.evaluation_set import Costs, Predictions
 from tradeschool.evaluate.inference import Estimate
 from tradeschool.evaluate.verdicts import Judgement, judge
 from tradeschool.policies.base import Kind
@@ -274,6 +274,23 @@ def test_money_is_compared_with_buy_and_hold_first_and_named_apart_from_the_scor
     row = table.row("often")
     assert row.difference(MEAN_RETURN.key, "buy and hold") is not None
     assert "against buy and hold" in row.sentence
+
+
+def test_a_better_score_says_nothing_about_money() -> None:
+    """Costs that take the whole gain leave a better score, which is before costs, and no claim about the return."""
+    free = fake.evaluation_set(dates=250, costs=Costs(commission_bps=0.0, slippage_bps=0.0))
+    row = compare(free, fake.field(free, grpo=0.6)).row("grpo")
+    gain = row.difference(MEAN_RETURN.key, "buy and hold")
+    assert gain is not None
+    assert gain.improved
+    bps = 1e4 * gain.interval.value / row.metrics["turnover"].value
+    costly = fake.evaluation_set(dates=250, costs=Costs(commission_bps=bps, slippage_bps=0.0))
+    row = compare(costly, fake.field(costly, grpo=0.6)).row("grpo")
+    assert row.verdict == "better"
+    money = row.difference(MEAN_RETURN.key, "buy and hold")
+    assert money is not None
+    assert not money.shown
+    assert "After costs it is not shown to earn more than every baseline" in row.sentence
 
 
 def test_more_money_than_every_baseline_is_said() -> None:

@@ -109,6 +109,7 @@ def test_without_masks_only_the_stocks_of_the_episode_can_be_named() -> None:
         ({"demonstrators": ["momentun"]}, "Did you mean 'momentum 5d'"),
         ({"weights": {"profits": 1}}, "Did you mean 'profit'"),
         ({"weights": {"profit": 0}}, "nothing is learned"),
+        ({"weights": {}}, "nothing is learned"),
         ({"facts": ["rsi"]}, "facts are"),
         ({"weights": {"profit": float("nan")}}, "finite number"),
         ({"weights": {"profit": 1, "risk": float("inf")}}, "finite number"),

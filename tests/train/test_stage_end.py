@@ -286,6 +286,7 @@ def test_a_finished_stage_removes_its_own_checkpoints_alone(
         ({"lr_scheduler_kwargs": {"foo": 1}}, {}, r"stages\.sft\.trl: a trial step fails .*'foo'"),
         ({"push_to_hub": True}, {}, r"stages\.sft\.trl\.push_to_hub needs hub_model_id"),
         ({"push_to_hub": True, "hub_model_id": "a/b"}, {}, r"push_to_hub: the Hub cannot be used: .*hf auth login"),
+        ({}, {"load_in_4bit": True}, r"model\.load_in_4bit needs bitsandbytes, which is not installed"),
         ({}, {"lora": {"target_modules": ["foo"]}}, r"model\.lora: .*'foo'.* not found"),
     ],
 )

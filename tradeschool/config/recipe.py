@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from rich.console import Console
 
 from tradeschool.config.check import check, is_class_path, load_class
@@ -43,11 +43,20 @@ STAGES: dict[str, str] = {
     "leaderboard": "tradeschool.evaluate.leaderboard.stage",
 }
 SECTIONS = ("name", "seed", "market", "split", "task", "model", "stages")
+NAME_RULE = "must be at most 64 letters, digits, - and _, a letter first"
+"""Names of recipes and stages become names of folders."""
 
 
 class _Head(BaseModel):
-    name: str = Field(pattern=f"^{NAME}$")
+    name: str
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(NAME, name):
+            raise ValueError(f"is {name!r}, but {NAME_RULE}")
+        return name
 
 
 @dataclass(frozen=True)
@@ -258,7 +267,7 @@ def makes(module: ModuleType) -> str:
 def _check_name(draft: Draft, index: int, name: str, earlier: Sequence[str]) -> None:
     keys = ("stages", index, "name")
     if not re.fullmatch(NAME, name):
-        draft.add(keys, f"is {name!r}, but must be at most 64 letters, digits, - and _, a letter first")
+        draft.add(keys, f"is {name!r}, but {NAME_RULE}")
     elif name.casefold() in [other.casefold() for other in earlier]:
         draft.add(keys, f"is {name!r}, the name of an earlier stage (case does not count). Give each its own name")
     elif name.casefold() == "base":
