@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.best_player [RECIPE] [SEEDS] [EPISODES]
 
-All players pay the same costs, buy a stock for a part of the equity while more than a threshold is expected of it, the
+SEEDS (by comma) are those of the market and of the episodes: the episodes of a run with ``--set market.seed=N --set
+stages.leaderboard.seed=N``. All players pay the same costs, buy a stock for a part of the equity while more than a threshold is expected of it, the
 best first, and sell it when less than another is:
 
 - **best possible player**: knows the true alpha of every stock, the expected return of the next day. No model can know
@@ -40,7 +41,7 @@ BUY_ABOVE, SELL_BELOW = 0.2, 0.0
 COST = 0.1
 """Percent of the traded value with the default settings: the thresholds of the table."""
 PARTS = 5
-EPISODES, FIRST_SEED = 400, 0
+EPISODES = 400
 RULES = ("buy and hold", "hold", "momentum 5d", "rsi", "macd", "rsi+macd")
 OUTCOMES, PENALTY = 20_000, 30.0
 DAYS = 12
@@ -148,7 +149,7 @@ def main(path: str = "recipes/episodes-medium.yaml", seeds: str = "0", episodes:
         agents += players_of_words(task) if task.config.describe else []
         for agent in agents:
             env = task.env("test", "numeric")
-            table.add_row(agent.name, *row(play(agent, env, int(episodes), FIRST_SEED, foresight=True)))
+            table.add_row(agent.name, *row(play(agent, env, int(episodes), int(seed), foresight=True)))
         Console().print(table)
 
 
