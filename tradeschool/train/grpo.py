@@ -168,9 +168,9 @@ def _check_ppo(config: Config, where: str) -> None:
     """Refuse groups of decisions, which leave a critic nothing to do, and its settings where there is no critic."""
     if config.objective == "ppo" and config.group == "decisions":
         raise RecipeError(f"{where}.group: ppo learns from sampled answers. Set group: sampled, or objective: gvpo.")
-    unused = {"gae_lambda", "critic_learning_rate"} & config.model_fields_set
-    if config.objective != "ppo" and unused:
-        raise RecipeError(f"{where}.{min(unused)} has no effect with objective: {config.objective}. Remove it.")
+    for key in ("gae_lambda", "critic_learning_rate") if config.objective != "ppo" else ():
+        if getattr(config, key) != Config.model_fields[key].default:
+            raise RecipeError(f"{where}.{key} has no effect with objective: {config.objective}. Remove it.")
 
 
 def _check_episodes(config: Config, task: Task, model: Any) -> None:
