@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.best_player [RECIPE] [SEEDS] [EPISODES]
 
 SEEDS (by comma) are those of the market and of the episodes: the episodes of a run with ``--set market.seed=N --set
-stages.leaderboard.seed=N``. All players pay the same costs, buy a stock for a part of the equity while more than a threshold is expected of it, the
-best first, and sell it when less than another is:
+stages.leaderboard.seed=N``. All players pay the same costs, buy a stock for a part of the equity while more than a
+threshold is expected of it, the best first, and sell it when less than another is:
 
 - **best possible player**: knows the true alpha of every stock, the expected return of the next day. No model can know
   it from what it is shown.
