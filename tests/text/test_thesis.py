@@ -26,7 +26,9 @@ Plain prose with 3 < 5 and <5% in it. The consensus rating is STRONG_BUY: do not
 </news>
 <conclusion>Buying is not for now; the analyst's SELL is noted.</conclusion>"""
 WHOLE = BODY + "\n[[[HOLD]]]\n"
-SIMPLE = "<reasoning>Weak.</reasoning>\n<support>\n- point *with three words* `news`\n</support>\n<action>Strong Sell</action>"
+SIMPLE = (
+    "<reasoning>Weak.</reasoning>\n<support>\n- so *with three words* `news`\n</support><action>Strong Sell</action>"
+)
 
 
 def test_a_whole_thesis() -> None:
