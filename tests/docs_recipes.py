@@ -367,6 +367,7 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("ensemble", "`ensembles` of `evaluate`", EnsembleConfig, ENSEMBLE),
     ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
 )
+MORE = "Formulas, ranges, and what stops each from being gamed: [rewards.md](rewards.md)."
 REWARD_LINES = {
     "profit": "position (rating / 2) x return above the market, in volatilities; -1 for an unreadable answer",
     "risk": "-`risk_aversion` / 2 x position^2",
@@ -492,7 +493,7 @@ def _page() -> Iterator[str]:
         words = ", ".join(NUMBERS[name].words) if name in NUMBERS else FACT_WORDS[name]
         yield f"| `{name}` | {FACT_LINES[name]} | {words} |"
     assert set(REWARD_LINES) == set(COMPONENTS)
-    yield from ("", "### Reward components of the rating task", "", "| component | meaning |", "|---|---|")
+    yield from ("", "### Reward components of the rating task", "", MORE, "", "| component | meaning |", "|---|---|")
     yield from (f"| `{name}` | {line} |" for name, line in REWARD_LINES.items())
     assert set(DIRECTION_REWARD_LINES) == set(DIRECTION_COMPONENTS)
     yield from ("", "### Reward components of the direction task", "", "| component | meaning |", "|---|---|")

@@ -3,6 +3,7 @@
 import pytest
 from theses import GOOD, INDEX, LINES, TOPICS, opinion, point, section, whole
 
+from tradeschool.tasks.base import Rewards
 from tradeschool.tasks.thesis_evidence import (
     FLOOR,
     bullet_score,
@@ -171,12 +172,12 @@ def test_two_quotations_of_one_point_and_sub_points() -> None:
 def test_the_simple_form() -> None:
     points = "\n".join(["## Why **now**", *(point(0, i) for i in range(5))])
     text = f"<reasoning>Weighing it.</reasoning>\n<support>\n{points}\n</support>\n<action>Buy</action>"
-    assert score(text, "simple") == (pytest.approx(1.0), pytest.approx(1.0))
+    assert score(text, "simple") == pytest.approx((1.0, 1.0))
 
 
 def test_the_short_form_asks_for_less() -> None:
     text = whole([section(k, points=3, words=8) for k in range(3)])
-    assert score(text, "short") == (pytest.approx(1.0), pytest.approx(1.0))
+    assert score(text, "short") == pytest.approx((1.0, 1.0))
     assert score(text)[0] < 0.7
     assert score(text)[1] < 0.9
 
@@ -230,7 +231,7 @@ def test_joint_replaces_the_market_in_training() -> None:
     assert trained_weights(weights, "sum") == {**dict.fromkeys(COMPONENTS, 0.0), **weights}
     gated = trained_weights(weights, "gate")
     assert gated == {**dict.fromkeys(COMPONENTS, 0.0), "evidence": 0.2, "joint": 1.0}
-    rewards = {**dict.fromkeys(MARKET, 9.0), "profit": 0.6, "decision": 1.0}
+    rewards: Rewards = {**dict.fromkeys(MARKET, 9.0), "profit": 0.6, "decision": 1.0}
     assert joint_reward(rewards, weights, 0.9, "gate", 0.5) == pytest.approx(1.1)
     assert joint_reward(rewards, weights, 0.1, "gate", 0.5) == 0.0
     assert joint_reward({**rewards, "profit": None}, weights, 0.9, "gate", 0.5) is None
