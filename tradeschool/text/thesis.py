@@ -149,15 +149,22 @@ def body_of(text: str) -> str:
     return text.strip()
 
 
+def is_plain(text: str) -> bool:
+    """Whether no character of a text looks like one of a tag or a decision and is another."""
+    return text.isascii() or not _lookalikes(text)
+
+
 def _refuse_lookalikes(text: str) -> None:
     """Refuse what a reader takes for a tag or a decision and a parser does not."""
-    if text.isascii():
-        return
+    if not text.isascii() and (marks := _lookalikes(text)):
+        raise ParseError(f"characters that look like {marks[0]} but are others: write the tags in plain ASCII")
+
+
+def _lookalikes(text: str) -> list[str]:
+    """The marks that a text has more often for a reader than for a parser."""
     plain = unicodedata.normalize("NFKC", text.translate(_LOOKALIKES))
     plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
-    for mark in ("<", ">", "[[", "]]"):
-        if plain.count(mark) != text.count(mark):
-            raise ParseError(f"characters that look like {mark} but are others: write the tags in plain ASCII")
+    return [mark for mark in ("<", ">", "[[", "]]") if plain.count(mark) != text.count(mark)]
 
 
 def _elements(text: str) -> tuple[list[tuple[str, str]], str]:
