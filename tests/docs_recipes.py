@@ -76,6 +76,7 @@ SYNTHETIC = {
     "edge": "correlation of the best possible forecast with the next excess return in volatilities; 0: nothing can be "
     "predicted",
     "start": "the first day",
+    "fundamentals": "made-up quarterly figures of every company, which have nothing to do with its prices",
 }
 FILES = {
     "path": "a folder of CSV or of parquet files, or one such file",
@@ -255,6 +256,7 @@ GRPO = {
     "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
     "log_answers": "write every answer beside what happened: `NAME_training_log.jsonl`, `market_stats.json` and "
     "`training.log` in the stage's folder",
+    "weights": "of the task's reward components in this stage, instead of `task.weights`; those not named have 0",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute what the answers of a group share once; no effect on episodes",
     "model": "stage whose weights to start from, or `base`",

@@ -9,7 +9,7 @@ import pytest
 from markets import Says, listed, market, scrambled_after
 from pydantic import ValidationError
 
-from tradeschool.errors import ParseError
+from tradeschool.errors import ParseError, RecipeError
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.evaluation_set import evaluation_set_of, traces_to_predictions
 from tradeschool.market.events.event import Event
@@ -218,6 +218,18 @@ def test_rewards_of_market_and_evidence_are_joined(panel: Panel) -> None:
     assert totals["product"] == pytest.approx([0.01 * gain + 0.001, gain + 0.1])
 
 
+def test_a_stage_can_weigh_the_components_in_its_own_way(panel: Panel) -> None:
+    task = task_of(panel, combine="gate", weights={"profit": 1.0}, **FORMS["short"])
+    other = task.with_weights({"structure": 1.0})
+    assert {name for name, weight in other.weights.items() if weight} == {"structure", "joint"}
+    assert {name for name, weight in task.weights.items() if weight} == {"joint"}
+    example = task.examples("train")[60]
+    text = task.answer(example, 2)
+    assert other.total(other.rewards(example, text, 2)) == pytest.approx(1.0)
+    with pytest.raises(RecipeError, match="Did you mean 'structure'"):
+        task.with_weights({"structur": 1.0})
+
+
 def test_the_horizon_covers_the_account_where_it_is_trained_on(panel: Panel) -> None:
     assert task_of(panel).horizon == 1
     assert task_of(panel, weights={"pnl": 1.0}, account={"window": 12}).horizon == 12
@@ -266,6 +278,7 @@ def test_the_evaluation_measures_the_decision_and_the_text(panel: Panel) -> None
         ({"weights": {"joint": 1}}, "not used"),
         ({"weights": {"evidense": 1}}, "evidence"),
         ({"variants": 3, "sections": [], **{"facts": FEW["facts"], "form": "short"}}, "no sections"),
+        ({"weights": {"structure": 1}, "combine": "product"}, "nothing"),
         ({"eval_score": ["structure"]}, "structure"),
         ({"account": {"window": 1}}, "window"),
         ({"account": {"window": 20}, "weights": {"pnl": 1}}, "covers 15 days"),

@@ -3,7 +3,7 @@
 It asks and is scored as the rating task, of which it holds one; the thesis is its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,13 @@ class ThesisTask(Task):
         self._indexed: tuple[str, PromptIndex] | None = None
         self._read: tuple[str, Thesis | None, str] = ("", None, "")
         self._scored: tuple[str, str, Rewards] = ("", "", {})
+
+    def with_weights(self, weights: Mapping[str, float]) -> "ThesisTask":
+        """The same task with other weights of its reward components."""
+        other = super().with_weights(weights)
+        other.config = self.config.model_copy(update={"weights": dict(weights)})
+        other.weights = trained_weights(weights, self.config.combine)
+        return other
 
     def _window(self) -> int:
         """Days that the trained parts of the account look ahead."""

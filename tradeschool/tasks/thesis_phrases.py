@@ -82,3 +82,5 @@ WEIGHED = ("The decision follows from weighing these points.", "These points tog
 PLANS = ("First {topics}; then what they mean together.", "I look at {topics} before I decide.")
 ROWS = {0: "latest", 1: "previous", 4: "recent", 8: "earlier", 14: "oldest"}
 """The rows of tables that are quoted, by the days before the last, and what they are called."""
+ORDER = ("latest", "previous", "earlier")
+"""What the first lines of a section of rows are called, the newest first."""

@@ -24,6 +24,8 @@ FACTS = "facts"
 """The name of the prompt's first section."""
 LONGEST_QUOTE = 14
 """Words of a quotation."""
+TEXT_SOURCES = ("news", "market", FACTS)
+"""Their lines are named after their words, others after their place."""
 LABEL_WORDS = 2
 """Words of a line that a point is named after."""
 _TOPICS = {
@@ -102,12 +104,14 @@ def items_of(index: PromptIndex, facts: Sequence[Fact]) -> list[Item]:
     by_text = {fact.text: fact for fact in facts}
     found: list[Item] = []
     labels: set[str] = set()
+    seen: Counter[str] = Counter()
     for source, line in index.lines:
         quote = _quotable(line)
         if not quote:
             continue
         fact = by_text.get(line) if source == FACTS else None
-        item = _line_item(source, line, quote) if fact is None else _fact_item(fact, quote)
+        item = _line_item(source, line, quote, seen[source]) if fact is None else _fact_item(fact, quote)
+        seen[source] += 1
         if item is not None and item.label.lower() not in labels:
             labels.add(item.label.lower())
             found.append(item)
@@ -129,18 +133,20 @@ def _fact_item(fact: Fact, quote: str) -> Item | None:
     return Item(_TOPIC.get(fact.name, FACTS), FACTS, quote, fact.label, fact.word, side)
 
 
-def _line_item(source: str, line: str, quote: str) -> Item | None:
+def _line_item(source: str, line: str, quote: str, place: int) -> Item | None:
+    """What a line of a section says; ``place`` is its number among them."""
     if source in _MOVED and (row := _ROW.match(line)):
         called = phrases.ROWS.get(-int(row[1]))
         side = _row_side(source, line[row.end() :])
         return Item(source, source, quote, f"{called} {source}", _MOVED[source][side], side) if called else None
     text = _LEADING.sub("", line, count=1)
-    names = _NAMES.findall(text)[:LABEL_WORDS]
-    if len(names) < LABEL_WORDS:
-        return None
     words = set(words_of(text))
     side = tone(text) or bool(words & _BUYS) - bool(words & _SALES)
-    return Item(source, source, quote, " ".join(names), _READS[side], side)
+    if source not in TEXT_SOURCES:
+        named = place < len(phrases.ORDER)
+        return Item(source, source, quote, f"{phrases.ORDER[place]} {source}", _READS[side], side) if named else None
+    names = _NAMES.findall(text)[:LABEL_WORDS]
+    return Item(source, source, quote, " ".join(names), _READS[side], side) if len(names) == LABEL_WORDS else None
 
 
 def _row_side(source: str, cells: str) -> int:
