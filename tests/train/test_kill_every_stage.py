@@ -85,6 +85,8 @@ THESIS = (
     *(f"stages.{name}.questions=24" for name in ("structure", "evidence", "decision")),
     *(f"stages.{name}.trl.max_completion_length=24" for name in ("structure", "evidence")),
     *(f"stages.{name}.trl.per_device_train_batch_size=16" for name in ("structure", "evidence")),
+    # A model of this size writes nothing that can be read, so no answer is better than another: decay changes weights.
+    *(f"stages.{name}.trl.weight_decay=0.5" for name in ("structure", "evidence")),
     "stages.decision.trl.per_device_train_batch_size=20",
     "stages.evaluate.tickers=2",
     "stages.evaluate.max_new_tokens=24",

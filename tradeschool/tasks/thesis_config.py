@@ -15,7 +15,8 @@ from tradeschool.tasks.thesis_structure import FORMS
 from tradeschool.text.describe import FACTS
 from tradeschool.text.sections import SECTIONS
 
-DEFAULT_FACTS = ["market", "news", "strength", "trend", "momentum", "rsi", "stochastic", "macd", "bollinger", "volume"]
+DEFAULT_FACTS = ["market", "news", "strength", "trend", "momentum", "rsi", "stochastic", "williams", "cci", "macd"]
+DEFAULT_FACTS += ["adx", "bollinger", "atr", "volatility", "volume"]
 DEFAULT_SECTIONS = ["prices", "indicators", "news", "fundamentals", "insider", "analyst", "macro"]
 TEXTS = {"stock", "date", "market", "news"}
 """Facts that can be missing, or too short to be quoted."""

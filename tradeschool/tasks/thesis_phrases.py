@@ -80,7 +80,7 @@ CONCLUSIONS: dict[int, tuple[str, ...]] = {
 WEIGHED = ("The decision follows from weighing these points.", "These points together lead to the decision.")
 """Where no rating is argued for."""
 PLANS = ("First {topics}; then what they mean together.", "I look at {topics} before I decide.")
-ROWS = {0: "latest", 1: "previous", 4: "recent", 8: "earlier", 14: "oldest"}
+ROWS = {0: "latest", 1: "previous", 3: "recent", 5: "former", 8: "earlier", 11: "older", 14: "oldest"}
 """The rows of tables that are quoted, by the days before the last, and what they are called."""
 ORDER = ("latest", "previous", "earlier")
 """What the first lines of a section of rows are called, the newest first."""
