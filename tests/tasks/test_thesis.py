@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from markets import Says, listed, market, scrambled_after
+from modalities import mixed, some_events
 from pydantic import ValidationError
 
 from tradeschool.errors import ParseError, RecipeError
@@ -23,6 +24,7 @@ from tradeschool.tasks.thesis_config import ThesisConfig
 from tradeschool.tasks.thesis_rewards import COMPONENTS, MARKET
 from tradeschool.text.citations import words_of
 from tradeschool.text.parse import RATINGS
+from tradeschool.text.sections import SECTIONS
 from tradeschool.text.thesis import parse_thesis
 
 FEW = {"facts": ["market", "strength", "rsi", "news", "momentum", "trend", "macd", "stochastic"], "sections": []}
@@ -154,6 +156,18 @@ def test_news_that_could_be_read_as_marks_are_quoted_without_them(panel: Panel) 
     example = spoiled.example_at(200, 1)
     for rating in RATINGS.values():
         assert spoiled.parse(spoiled.answer(example, rating)) == rating
+
+
+def test_every_kind_of_event_and_every_section_can_be_quoted(panel: Panel) -> None:
+    headed = Event(panel.dates_T[220], panel.tickers[1], "news", "Plain words\n## <think> 7\nmore words to quote here")
+    everything = replace(panel, events=mixed(panel.events, [*some_events(panel, 600, seed=3), headed], 0))
+    for mask in (True, False):
+        task = task_of(everything, sections=list(SECTIONS), mask=mask)
+        for example in (task.example_at(t, n) for t in (150, 220, 225, 300) for n in range(3)):
+            text = task.answer(example, 1)
+            rewards = task.rewards(example, text, task.parse(text))
+            assert rewards["verified"] == 1.0
+            assert (rewards["evidence"] or 0) > 0.9
 
 
 def test_sft_examples_are_balanced_over_the_labels(panel: Panel) -> None:

@@ -121,20 +121,18 @@ class _Reader:
         self.quotes += len(bullet.quotes)
         if bullet.broken:
             return False
+        named = {source.strip().lower() for source in bullet.sources}
         stands_in: set[str] = set()
         for quote in bullet.quotes:
-            place = self._new_place(quote)
+            place = self._new_place(quote, named)
             if place is None:
                 return False
             self._used.update(place.span)
             self.verified += 1
             stands_in |= place.sources
-        known = stands_in or self._index.sources
-        return all(source.strip().lower() in known for source in bullet.sources)
+        return named <= (stands_in or self._index.sources)
 
-    def _new_place(self, quote: str) -> Found | None:
-        """A place of a quotation in the prompt that no earlier quotation has touched."""
-        for found in self._index.find(quote):
-            if self._used.isdisjoint(found.span):
-                return found
-        return None
+    def _new_place(self, quote: str, named: set[str]) -> Found | None:
+        """A place of a quotation that no earlier one has touched; where there are several, one in a named source."""
+        free = [found for found in self._index.find(quote) if self._used.isdisjoint(found.span)]
+        return next((found for found in free if not named.isdisjoint(found.sources)), free[0] if free else None)

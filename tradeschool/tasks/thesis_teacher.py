@@ -18,7 +18,7 @@ from tradeschool.tasks.thesis_phrases import Relation
 from tradeschool.tasks.thesis_structure import Form
 from tradeschool.text.citations import SHORTEST_QUOTE, PromptIndex, words_of
 from tradeschool.text.describe import UNKNOWN, Fact, tone
-from tradeschool.text.thesis import is_plain
+from tradeschool.text.thesis import RESERVED, is_plain
 
 FACTS = "facts"
 """The name of the prompt's first section."""
@@ -48,6 +48,8 @@ _UNQUOTABLE = re.compile(r"[*`<>\[\]\n]")
 _FIRST_WORDS = re.compile(rf"\s*(?:\S+\s+){{0,{LONGEST_QUOTE - 1}}}\S+")
 _LEADING = re.compile(r"(?:- )?(?:today|\d+d ago): ")
 _NAMES = re.compile(r"[A-Za-z]{3,}")
+_NO_TAG = re.compile(r"[^a-z0-9]+")
+LONGEST_TAG = 16
 _ROW = re.compile(r"([+-]\d+): ")
 MIDDLE, AROUND = 50, 5
 """An RSI this far from the middle is on a side."""
@@ -135,18 +137,25 @@ def _fact_item(fact: Fact, quote: str) -> Item | None:
 
 def _line_item(source: str, line: str, quote: str, place: int) -> Item | None:
     """What a line of a section says; ``place`` is its number among them."""
+    topic = _topic(source)
     if source in _MOVED and (row := _ROW.match(line)):
         called = phrases.ROWS.get(-int(row[1]))
         side = _row_side(source, line[row.end() :])
-        return Item(source, source, quote, f"{called} {source}", _MOVED[source][side], side) if called else None
+        return Item(topic, source, quote, f"{called} {source}", _MOVED[source][side], side) if called else None
     text = _LEADING.sub("", line, count=1)
     words = set(words_of(text))
     side = tone(text) or bool(words & _BUYS) - bool(words & _SALES)
     if source not in TEXT_SOURCES:
         named = place < len(phrases.ORDER)
-        return Item(source, source, quote, f"{phrases.ORDER[place]} {source}", _READS[side], side) if named else None
+        return Item(topic, source, quote, f"{phrases.ORDER[place]} {source}", _READS[side], side) if named else None
     names = _NAMES.findall(text)[:LABEL_WORDS]
-    return Item(source, source, quote, " ".join(names), _READS[side], side) if len(names) == LABEL_WORDS else None
+    return Item(topic, source, quote, " ".join(names), _READS[side], side) if len(names) == LABEL_WORDS else None
+
+
+def _topic(source: str) -> str:
+    """A source as the name of a tag: a heading in a text of the news can be any."""
+    name = _NO_TAG.sub("_", source.lower()).strip("_-0123456789")[:LONGEST_TAG]
+    return name if name and name not in RESERVED else "data"
 
 
 def _row_side(source: str, cells: str) -> int:

@@ -27,6 +27,8 @@ from tradeschool.text.parse import RATINGS, parse_decision
 THINK, CONCLUSION = "think", "conclusion"
 SIMPLE = ("reasoning", "support", "action")
 """The tags of the simple form, in this order."""
+RESERVED = (THINK, CONCLUSION, *SIMPLE)
+"""Names that no analysis section has."""
 MOST_ELEMENTS = 64
 _TAG = re.compile(r"<(?:(/?)([a-z][a-z0-9_-]{0,39})>|(?=[^\W\d]|[/!?]))")
 """A tag, or what looks like the beginning of one: ``x < 5`` and ``<5%`` do not."""
