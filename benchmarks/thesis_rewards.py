@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/thesis_rewards.py
 
-The offline teacher writes theses of about 700 words about questions on a synthetic market; no two are the same. Each
+The offline teacher writes theses of about 900 words about questions on a synthetic market; no two are the same. Each
 is parsed and scored against the index of its prompt, which is built once for each question (a group of answers shares
 it). CPU time of one core, the best of several rounds, in all and for 600 words.
 """
