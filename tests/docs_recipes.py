@@ -32,6 +32,9 @@ from tradeschool.tasks.direction_config import DirectionConfig
 from tradeschool.tasks.forecast_config import ForecastConfig
 from tradeschool.tasks.rating_config import COMPONENTS, RatingConfig
 from tradeschool.tasks.rating_rewards import OutcomeConfig
+from tradeschool.tasks.thesis_account import AccountConfig
+from tradeschool.tasks.thesis_config import ThesisConfig
+from tradeschool.tasks.thesis_rewards import ACCOUNT, JOINT, TEXT
 from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.text.describe import _NUMBERS as NUMBERS
 from tradeschool.text.describe import FACTS
@@ -74,6 +77,7 @@ SYNTHETIC = {
     "edge": "correlation of the best possible forecast with the next excess return in volatilities; 0: nothing can be "
     "predicted",
     "start": "the first day",
+    "fundamentals": "made-up quarterly figures of every company, which have nothing to do with its prices",
 }
 FILES = {
     "path": "a folder of CSV or of parquet files, or one such file",
@@ -113,6 +117,25 @@ RATING = {
     "eval_score": "reward components whose sum is the score that policies are compared by",
     "weights": "weights of the reward components in training ([list](#reward-components-of-the-rating-task))",
     "outcome": "settings of the component `outcome`: `task.outcome`, below",
+}
+THESIS = {
+    "form": "`full`: Trading-R1's thesis of five to seven sections; `short`: three sections for small models; "
+    "`simple`: the tags `reasoning`, `support` and `action` ([thresholds](rewards.md#of-the-text))",
+    "argued": "true: SFT's theses argue for their decision; false: they state both sides, and only then decide",
+    **{name: line for name, line in RATING.items() if name != "weights"},
+    "hindsight_share": "share of SFT theses with the label instead of the rating of the expert, a rule that adds up "
+    "points for the words of the facts",
+    "weights": "weights of the reward components in training ([list](#reward-components-of-the-thesis-task))",
+    "combine": "how the rewards of market and evidence are joined: they add up, or evidence is the `gate` of a gain, "
+    "or a factor ([rewards.md](rewards.md#of-the-text))",
+    "gate": "least evidence for a gain with `combine: gate`",
+    "account": "the account that follows the rating: `task.account`, below",
+}
+THESIS_ACCOUNT = {
+    "window": "days that the position is held",
+    "ratio": "of the component `risk_adjusted`",
+    "commission": "share of the traded value",
+    "slippage": "share by which a fill is worse than the open",
 }
 DIRECTION = {
     "facts": "lines of the prompt, in order ([list](#facts-of-the-rating-task))",
@@ -245,6 +268,7 @@ GRPO = {
     "critic_learning_rate": "with `ppo`: of the critic's Adam",
     "lora": "new adapters on top of the weights and adapters of the stages before: keys of `model.lora`",
     "log_answers": "write every answer beside what happened ([learning.md](learning.md#what-is-logged))",
+    "weights": "of the task's reward components in this stage, instead of `task.weights`; those not named have 0",
     "by_date": "keep the questions of a date together; no effect on episodes",
     "share_prefix": "compute the part that the answers of a group share only once; no effect on episodes",
     "model": "stage whose weights to start from, or `base`",
@@ -338,6 +362,7 @@ TYPES = {("split", "embargo"): "`auto` or integer >= 0", ("trade", "level"): "`E
 NOT_KEYS = {"stage", "source"}
 """Keys that select the table."""
 
+TASK_CONFIGS = (RatingConfig, DirectionConfig, ThesisConfig, TradeConfig, ForecastConfig)
 Table = tuple[str, str, type[BaseModel], dict[str, str]]
 MARKETS: tuple[Table, ...] = (
     ("market", "`source: synthetic` (the default)", SyntheticConfig, SYNTHETIC),
@@ -360,6 +385,8 @@ TASK_TABLES: tuple[Table, ...] = (
     ("rating", "`task: {name: rating}`", RatingConfig, RATING),
     ("outcome", "`task.outcome`", OutcomeConfig, OUTCOME),
     ("direction", "`task: {name: direction}`", DirectionConfig, DIRECTION),
+    ("thesis", "`task: {name: thesis}`", ThesisConfig, THESIS),
+    ("account", "`task.account`", AccountConfig, THESIS_ACCOUNT),
     ("trade", "`task: {name: trade}`", TradeConfig, TRADE),
     ("task.env", "`task.env`", EnvConfig, ENV),
     ("forecast", "`task: {name: forecast}`", ForecastConfig, FORECAST),
@@ -379,12 +406,24 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("ensemble", "`ensembles` of `evaluate`", EnsembleConfig, ENSEMBLE),
     ("leaderboard", "`stage: leaderboard` (the trade task)", LeaderboardConfig, LEADERBOARD),
 )
+MORE = "Formulas, ranges, and what stops each from being gamed: [rewards.md](rewards.md)."
 REWARD_LINES = {
     "profit": "position (rating / 2) x return above the market, in volatilities; -1 for an unreadable answer",
     "risk": "-`risk_aversion` / 2 x position^2",
     "decision": "Trading-R1's decision matrix: the rating against the label; -1.5 for an unreadable answer",
     "outcome": "Trading-R1's market outcome reward, by `task.outcome`; the largest loss for an unreadable answer",
     "format": "1 for a readable answer that begins with reasoning, else 0",
+}
+THESIS_REWARD_LINES = {
+    "pnl": "log return of an account that follows the rating, in volatilities of its window",
+    "risk_adjusted": "Sharpe or Sortino ratio of the account's days, at most 3 in size",
+    "drawdown": "largest fall of the account from a peak, in volatilities of its window",
+    "structure": "sections with headings, points, bold type and tables, at most 1",
+    "evidence": "opinions with quotations and sources that stand in the prompt, at most 1",
+    "verified": "share of the quotations that stand in the prompt",
+    "agreement": "1 if the conclusion is on the side of the decision, else 0",
+    "format": "1 for a readable thesis, else 0",
+    "joint": "rewards of the market joined with the evidence, where `combine` is `gate` or `product`",
 }
 DIRECTION_REWARD_LINES = {
     "signal": "2 (p - b) (y - b), where p is the probability of UP, b the share of UP on the training dates, and y 1 "
@@ -458,7 +497,7 @@ TRADE_FACT_LINES = {
 
 def page() -> str:
     """The text of the page."""
-    assert set(TASKS) == {"rating", "direction", "trade", "forecast"}
+    assert set(TASKS) == {"rating", "direction", "thesis", "trade", "forecast"}
     return "\n".join([*_page(), ""])
 
 
@@ -505,11 +544,16 @@ def _page() -> Iterator[str]:
         words = ", ".join(NUMBERS[name].words) if name in NUMBERS else FACT_WORDS[name]
         yield f"| `{name}` | {FACT_LINES[name]} | {words} |"
     assert set(REWARD_LINES) == set(COMPONENTS)
-    yield from ("", "### Reward components of the rating task", "", "| component | meaning |", "|---|---|")
+    yield from ("", "### Reward components of the rating task", "", MORE, "", "| component | meaning |", "|---|---|")
     yield from (f"| `{name}` | {line} |" for name, line in REWARD_LINES.items())
     assert set(DIRECTION_REWARD_LINES) == set(DIRECTION_COMPONENTS)
     yield from ("", "### Reward components of the direction task", "", "| component | meaning |", "|---|---|")
     yield from (f"| `{name}` | {line} |" for name, line in DIRECTION_REWARD_LINES.items())
+    assert set(THESIS_REWARD_LINES) == {*ACCOUNT, *TEXT, JOINT}
+    also = "`profit`, `risk`, `decision` and `outcome` of the rating task, and:"
+    yield from ("", "### Reward components of the thesis task", "", MORE, "", also)
+    yield from ("", "| component | meaning |", "|---|---|")
+    yield from (f"| `{name}` | {line} |" for name, line in THESIS_REWARD_LINES.items())
     yield from ("", "### Sections of the rating task", "", "| section | content |", "|---|---|")
     yield from (f"| `{name}` | {SECTION_LINES[name]} |" for name in SECTIONS)
     yield from ("", "### Facts of the trade task", "", "| fact | label | content |", "|---|---|---|")
@@ -528,7 +572,7 @@ def _tables(tables: tuple[Table, ...]) -> Iterator[str]:
 
 
 def _table(key: str, cls: type[BaseModel], lines: dict[str, str]) -> Iterator[str]:
-    hidden = NOT_KEYS | ({"name"} if cls in (RatingConfig, DirectionConfig, TradeConfig, ForecastConfig) else set())
+    hidden = NOT_KEYS | ({"name"} if cls in TASK_CONFIGS else set())
     hidden |= {"observation"} if cls is EnvConfig else set()
     hidden |= {"trl"} if "trl" not in lines else set()
     known = set(cls.model_fields) - hidden

@@ -52,6 +52,18 @@ def test_every_setting_makes_a_sound_market(seed: int, tickers: int, days: int, 
     assert np.isfinite(panel.true_alpha_TN[20:]).all()
 
 
+def test_fundamentals_are_made_up_and_change_nothing_else() -> None:
+    plain, more = (simulate(SyntheticConfig(tickers=4, days=400, fundamentals=added)) for added in (False, True))
+    assert np.array_equal(plain.close_TN, more.close_TN)
+    rows = [event for event in more.events if event.kind == "fundamentals"]
+    assert [event for event in more.events if event.kind != "fundamentals"] == list(plain.events)
+    assert {event.ticker for event in rows} == set(more.tickers)
+    assert 4 * 6 <= len(rows) <= 4 * 7
+    # Prices of another seed's edge have the same figures: these are drawn from the seed alone.
+    other = simulate(SyntheticConfig(tickers=4, days=400, edge=0.0, fundamentals=True))
+    assert [event for event in other.events if event.kind == "fundamentals"] == rows
+
+
 @pytest.mark.parametrize(
     ("dial", "value"),
     [("edge", 0.7), ("edge", -0.1), ("edge", float("nan")), ("tickers", 1), ("days", 199), ("seed", -1), ("egde", 0.1)],

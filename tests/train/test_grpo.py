@@ -171,6 +171,19 @@ def checked(task: Any, model: dict[str, Any] | None = None, **options: Any) -> N
     grpo.check(config, CheckContext(task, task.panel, task.split, ModelConfig.model_validate(model or {}), 0))
 
 
+def test_a_stage_has_its_own_weights_of_the_rewards(task: RatingTask) -> None:
+    checked(task, weights={"decision": 2.0})
+    args = grpo.trl_arguments(Config(stage="grpo"), task.with_weights({"decision": 2.0}), Path("unused"), 0)
+    assert dict(zip(task.weights, args.reward_weights, strict=True)) == {
+        **dict.fromkeys(task.weights, 0.0),
+        "decision": 2,
+    }
+    with pytest.raises(RecipeError, match="no 'decisions'.*Did you mean 'decision'"):
+        checked(task, weights={"decisions": 2.0})
+    with pytest.raises(RecipeError, match="no reward with a weight above 0"):
+        checked(task, weights={"decision": 0.0})
+
+
 def test_values_that_trl_accepts_pass(task: RatingTask) -> None:
     checked(task)
     checked(task, trl={key: default for key, default in grpo.ONLY_IN_TRL_GENERATION.items() if default is not None})

@@ -74,6 +74,23 @@ DIRECTION = (
     "stages.evaluate.tickers=2",
     "stages.evaluate.shuffled=20",
 )
+THESIS = (
+    "market={source: synthetic, tickers: 6, days: 400, edge: 0.3, fundamentals: true}",
+    *RATING[1:2],
+    "model.tiny={vocabulary: 500, hidden_size: 16, layers: 1, heads: 2, intermediate_size: 16}",
+    "stages.sft.examples=40",
+    "stages.sft.trl.per_device_train_batch_size=8",
+    *(f"stages.{name}.trl.max_steps=6" for name in ("sft", "structure", "evidence", "decision")),
+    *(f"stages.{name}.trl.save_steps=2" for name in ("sft", "structure", "evidence", "decision")),
+    *(f"stages.{name}.questions=24" for name in ("structure", "evidence", "decision")),
+    *(f"stages.{name}.trl.max_completion_length=24" for name in ("structure", "evidence")),
+    *(f"stages.{name}.trl.per_device_train_batch_size=16" for name in ("structure", "evidence")),
+    # A model of this size writes nothing that can be read, so no answer is better than another: decay changes weights.
+    *(f"stages.{name}.trl.weight_decay=0.5" for name in ("structure", "evidence")),
+    "stages.decision.trl.per_device_train_batch_size=20",
+    "stages.evaluate.tickers=2",
+    "stages.evaluate.max_new_tokens=24",
+)
 FORECAST = (
     *RATING[:2],
     "model.tiny={vocabulary: 500, hidden_size: 16, layers: 1, heads: 2, intermediate_size: 16}",
@@ -83,6 +100,7 @@ TINY = {
     "pipeline-tiny": PIPELINE,
     "direction-tiny": DIRECTION,
     "forecast-tiny": FORECAST,
+    "thesis-tiny": THESIS,
     **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), RATING),
     **dict.fromkeys(("episodes", "episodes-medium"), EPISODES),
 }
@@ -92,6 +110,7 @@ KILLED = [
         "pipeline-tiny": ("grpo-1", "reject", "sft", "grpo-2", "evaluate"),
         "direction-tiny": ("sft", "stage1", "stage2", "evaluate"),
         "forecast-tiny": ("sft", "gvpo", "evaluate"),
+        "thesis-tiny": ("sft", "structure", "evidence", "decision", "evaluate"),
         **dict.fromkeys(("demo", "drift", "no-edge", "stocks"), ("sft", "gvpo", "evaluate")),
         **dict.fromkeys(("episodes", "episodes-medium"), ("sft", "gvpo", "ppo", "leaderboard")),
     }.items()

@@ -17,7 +17,7 @@ ANSWERING = ("evaluate", "reject")
 LORA: dict[str, Any] = {"r": 16}
 OF_TINY = ("per_device_train_batch_size",)
 """Values of a recipe for the tiny model that are left out for another one."""
-INSTRUCTED = ("rating", "direction", "forecast")
+INSTRUCTED = ("rating", "direction", "forecast", "thesis")
 """Tasks that explain the answer's format to a pretrained model."""
 LARGE = 100_000_000
 """Bytes of weights from which a model in a folder counts as pretrained; the tiny model has 4 million."""

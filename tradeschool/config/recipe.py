@@ -32,6 +32,7 @@ TASKS: dict[str, str] = {
     "direction": "tradeschool.tasks.direction:DirectionTask",
     "trade": "tradeschool.tasks.trade:TradeTask",
     "forecast": "tradeschool.tasks.forecast:ForecastTask",
+    "thesis": "tradeschool.tasks.thesis:ThesisTask",
 }
 # Stage -> module, imported only when a recipe asks for it. None of them imports torch at its top.
 STAGES: dict[str, str] = {

@@ -8,6 +8,7 @@ the past.
 """
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ TRENDING_SHARE = 0.6
 MEAN_REGIME_DAYS = 15
 RESTATE_DAYS = 10
 NEWS_RATE = 0.12
+QUARTER = 63
+"""Trading days."""
 # Scale the signal to a root mean square of about one, so that `edge` is a correlation.
 STRENGTH_WEIGHT = 0.78
 NEWS_WEIGHT = 0.65
@@ -59,7 +62,8 @@ class SyntheticConfig(BaseModel):
     ``edge`` is the correlation (to within about 20 %) over all tickers and days between the best possible forecast of
     the next open-to-open excess return, in units of volatility, and that return. 0 is a martingale, 0.05 a good real
     signal, 0.3 a strong edge that a small model learns in minutes. ``drift`` is what every stock is expected to gain in
-    a year. All gain it alike, so it is no edge: returns above the market do not have it.
+    a year. All gain it alike, so it is no edge: returns above the market do not have it. ``fundamentals`` adds a row of
+    made-up figures of every company each quarter. They have nothing to do with prices, and leave these as they are.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +74,7 @@ class SyntheticConfig(BaseModel):
     edge: float = Field(default=0.3, ge=0.0, le=0.6)
     drift: float = Field(default=0.0, ge=-0.5, le=1.0)
     start: datetime.date = datetime.date(2010, 1, 4)
+    fundamentals: bool = False
 
     @field_validator("start")
     @classmethod
@@ -98,6 +103,8 @@ def simulate(config: SyntheticConfig) -> Panel:
     for t, n in np.argwhere(event_TN):
         texts = GOOD_NEWS if good_TN[t, n] else BAD_NEWS
         events.append(Event(dates_T[t], tickers[n], "news", str(rng.choice(texts))))
+    if config.fundamentals:
+        events += _fundamentals(config, dates_T, tickers)
     tone_TN = _lasting_tone(event_TN, good_TN)
     shock_T2N = _shocks(rng, days, count)
     scale_TN = _volatility(rng, days, count)
@@ -136,6 +143,22 @@ def _market_events(rng: np.random.Generator, dates_T: NDArray[Any], trending_T: 
     for t in np.flatnonzero(changed_T | (np.arange(len(dates_T)) % RESTATE_DAYS == 0)):
         texts = TRENDING if trending_T[t] else CHOPPY
         events.append(Event(dates_T[t], None, "market", str(rng.choice(texts))))
+    return events
+
+
+def _fundamentals(config: SyntheticConfig, dates_T: NDArray[Any], tickers: Sequence[str]) -> list[Event]:
+    """Sales, profits and debt of every company each quarter, on days of its own."""
+    rng = np.random.default_rng([config.seed, 31])  # of their own, so that prices and headlines stay the same
+    events = []
+    for ticker in tickers:
+        sales, margin, debt = np.exp(rng.normal(20, 1)), rng.uniform(0.02, 0.2), rng.uniform(0.1, 2)
+        for t in range(int(rng.integers(QUARTER)), len(dates_T), QUARTER):
+            sales *= np.exp(rng.normal(0.01, 0.05))
+            margin = min(max(margin + rng.normal(0, 0.01), -0.1), 0.3)
+            debt = max(debt + rng.normal(0, 0.05), 0.0)
+            fields = {"revenue": sales, "net_income": margin * sales, "debt_ratio": debt}
+            rounded = {name: float(f"{value:.4g}") for name, value in fields.items()}
+            events.append(Event(dates_T[t], ticker, "fundamentals", fields=rounded))
     return events
 
 

@@ -4,11 +4,12 @@ Array names end in their dimensions: T dates, N tickers, Q questions of one date
 tickers).
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from tradeschool.chat import Episode
 from tradeschool.chat import Message as Message
+from tradeschool.errors import RecipeError, did_you_mean
 from tradeschool.policies.base import Answerer
 from tradeschool.text.parse import reasoning_of
 
@@ -220,6 +222,22 @@ class Task(ABC):
     def total(self, rewards: Rewards) -> float:
         """The weighted sum that training maximises; a component that is None counts 0."""
         return sum(self.weights.get(name, 0.0) * value for name, value in rewards.items() if value is not None)
+
+    def with_weights(self, weights: Mapping[str, float]) -> Self:
+        """The same task with other weights of its reward components; those that are not named have 0.
+
+        Raises:
+            RecipeError: there is no such component.
+        """
+        for name in weights:
+            if name not in self.weights:
+                known = ", ".join(self.weights)
+                raise RecipeError(
+                    f"weights: there is no '{name}'.{did_you_mean(name, self.weights)} There are {known}."
+                )
+        other = copy.copy(self)
+        other.weights = {**dict.fromkeys(self.weights, 0.0), **weights}
+        return other
 
     def sft_examples(
         self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None

@@ -199,7 +199,11 @@ class RatingTask(Task):
         return " ".join(f"{fact.label} {fact.word}." for fact in stated if fact.name not in ("stock", "date"))
 
     def facts(self, example: Example) -> list[str]:
-        return [one.word for one in self._seen(example.t, example.n)[1]]
+        return [one.word for one in self.stated(example)]
+
+    def stated(self, example: Example) -> list[Fact]:
+        """The facts of the prompt."""
+        return self._seen(example.t, example.n)[1]
 
     def _seen(self, t: int, n: int) -> tuple[Snapshot, list[Fact]]:
         """The snapshot of a question and its facts, cached for the next call about the same question."""
@@ -225,6 +229,13 @@ class RatingTask(Task):
         self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
     ) -> list[tuple[Example, str]]:
         """The expert's answers, and a share ``hindsight_share`` with the label as rating; balanced over ratings."""
+        chosen = self.sft_ratings(split, count, seed, pool)
+        return [(e, self.format_answer(rating, self.reasoning(e))) for e, rating in chosen]
+
+    def sft_ratings(
+        self, split: SplitName, count: int, seed: int, pool: Sequence[Example] | None = None
+    ) -> list[tuple[Example, int]]:
+        """The examples of :meth:`sft_examples`, each with its rating."""
         rng = np.random.default_rng([seed, 11])
         pool = self.examples(split) if pool is None else pool
         drawn = [pool[i] for i in rng.permutation(len(pool))[: 3 * count]]
@@ -233,7 +244,7 @@ class RatingTask(Task):
         ruled = [(e, self.expert(e)[0]) for e in drawn]
         chosen = _balanced(labelled, by_hindsight, rng) + _balanced(ruled, count - by_hindsight, rng)
         rng.shuffle(chosen)
-        return [(e, self.format_answer(rating, self.reasoning(e))) for e, rating in chosen]
+        return chosen
 
     # evaluation ----------------------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -16,7 +17,7 @@ from tradeschool.models.chat_renderer import ChatRenderer, end_tokens, positions
 from tradeschool.models.load import TRIED, LoraConfig, check_room, refuse_too_long
 from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
-from tradeschool.tasks.base import Example, Task
+from tradeschool.tasks.base import Example, Task, Weights
 from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
 from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig
 
@@ -39,6 +40,8 @@ SHRINKAGE = "shrinkage.json"
 FIRST_VARIANT = 1_000
 """GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
 
+C = TypeVar("C", CheckContext, Context)
+
 
 class Config(CurriculumConfig, StageConfig):
     """The ``grpo`` stage.
@@ -60,7 +63,7 @@ class Config(CurriculumConfig, StageConfig):
     ``lora`` trains new adapters on top of the weights and adapters of the stages before, whatever ``model.lora`` says.
     ``trl.beta`` weighs the KL divergence from the model that the stage starts from: of sampled tokens, and in groups of
     decisions without sampled reasonings of the decisions. ``log_answers`` writes every answer beside what happened
-    (``train/tracker.py``).
+    (``train/tracker.py``). ``weights`` replaces those of the task in this stage, for a curriculum over rewards.
 
     In a task of episodes a question starts an episode; all its answers are the completion
     (``train/grpo_trainers.py``), their order is random, and ``share_prefix`` has no effect. Otherwise ``share_prefix``
@@ -83,6 +86,7 @@ class Config(CurriculumConfig, StageConfig):
     critic_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     lora: LoraConfig | None = None
     log_answers: bool = False
+    weights: Weights | None = None
 
 
 def check(config: Config, context: CheckContext) -> None:
@@ -93,6 +97,7 @@ def check(config: Config, context: CheckContext) -> None:
     """
     from tradeschool.train.trl_config import refuse_no_steps
 
+    context = _weighted(config, context)
     task, name = context.task, config.name
     if not any(task.weights.values()):
         raise RecipeError(
@@ -127,6 +132,11 @@ def check(config: Config, context: CheckContext) -> None:
     prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
     key = f"stages.{name}.trl.max_completion_length"
     refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
+
+
+def _weighted(config: Config, context: C) -> C:
+    """The context with the task's rewards weighted as in this stage."""
+    return context if config.weights is None else replace(context, task=context.task.with_weights(config.weights))
 
 
 def _check_group(config: Config, task: Task, model: Any) -> None:
@@ -268,6 +278,7 @@ def run(config: Config, context: Context) -> Result:
     from tradeschool.train.trainer import finish, start, train
     from tradeschool.train.trl_config import refused
 
+    context = _weighted(config, context)
     model, tokenizer, peft = start(config.model, context, config.lora)
     args = trl_arguments(config, context.task, context.folder, context.seed)
     renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))
