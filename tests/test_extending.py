@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from tradeschool import pipeline
-from tradeschool.config.recipe import read
+from tradeschool.config.recipe import load_panel, make_task, read
+from tradeschool.errors import RecipeError
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 FILES = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -50,3 +51,26 @@ def test_the_task_of_the_docs_page_is_trained_evaluated_and_reported(folder: Pat
     assert "right" in rows["grpo"]["rewards"]
     assert "mean reversion" in (run / "report.html").read_text(encoding="utf-8")
     assert "grpo" in console.export_text()
+
+
+def changed_task(folder: Path, old: str, new: str) -> Any:
+    """The page's task with some text replaced, on its market."""
+    module = folder / "ranges" / "task.py"
+    text = module.read_text(encoding="utf-8")
+    assert old in text
+    module.write_text(text.replace(old, new), encoding="utf-8")
+    recipe = read(Path("range.yaml"))
+    return make_task(recipe, load_panel(recipe, Console(quiet=True)))
+
+
+def test_the_embargo_follows_the_horizon_of_the_class(folder: Path) -> None:
+    split = changed_task(folder, 'name, version = "range", "1"', 'name, version, horizon = "range", "1", 30').split
+    assert split.validation_T[0] - split.train_T[-1] == 32
+    assert split.test_T[0] - split.validation_T[-1] == 32
+
+
+def test_a_horizon_that_is_set_after_the_split_and_reaches_across_the_embargo_is_refused(folder: Path) -> None:
+    with pytest.raises(RecipeError, match="look 30 days ahead.*covers 15.*embargo=31"):
+        changed_task(
+            folder, "self.panel, self.split = panel, split", "self.panel, self.split, self.horizon = panel, split, 30"
+        )
