@@ -94,10 +94,11 @@ SPLIT = {
     "validation_from": "first day of the validation split, instead of shares",
     "test_from": "first day of the test split, instead of shares",
     "embargo": "dates dropped before validation and before test; `auto`: one more than the longest horizon of rewards "
-    "and labels",
+    "and labels, so 16 or more",
     "warmup": "dates dropped at the start, where indicators have too little history",
     "folds": "walk-forward splits: the test split is cut into this many consecutive parts",
-    "fold": "the part to test on, counted from 0; training uses the dates before it",
+    "fold": "the part to test on, counted from 0; validation lies just before it, and training uses the dates before "
+    "that: `--set split.folds=5 --set split.fold=2` tests on the third of five parts",
 }
 RATING = {
     "facts": "lines of the prompt, in order ([list](#facts-of-the-rating-task))",
@@ -109,7 +110,9 @@ RATING = {
     "pretrained model true by default",
     "horizons": "days over which rewards measure the return; a reward is the mean over them, and the evaluation uses "
     "the first",
-    "risk_aversion": "charge for a position: `risk_aversion` / 2 x position^2",
+    "risk_aversion": "charge for a position: `risk_aversion` / 2 x position^2; for real prices 0.02, as in "
+    "`recipes/stocks.yaml`, because with 0.2 HOLD is nearly always best there. For `judge`: "
+    "[evaluation.md](evaluation.md#decisions-from-a-csv-file)",
     "label_mode": "`forward`: labels from forward returns; `paper`: from trailing returns, as "
     "[Trading-R1](https://arxiv.org/abs/2509.11420) prints the algorithm; they hold nothing about the future",
     "hindsight_share": "share of SFT answers that state the label instead of the rating of the expert, a rule that "

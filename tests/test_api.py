@@ -168,5 +168,6 @@ def test_an_environment_by_level_and_market() -> None:
     env = ts.make_env("easy")
     observation, _ = env.reset(seed=1)
     assert isinstance(observation, str)
+    assert 300 <= ts.make_env("easy", rows=(300, 321)).reset(seed=2)[1]["start"] <= 301
     with pytest.raises(ts.TradeschoolError, match="Did you mean 'Easy'"):
         ts.make_env("Eesy")

@@ -297,12 +297,19 @@ def load_run(folder: str | Path) -> Run:
     return Run(run_folder.find(str(folder)))
 
 
-def make_env(level: str = "Easy", market: str | Path | Panel = "synthetic", **settings: Any) -> "TradingEnv":
+def make_env(
+    level: str = "Easy",
+    market: str | Path | Panel = "synthetic",
+    *,
+    rows: tuple[int, int] | None = None,
+    **settings: Any,
+) -> "TradingEnv":
     """Make a trading environment.
 
     Args:
         level: Easy, Medium or Hard.
         market: "synthetic", "sample", a file or folder of prices, or a panel.
+        rows: the first and last row of the market's dates that episodes may use; all by default.
         **settings: settings of the environment (``env/config.py``) that differ from the level's.
 
     Raises:
@@ -314,7 +321,7 @@ def make_env(level: str = "Easy", market: str | Path | Panel = "synthetic", **se
 
     level = find_level(level)
     data = MarketData(market) if isinstance(market, Panel) else read_market(str(market), Console())
-    return TradingEnv(data, **level_config(level, **settings).model_dump())
+    return TradingEnv(data, rows=rows, **level_config(level, **settings).model_dump())
 
 
 # decisions ----------------------------------------------------------------------------------------

@@ -124,7 +124,23 @@ def make_task(recipe: Recipe, panel: "Panel") -> "Task":
             "them. Give a folder of prices for other tasks."
         )
     task: Task = recipe.task_class(recipe.task, panel, split_for(recipe, panel))
+    if panel.given is None:
+        _refuse_longer_outcomes(recipe, task)
     return task
+
+
+def _refuse_longer_outcomes(recipe: Recipe, task: "Task") -> None:
+    """A RecipeError if the outcomes of a task reach across the embargo, because it has not said so before the split."""
+    from tradeschool.market.labels import LONGEST_LABEL_HORIZON
+
+    embargo = recipe.split.embargo
+    covered = embargo - 1 if isinstance(embargo, int) else max([LONGEST_LABEL_HORIZON, *_horizons(recipe)])
+    if task.horizon > covered:
+        raise RecipeError(
+            f"The outcomes of the task '{task.name}' look {task.horizon} days ahead (its horizon), but the embargo "
+            f"between the parts of the split covers {covered}. Set horizon as an attribute of the class, or give the "
+            f"task's config a field horizons: the embargo follows both. Or set split.embargo={task.horizon + 1}."
+        )
 
 
 def split_for(recipe: Recipe, panel: "Panel") -> "Split":
@@ -133,7 +149,12 @@ def split_for(recipe: Recipe, panel: "Panel") -> "Split":
         from tradeschool.market.splits import given_split
 
         return given_split(panel)
-    return split_panel(recipe.split, panel, getattr(recipe.task, "horizons", []))
+    return split_panel(recipe.split, panel, _horizons(recipe))
+
+
+def _horizons(recipe: Recipe) -> list[int]:
+    """How many days ahead rewards look: the field ``horizons`` of the task's keys, and the class's ``horizon``."""
+    return [*getattr(recipe.task, "horizons", []), recipe.task_class.horizon]
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

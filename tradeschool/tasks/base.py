@@ -149,7 +149,9 @@ class Task(ABC):
         episodic: True where a question begins an episode of several answers that are rewarded together.
         per_ticker: False where questions are about a date only, so that ``Example.n`` is not a ticker.
         known_components: the reward components that do not depend on the outcome, such as a charge for risk.
-        horizon: days that outcomes look ahead; intervals allow for outcomes that overlap.
+        horizon: days that outcomes look ahead. As an attribute of the class (or as the field ``horizons`` of
+            ``config_class``) it also sets the embargo between the parts of the split. Intervals allow for outcomes
+            that overlap.
     """
 
     name: str
