@@ -37,7 +37,7 @@ def refused(tmp_path: Path, *sets: str, text: str = TEXT) -> str:
 def test_keys_have_defaults(tmp_path: Path) -> None:
     made = recipe(tmp_path)
     assert (made.name, made.seed, made.episodes, made.levels) == ("mine", 4, 300, ["Easy", "Medium", "Hard"])
-    sizes = {"tickers": 40, "days": 300, "edge": 0.3, "drift": 0.0}
+    sizes = {"tickers": 40, "days": 300, "edge": 0.3, "drift": 0.0, "fundamentals": False}
     assert made.markets["synthetic"] == {"source": "synthetic", "seed": 0, "start": "2010-01-04", **sizes}
     assert made.markets["calm"]["source"] == "synthetic"
     assert (made.split.train, made.split.test) == (0.6, 0.3)
