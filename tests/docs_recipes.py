@@ -289,6 +289,7 @@ REJECT = {
     "max_new_tokens": "largest number of tokens of an answer",
     "batch_size": "number of answers that are sampled at a time; they are written to disk after each batch",
     "csv": "also write the kept answers as `{TICKER}_sft_training_data.csv`",
+    "weights": "of the task's reward components in this stage, instead of `task.weights`; those not named have 0",
     **CURRICULUM,
 }
 PPO = {
