@@ -43,6 +43,7 @@ from tradeschool.train.grpo import Config as GRPOConfig
 from tradeschool.train.ppo import Config as PPOConfig
 from tradeschool.train.reject import Config as RejectConfig
 from tradeschool.train.sft import Config as SFTConfig
+from tradeschool.train.teach import Config as TeachConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 NAMES: dict[type[Any], str] = {
@@ -292,6 +293,17 @@ REJECT = {
     "max_new_tokens": "largest number of tokens of an answer",
     "batch_size": "number of answers that are sampled at a time; they are written to disk after each batch",
     "csv": "also write the kept answers as `{TICKER}_sft_training_data.csv`",
+    "weights": "of the task's reward components in this stage, instead of `task.weights`; those not named have 0",
+    **CURRICULUM,
+}
+TEACH = {
+    **STAGE,
+    "remote": "the chat server: `base_url`, `model`, `request`, `timeout`, `retries`, `concurrency`, `price_input`, "
+    "`price_output`, `spending_limit`, `answers` ([agents.md](agents.md)); without `answers` a file in the stage's "
+    "folder",
+    "examples": "number of theses",
+    "attempts": "theses that the server is asked for about a question before the offline teacher writes one",
+    "batch_size": "number of questions whose requests are sent together",
     **CURRICULUM,
 }
 PPO = {
@@ -403,6 +415,7 @@ STAGE_TABLES: tuple[Table, ...] = (
     ("sft", "`stage: sft`", SFTConfig, SFT),
     ("grpo", "`stage: grpo`", GRPOConfig, GRPO),
     ("reject", "`stage: reject`", RejectConfig, REJECT),
+    ("teach", "`stage: teach` (the thesis task)", TeachConfig, TEACH),
     ("ppo", "`stage: ppo` (the trade task)", PPOConfig, PPO),
     ("evaluate", "`stage: evaluate` (tasks with metrics; the trade task has `leaderboard`)", EvaluateConfig, EVALUATE),
     ("costs", "`costs` of `evaluate`", Costs, COSTS),

@@ -1,6 +1,7 @@
 """Prompts as a dataset: the right rows, the same bytes, complete or absent."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tradeschool.errors import DataError
 from tradeschool.prepare.export import identity, write_prompts
 from tradeschool.tasks.base import Example
 from tradeschool.tasks.rating import RatingTask
+from tradeschool.text.parse import RATINGS
 
 QUIET = Console(quiet=True)
 
@@ -121,3 +123,14 @@ def test_the_card_names_its_sources_but_no_path_of_this_machine(task: RatingTask
         "market": {"path": "/secret", "events": ["/secret/n"], "names": None},
     }
     assert "secret" not in str(identity("prompts", resolved, task.panel, "v"))
+
+
+def test_the_card_counts_labels_and_sections(task: RatingTask, whole: Path) -> None:
+    card = (whole / "README.md").read_text()
+    examples = task.examples("test")
+    for name in RATINGS:
+        count = sum(task.label(example) == name for example in examples)
+        assert re.search(rf"^\| {name} \| [\d,]+ \| [\d,]+ \| {count:,} \|$", card, re.MULTILINE)
+    count = sum("## Prices" in task.messages(example)[-1]["content"] for example in examples)
+    assert re.search(rf"^\| Prices \| [\d,]+ \| [\d,]+ \| {count:,} \|$", card, re.MULTILINE)
+    assert "seed 0" in card

@@ -99,6 +99,22 @@ def test_the_best_answers_are_kept_as_a_data_set(
     assert metrics[-1]["before/parse_errors"] > 0 == metrics[-1]["after/parse_errors"]
 
 
+def test_a_stage_has_its_own_weights_of_the_rewards(
+    task: RatingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reject, "asker", lambda weighted, *rest: guesser(weighted)(weighted, *rest))
+    result = run(task, tmp_path / "a", weights={"decision": 2.0})
+    by_key = {example.key: example for example in task.examples("train")}
+    for row in read_dataset(result.datasets["reject"]):
+        rewards = task.rewards(by_key[row["key"]], row["completion"], task.parse(row["completion"]))
+        assert row["reward"] == 2 * (rewards["decision"] or 0)
+    checked(task, weights={"decision": 2.0})
+    with pytest.raises(RecipeError, match="no 'decisions'.*Did you mean 'decision'"):
+        checked(task, weights={"decisions": 2.0})
+    with pytest.raises(RecipeError, match="no reward with a weight above 0"):
+        checked(task, weights={"decision": 0.0})
+
+
 def test_bounds_and_the_csv_of_each_ticker(task: RatingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reject, "asker", guesser(task))
     result = run(task, tmp_path / "a", keep="margin", margin=0.2, min_reward=0.3, csv=True)

@@ -40,6 +40,7 @@ STAGES: dict[str, str] = {
     "grpo": "tradeschool.train.grpo",
     "ppo": "tradeschool.train.ppo",
     "reject": "tradeschool.train.reject",
+    "teach": "tradeschool.train.teach",
     "evaluate": "tradeschool.evaluate.stage",
     "leaderboard": "tradeschool.evaluate.leaderboard.stage",
 }

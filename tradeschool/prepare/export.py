@@ -23,6 +23,7 @@ from tradeschool.errors import DataError, RecipeError
 from tradeschool.manifest import new_folder
 from tradeschool.market.panel import Floats, Panel
 from tradeschool.market.windows import COLUMNS, WindowConfig, make_windows
+from tradeschool.prepare.prompts_card import Tally, prompts_card
 from tradeschool.progress import progress, status
 from tradeschool.tasks.base import Example, SplitName, Task
 
@@ -87,10 +88,10 @@ def write_prompts(
     texts = dict.fromkeys(("expert", "label", "key", "ticker"), Value("string"))
     features = {"prompt": messages, "completion": messages, **texts, "date": Value("date32"), "variant": Value("int32")}
     written: dict[SplitName, int] = {}
-    table = ""
+    tally = Tally()
     with output_folder(out, made_from) as folder:
         for split in get_args(SplitName):
-            dates = sorted({example.t for example in task.examples(split)})
+            dates = sorted({example.t for example in task.stream(split)})
             # One run of consecutive dates per process, so that the order does not depend on their number.
             parts = np.array_split(np.array(dates), max(1, min(workers or os.cpu_count() or 1, len(dates))))
             with status(console, f"Writing {split} prompts"):
@@ -105,11 +106,9 @@ def write_prompts(
                 )
                 _write_parquet(dataset, folder / "data", split, rows)
             written[split] = len(dataset)
-            answered = sum(label is not None for label in dataset["label"])
-            table += f"| {split} | {len(dataset):,} | {answered:,} |\n"
+            tally.add(split, dataset)
         shutil.rmtree(folder / ".cache")
-        card = PROMPTS_CARD.format(task=task, **made_from, table=table, text=json.dumps(made_from["recipe"], indent=1))
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "README.md").write_text(prompts_card(task, made_from, tally), encoding="utf-8")
     return written
 
 
@@ -137,32 +136,6 @@ def _write_parquet(dataset: Any, data: Path, split: str, rows: int) -> None:
     for number, start in enumerate(range(0, len(dataset), rows)):
         part = dataset.select(range(start, min(start + rows, len(dataset))))
         part.to_parquet(data / f"{split}-{number:05d}.parquet", batch_size=BATCH_ROWS)
-
-
-PROMPTS_CARD = """---
-tags:
-- finance
-- tradeschool
----
-# Prompts of the {task.name} task: {data_name}
-
-Written by tradeschool {package}, task {task.name} {task_version}. A prompt holds what was known
-after the close of its date and nothing later. The splits are consecutive in time, separated by an embargo.
-
-| split | prompts | with a hindsight answer |
-|---|---|---|
-{table}
-- `prompt`: chat messages. `completion`: the hindsight answer as a message; null where its outcome is not in the
-  data, so drop these rows before training on it. `expert`: the answer of the task's expert, who knows only the prompt.
-- `label`: the class in hindsight. `key`, `ticker`, `date`, `variant` identify the question; they are not masked, so do
-  not show them to a model.
-
-Data hash {data_hash}, preparation {digest}: the same recipe on the same data gives the same bytes.
-
-```json
-{text}
-```
-"""
 
 
 def write_demonstrations(

@@ -3,10 +3,9 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +18,7 @@ from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task, Weights
 from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
-from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig, weighted
 
 TRL = "trl:GRPOConfig"
 MAKES = "language"
@@ -39,8 +38,6 @@ SHRINKAGE = "shrinkage.json"
 """Estimates of ``train/shrinking.py``, in the stage's folder."""
 FIRST_VARIANT = 1_000
 """GRPO's episodes have variants from this number on, so that they differ from those of SFT's demonstrations."""
-
-C = TypeVar("C", CheckContext, Context)
 
 
 class Config(CurriculumConfig, StageConfig):
@@ -97,7 +94,7 @@ def check(config: Config, context: CheckContext) -> None:
     """
     from tradeschool.train.trl_config import refuse_no_steps
 
-    context = _weighted(config, context)
+    context = weighted(config.weights, context)
     task, name = context.task, config.name
     if not any(task.weights.values()):
         raise RecipeError(
@@ -132,11 +129,6 @@ def check(config: Config, context: CheckContext) -> None:
     prompts = [task.messages(example) for example in examples[:: len(examples) // TRIED + 1]]
     key = f"stages.{name}.trl.max_completion_length"
     refuse_too_long(key, context.model, task, prompts, args.max_completion_length)
-
-
-def _weighted(config: Config, context: C) -> C:
-    """The context with the task's rewards weighted as in this stage."""
-    return context if config.weights is None else replace(context, task=context.task.with_weights(config.weights))
 
 
 def _check_group(config: Config, task: Task, model: Any) -> None:
@@ -278,7 +270,7 @@ def run(config: Config, context: Context) -> Result:
     from tradeschool.train.trainer import finish, start, train
     from tradeschool.train.trl_config import refused
 
-    context = _weighted(config, context)
+    context = weighted(config.weights, context)
     model, tokenizer, peft = start(config.model, context, config.lora)
     args = trl_arguments(config, context.task, context.folder, context.seed)
     renderer = ChatRenderer.of(tokenizer, end_tokens(model, tokenizer))

@@ -13,7 +13,7 @@ from tradeschool.manifest import replace_text
 from tradeschool.models.load import TRIED, refuse_too_long
 from tradeschool.progress import progress, status
 from tradeschool.rollout import MultiTurnTask
-from tradeschool.tasks.base import Example, Task
+from tradeschool.tasks.base import Example, Task, Weights
 from tradeschool.train.answers import write_csv, write_dataset
 from tradeschool.train.curriculum import CurriculumConfig, select_examples
 from tradeschool.train.logging import METRICS, write_rows
@@ -29,7 +29,7 @@ from tradeschool.train.selection import (
     read_asked,
     whole_figures,
 )
-from tradeschool.train.stage import CheckContext, Context, Result, StageConfig
+from tradeschool.train.stage import CheckContext, Context, Result, StageConfig, weighted
 
 WRITES_DATA = True
 """A later ``sft`` stage may name this one as its ``data``."""
@@ -55,6 +55,7 @@ class Config(CurriculumConfig, StageConfig):
         max_new_tokens: of one answer.
         batch_size: answers that are generated at a time. After each batch its answers are on the disk.
         csv: write the kept answers of each ticker to ``{TICKER}_sft_training_data.csv`` too.
+        weights: replace those of the task in this stage, for a curriculum over rewards.
     """
 
     model: str | None = None
@@ -68,6 +69,7 @@ class Config(CurriculumConfig, StageConfig):
     max_new_tokens: int = Field(default=64, ge=1, le=65_536)
     batch_size: int = Field(default=256, ge=2, le=1_000_000)
     csv: bool = False
+    weights: Weights | None = None
 
     @model_validator(mode="after")
     def _margin_fits(self) -> "Config":
@@ -84,6 +86,7 @@ def check(config: Config, context: CheckContext) -> None:
     Raises:
         RecipeError: one of these is the case.
     """
+    context = weighted(config.weights, context)
     task, where = context.task, f"stages.{config.name}"
     if not any(task.weights.values()):
         raise RecipeError(f"{where}: the task '{task.name}' has no reward with a weight above 0 to choose answers by.")
@@ -121,6 +124,7 @@ def run(config: Config, context: Context) -> Result:
     Raises:
         RunError: no answer was kept, a reward is not a number, or the memory is not enough.
     """
+    context = weighted(config.weights, context)
     examples = questions(config, context)
     per_batch = max(config.batch_size // config.n, 1)
     batches = [examples[first : first + per_batch] for first in range(0, len(examples), per_batch)]

@@ -1,11 +1,11 @@
 """What every stage is given, and what it hands on."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
@@ -136,6 +136,18 @@ class Context:
     def log(self, text: str) -> None:
         """Print a line of plain text."""
         self.console.print(text, markup=False, highlight=False)
+
+
+C = TypeVar("C", CheckContext, Context)
+
+
+def weighted(weights: Mapping[str, float] | None, context: C) -> C:
+    """The context with the task's rewards weighted as in one stage; None leaves the weights of ``task.weights``.
+
+    Raises:
+        RecipeError: the task has no such component.
+    """
+    return context if weights is None else replace(context, task=context.task.with_weights(weights))
 
 
 OUTCOMES = "outcomes.json"
