@@ -91,6 +91,9 @@ def test_after_an_interruption_the_finished_seeds_are_kept(
     assert result.exit_code == 130
     assert f"Resume all seeds with: tradeschool resume {tmp_path / 'several'}" in result.output
     assert [(tmp_path / "several" / f"seed-{seed}").exists() for seed in (0, 1, 2)] == [True, True, False]
+    changed = CliRunner().invoke(app, ["resume", "several", "--set", "stages.first.steps=3"])
+    assert changed.exit_code != 0
+    assert "several seeds" in " ".join(changed.output.split())
     assert CliRunner().invoke(app, ["resume", "several"]).exit_code == 0
     statuses = [manifest.read(tmp_path / "several" / f"seed-{seed}") for seed in (0, 1, 2)]
     assert [(one.status, len(one.resumed)) for one in statuses] == [("done", 0), ("done", 1), ("done", 0)]

@@ -59,6 +59,11 @@ def test_every_finding_can_be_printed_and_written(tmp_path: Path) -> None:
     code, text = check(tmp_path, "--csv", str(tmp_path / "nowhere" / "findings.csv"))
     assert code != 0
     assert "cannot be written" in text
+    assert check(tmp_path, "--csv", str(out))[0] == 2  # earlier findings are replaced
+    prices = next(tmp_path.glob("*.csv"))
+    before = prices.read_bytes()
+    code, text = check(tmp_path, "--csv", str(prices))
+    assert (code != 0, "holds no findings" in text, prices.read_bytes() == before) == (True, True, True)
 
 
 def test_what_would_load_a_wrong_number_is_refused_and_can_be_accepted_or_left_out(tmp_path: Path) -> None:

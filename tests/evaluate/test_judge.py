@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import price_files
 import pytest
 from markets import market, task_of
 from typer.testing import CliRunner
@@ -93,7 +94,7 @@ def test_an_unknown_row_is_an_error_that_names_the_rows(tmp_path: Path, panel: P
 def test_the_command_prints_risk_aversion_and_horizon(
     tmp_path: Path, panel: Panel, momentum: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradeschool.evaluate.judge.load_prices", lambda path: panel)
+    monkeypatch.setattr("tradeschool.evaluate.judge.load_prices", lambda path, **options: panel)
     path, options = written(tmp_path, momentum), ["--prices", "prices"]
     shown = CliRunner().invoke(app, ["judge", str(path), *options, "--confidence", "0.9"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
@@ -106,6 +107,17 @@ def test_the_command_prints_risk_aversion_and_horizon(
         app, ["judge", str(path), *options, "--risk-aversion", "0.1", "--horizon", "3"], env={"COLUMNS": "200"}
     )
     assert "(aversion 0.1) over 3 days" in shown.output
+
+
+def test_prices_that_were_looked_at_can_be_accepted(tmp_path: Path) -> None:
+    good, day = price_files.bars(), str(price_files.BUSINESS[200])
+    prices = price_files.write(tmp_path / "prices", AAA=price_files.times(good, slice(200, None), 100))
+    rows = "".join(f"{date},AAA,HOLD\n" for date in price_files.BUSINESS[210:240])
+    (tmp_path / "mine.csv").write_text("date,ticker,rating\n" + rows)
+    command = ["judge", str(tmp_path / "mine.csv"), "--prices", str(prices)]
+    assert CliRunner().invoke(app, command).exit_code != 0
+    shown = CliRunner().invoke(app, [*command, "--accept", f"AAA {day}"])
+    assert shown.exit_code == 0, shown.output
 
 
 def test_random_ratings_are_not_shown(tmp_path: Path, panel: Panel, momentum: Rows) -> None:

@@ -12,7 +12,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tradeschool.cli.options import Exchange, NewFolder, Sets, Source, say
+from tradeschool.cli.options import (
+    Accept,
+    AcceptSplits,
+    Exchange,
+    LeaveOut,
+    NewFolder,
+    Sets,
+    Source,
+    price_options,
+    say,
+)
 from tradeschool.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -54,18 +64,9 @@ def fetch(
 def check(
     path: Annotated[Path, typer.Argument(help="Prices: a CSV or parquet file or a folder of them. Events: one file.")],
     exchange: Exchange = None,
-    accept_splits: Annotated[
-        bool, typer.Option("--accept-splits", help="Take all that looks like an unadjusted split for a real move.")
-    ] = False,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'TICKER DAY'", help="Accept what is refused for this ticker on this day. Can be repeated."
-        ),
-    ] = None,
-    leave_out: Annotated[
-        bool, typer.Option("--leave-out", help="Leave out bars that are far from both of their neighbours.")
-    ] = False,
+    accept_splits: AcceptSplits = False,
+    accept: Accept = None,
+    leave_out: LeaveOut = False,
     everything: Annotated[bool, typer.Option("--all", help="Print every finding, not five of each kind.")] = False,
     out: Annotated[Path | None, typer.Option("--csv", help="Write every finding to this file.")] = None,
 ) -> None:
@@ -88,11 +89,7 @@ def check(
     console = Console()
     every = everything or out is not None
     events = read_events(path, every=every) if holds_events(path) else None
-    options: Any = {
-        "splits": "accept" if accept_splits else "refuse",
-        "spikes": "leave_out" if leave_out else "refuse",
-        "accept": accept or (),
-    }
+    options = price_options(accept, accept_splits, leave_out)
     findings = check_prices(path, exchange, every=every, **options) if events is None else events.findings
     print_findings(console, findings, len(findings) if everything else SHOWN_PER_KIND)
     if out is not None:
@@ -182,6 +179,8 @@ def _write_findings(path: Path, findings: "Sequence[Finding]") -> None:
     from tradeschool.errors import DataError
 
     columns = ("severity", "kind", "file", "row", "ticker", "day", "rule", "value", "cure")
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(",".join(columns).encode())):
+        raise DataError(f"{path} is there already and holds no findings. Give another file with --csv.")
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tradeschool.cli.options import Sets, say
+from tradeschool.cli.options import Accept, AcceptSplits, LeaveOut, Sets, price_options, say
 
 WIDTH_OF_A_FILE = 160
 """Columns used where the output of a leaderboard goes to a file or a pipe, which have no width."""
@@ -43,6 +43,9 @@ def judge(
     horizon: Annotated[int, typer.Option(min=1, help="Days over which the score measures returns.")] = 1,
     confidence: Annotated[float, typer.Option(help="Confidence level of the intervals and of the verdict.")] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random baseline.")] = 0,
+    accept_splits: AcceptSplits = False,
+    accept: Accept = None,
+    leave_out: LeaveOut = False,
 ) -> None:
     """Compare trading decisions from a CSV file with the baselines, as trained models are compared.
 
@@ -74,6 +77,7 @@ def judge(
             seed=seed,
             confidence=confidence,
             report=path,
+            price_options=price_options(accept, accept_splits, leave_out),
         )
     print_comparison(console, comparison)
     say(console, f"Score: {comparison.evaluation.score}.")

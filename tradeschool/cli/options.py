@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,11 +21,30 @@ Sets = Annotated[
 Exchange = Annotated[
     str | None, typer.Option(help="Compare the dates with this exchange's calendar: NYSE, NASDAQ, NSE or LSE.")
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(metavar="'TICKER DAY'", help="Accept what is refused for this ticker on this day. Can be repeated."),
+]
+AcceptSplits = Annotated[
+    bool, typer.Option("--accept-splits", help="Take all that looks like an unadjusted split for a real move.")
+]
+LeaveOut = Annotated[
+    bool, typer.Option("--leave-out", help="Leave out bars that are far from both of their neighbours.")
+]
 NewFolder = Annotated[Path, typer.Option("--out", help="The folder to write: new, or empty.")]
 Level = Annotated[
     str, typer.Option(help="easy (1 stock, 20 days), medium (10 stocks, 30 days) or hard (25 stocks, 40 days).")
 ]
 Market = Annotated[str, typer.Option(help="synthetic, sample, or a file or folder of prices.")]
+
+
+def price_options(accept: list[str] | None, accept_splits: bool, leave_out: bool) -> dict[str, Any]:
+    """The three options as arguments of ``load_prices``."""
+    return {
+        "splits": "accept" if accept_splits else "refuse",
+        "spikes": "leave_out" if leave_out else "refuse",
+        "accept": accept or (),
+    }
 
 
 def say(console: Console, text: str, style: str = "") -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradeschool.cli import options
-from tradeschool.errors import TradeschoolError
+from tradeschool.errors import RunError, TradeschoolError
 
 if TYPE_CHECKING:
     from tradeschool.api import Decision, Run
@@ -92,6 +92,11 @@ def resume(
     from tradeschool.config import recipe as recipes
 
     if (folder := several.find(run)) is not None:
+        if sets or recipe:
+            raise RunError(
+                f"{folder} holds the runs of several seeds. Change the recipe of one at a time, with --set or --recipe "
+                "and the folder of its run."
+            )
         if several.resume(folder, Console()).failed:
             raise typer.Exit(1)
         return

@@ -1,10 +1,10 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -51,6 +51,7 @@ def evaluate_decisions(
     seed: int = 0,
     confidence: float = 0.95,
     report: Path | str | None = None,
+    price_options: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare decisions with the baselines on the same dates and tickers.
 
@@ -69,6 +70,7 @@ def evaluate_decisions(
         seed: of the random baseline.
         confidence: of the intervals and of the verdict.
         report: an HTML file to write; the comparison is written beside it as JSON.
+        price_options: of :func:`~tradeschool.market.load.load_prices`, such as ``{"accept": ["ABC 2016-01-04"]}``.
 
     Returns:
         The comparison; ``row(name)`` is the row of the decisions.
@@ -91,7 +93,7 @@ def evaluate_decisions(
         raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
     if report is not None:
         _refuse_to_replace(Path(report), decisions, prices)
-    panel = prices if isinstance(prices, Panel) else load_prices(prices)
+    panel = prices if isinstance(prices, Panel) else load_prices(prices, **(price_options or {}))
     read = read_decisions(decisions, panel)
     seen = _seen_in_training(panel, read, trained_until)
     # Decisions are the test split. Earlier dates whose outcome was known serve to choose the best constant rating.
