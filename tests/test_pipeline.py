@@ -332,15 +332,18 @@ def test_a_change_that_is_wrong_itself_is_refused_and_changes_nothing(
     assert manifest.read(folder).changed == []
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/checkpoint-2"])
 def test_a_link_that_leads_out_of_the_run_is_refused(
-    fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, fake_recipe: Write, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, outside = failed_in_the_exam(fake_recipe, tmp_path / "run", monkeypatch), tmp_path / "outside"
     outside.mkdir()
-    (folder / "3-fake" / "checkpoints").symlink_to(outside)
-    with pytest.raises(RunError, match="checkpoints is a link to .*outside, outside of the run"):
+    link = folder / "3-fake" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(RunError, match=f"{name} is a link to .*outside, outside of the run"):
         pipeline.resume(folder, None, console)
-    (folder / "3-fake" / "checkpoints").unlink()
+    link.unlink()
     pipeline.resume(folder, None, console)
 
 

@@ -106,7 +106,7 @@ def set_aside(folder: Path) -> Path:
 def refuse_links(folder: Path) -> None:
     """Refuse to go on where a stage that has not finished would write or remove files outside of the run."""
     for stage in [one for one in folder.iterdir() if one.is_dir() and not (one / DONE).exists()]:
-        for path in (stage, *stage.iterdir()):
+        for path in (stage, *stage.rglob("*")):
             if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
                 raise RunError(
                     f"{path} is a link to {path.resolve()}, outside of the run, where the run would write and remove "

@@ -261,7 +261,9 @@ def test_an_episode_is_tried_before_training(parity: Recipe, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"), [(None, ["sft", "grpo"]), (["grpo"], ["grpo"]), ([], [])], ids=["all", "one", "none"]
+    ("chosen", "expected"),
+    [(None, ["sft", "grpo"]), (["grpo"], ["grpo"]), ([], []), (["grpo", "sft"], ["sft", "grpo"])],
+    ids=["all", "one", "none", "in the order of training"],
 )
 def test_the_models_of_a_run_are_asked_as_the_recipe_says(
     chosen: list[str] | None, expected: list[str], task: RatingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

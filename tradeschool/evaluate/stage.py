@@ -244,6 +244,7 @@ def _ask_baselines(
 
 
 def _model_names(config: Config, trained: Sequence[str], where: str) -> list[str]:
+    """The models to evaluate in the order of training, in which each is compared with the one before it."""
     names = list(trained) if config.models is None else config.models
     for name in names:
         if name not in trained:
@@ -251,7 +252,7 @@ def _model_names(config: Config, trained: Sequence[str], where: str) -> list[str
                 f"{where}.models: '{name}' is not an earlier stage that trains a language model."
                 f"{did_you_mean(name, trained)} Choose from: {', '.join(trained) or '(none)'}."
             )
-    return names
+    return [name for name in trained if name in names]
 
 
 def _ask_models(
