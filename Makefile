@@ -52,7 +52,7 @@ static: setup  ## ruff and mypy
 	$(VENV)/bin/mypy
 
 slow: setup  ## the tests that train models
-	$(VENV)/bin/python -m pytest -m slow --durations=10 -v
+	$(PYTEST) -m slow --durations=10 -v
 
 coverage: setup  ## the share of the environment's lines that its tests run, at least 95 %
 	$(PYTEST) -q tests/env --cov=tradeschool/env --cov-report=term-missing:skip-covered --cov-fail-under=95
