@@ -232,9 +232,11 @@ def test_values_that_would_fail_or_have_no_effect_are_refused(
         ({"objective": "ppo", "share_prefix": False}, "share_prefix: objectives gvpo and ppo"),
         ({"objective": "gvpo", "gae_lambda": 0.9}, "gae_lambda has no effect with objective: gvpo"),
         ({"critic_learning_rate": 0.1}, "critic_learning_rate has no effect with objective: grpo"),
+        ({"objective": "gvpo", "trl": {"epsilon": 0.1}}, "epsilon has no effect with objective: gvpo"),
+        ({"group": "decisions", "trl": {"loss_type": "dapo"}}, "loss_type has no effect with group: decisions"),
     ],
 )
-def test_what_a_critic_cannot_do_is_refused(task: RatingTask, given: dict[str, Any], words: str) -> None:
+def test_what_an_objective_does_not_use_is_refused(task: RatingTask, given: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         checked(task, **given)
 

@@ -18,6 +18,7 @@ from tradeschool.progress import status
 from tradeschool.rollout import MultiTurnTask
 from tradeschool.tasks.base import Example, Task, Weights
 from tradeschool.train.curriculum import CurriculumConfig, Log, select_examples
+from tradeschool.train.options import ONLY_IN_TRL_LOSS
 from tradeschool.train.stage import OUTCOMES, CheckContext, Context, Result, StageConfig, weighted
 
 TRL = "trl:GRPOConfig"
@@ -207,8 +208,12 @@ def _group_size(config: Config, task: Task) -> int:
 
 
 def _check_generation(config: Config, task: Task, model: Any) -> None:
-    """Refuse keys that our own generation does not read."""
+    """Refuse keys that our own generation and losses do not read."""
     where, trl = f"stages.{config.name}.trl", config.trl
+    own_loss = config.objective == "gvpo" or config.group == "decisions"
+    if own_loss and (unread := [key for key in ONLY_IN_TRL_LOSS if key in trl]):
+        which = "objective: gvpo" if config.objective == "gvpo" else "group: decisions"
+        raise RecipeError(f"{where}.{unread[0]} has no effect with {which}, which has a loss of its own. Remove it.")
     if task.episodic and trl.get("loss_type") == "dr_grpo":
         raise RecipeError(
             f"{where}.loss_type: dr_grpo divides by max_completion_length, which is that of one answer here and not "

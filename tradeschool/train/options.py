@@ -15,6 +15,16 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from tradeschool.config.check import plain
 from tradeschool.errors import RecipeError, did_you_mean
 
+ONLY_IN_TRL_LOSS = (
+    "loss_type",
+    "epsilon",
+    "epsilon_high",
+    "delta",
+    "importance_sampling_level",
+    "top_entropy_quantile",
+    "mask_truncated_completions",
+)
+"""Fields that only TRL's own loss reads, which GVPO and groups of decisions replace."""
 _FOLDER = "a run keeps its files in its own folder. Remove it, and choose the folder with --out"
 _RESUME = "a resumed run would end differently. Remove it; tradeschool resume RUN continues from the last checkpoint"
 _SEED = "the recipe's seed is used. Remove it, and set seed at the top of the recipe"
