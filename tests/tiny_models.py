@@ -1,4 +1,4 @@
-"""Small random models and tokenizers of several families, for the tests of models, policies and training."""
+"""Small random models, tokenizers and trainers of them, for the tests of models, policies and training."""
 
 from pathlib import Path
 from typing import Any
@@ -52,3 +52,25 @@ def folder(path: Path, family: str = "Qwen3", made: Any | None = None, **options
     model(family, vocabulary=len(made), **{**tokens, **options}).save_pretrained(path)
     made.save_pretrained(path)
     return path
+
+
+def grpo_trainer(
+    cls: Any, path: Path, rows: list[dict[str, Any]], reward: Any, trl: dict[str, Any], **options: Any
+) -> Any:
+    """A trainer of TRL's kind for a model in ``path``, with ``trl`` in place of the options of GRPOConfig below."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+    from trl import GRPOConfig
+
+    made = tokenizer()
+    weights = folder(path / "model", made=made)
+    quiet = {"disable_tqdm": True, "report_to": "none", "logging_steps": 1, "save_strategy": "no"}
+    cpu = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+    return cls(
+        model=AutoModelForCausalLM.from_pretrained(weights, attn_implementation="eager"),
+        args=GRPOConfig(output_dir=str(path / "out"), lr_scheduler_type="constant", **{**quiet, **cpu, **trl}),
+        reward_funcs=[reward],
+        train_dataset=Dataset.from_list(rows),
+        processing_class=made,
+        **options,
+    )

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from markets import Says, listed, market, scrambled_after
 from modalities import mixed, some_events
 from pydantic import ValidationError
+from rich.console import Console
 
+from tradeschool import pipeline
+from tradeschool.config.recipe import read
 from tradeschool.errors import ParseError, RecipeError
 from tradeschool.evaluate.compare import compare
 from tradeschool.evaluate.evaluation_set import evaluation_set_of, traces_to_predictions
@@ -26,6 +30,8 @@ from tradeschool.text.citations import words_of
 from tradeschool.text.parse import RATINGS
 from tradeschool.text.sections import SECTIONS
 from tradeschool.text.thesis import parse_thesis
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "thesis-tiny.yaml"
 
 FEW = {"facts": ["market", "strength", "rsi", "news", "momentum", "trend", "macd", "stochastic"], "sections": []}
 FORMS: dict[str, dict[str, Any]] = {
@@ -249,6 +255,25 @@ def test_the_horizon_covers_the_account_where_it_is_trained_on(panel: Panel) -> 
     assert task_of(panel, weights={"pnl": 1.0}, account={"window": 12}).horizon == 12
 
 
+def test_a_stage_trains_on_the_account_only_where_the_embargo_covers_its_window(panel: Panel) -> None:
+    assert task_of(panel, account={"window": 12}).with_weights({"pnl": 1.0}).horizon == 12
+    with pytest.raises(RecipeError, match=r"look 60 days ahead .* covers \d+\. Lower task\.account\.window"):
+        task_of(panel, account={"window": 60}).with_weights({"pnl": 1.0})
+    assert task_of(panel, account={"window": 60}).with_weights({"structure": 1.0}).horizon == 1
+
+
+def test_a_recipe_whose_account_looks_beyond_the_embargo_is_refused() -> None:
+    sets = ["task.account.window=20", "task.weights={pnl: 1}"]
+    with pytest.raises(RecipeError, match="look 20 days ahead .* covers 15"):
+        built(sets)
+    assert built([*sets, "split.embargo=21"]).horizon == 20
+
+
+def built(sets: list[str]) -> Any:
+    recipe = read(RECIPE, ["market.tickers=3", "market.days=600", *sets])
+    return pipeline.make_task(recipe, pipeline.load_panel(recipe, Console(quiet=True)))
+
+
 # evaluation ---------------------------------------------------------------------------------------
 
 
@@ -295,7 +320,6 @@ def test_the_evaluation_measures_the_decision_and_the_text(panel: Panel) -> None
         ({"weights": {"structure": 1}, "combine": "product"}, "nothing"),
         ({"eval_score": ["structure"]}, "structure"),
         ({"account": {"window": 1}}, "window"),
-        ({"account": {"window": 20}, "weights": {"pnl": 1}}, "covers 15 days"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], says: str) -> None:

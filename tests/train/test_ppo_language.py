@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from datasets import Dataset
 from torch import tensor
-from trl import GRPOConfig
 
 from tradeschool.train.ppo_language import CRITIC, PPOLanguageTrainer, token_advantages
 
@@ -27,38 +25,18 @@ def test_advantages_are_those_computed_by_hand(gae_lambda: float, first: list[fl
 
 
 def made(folder: Path, reward: Any, steps: int, **changes: Any) -> PPOLanguageTrainer:
-    from transformers import AutoModelForCausalLM
-
-    tokenizer = tiny_models.tokenizer()
-    weights = tiny_models.folder(folder / "model", made=tokenizer)
-    config = {
-        "output_dir": str(folder / "out"),
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
+    trl = {
         "num_generations": 8,
         "per_device_train_batch_size": 32,
         "max_completion_length": 3,
         "max_steps": steps,
         "learning_rate": 3e-3,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "disable_tqdm": True,
-        "report_to": "none",
-        "save_strategy": "no",
-        "dataloader_pin_memory": False,
         **changes,
     }
     rows = [{"prompt": [{"role": "user", "content": f"RSI {n}."}], "n": n} for n in range(4)]
-    return PPOLanguageTrainer(
-        model=AutoModelForCausalLM.from_pretrained(weights, attn_implementation="eager"),
-        args=GRPOConfig(**config),
-        reward_funcs=[reward],
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        gae_lambda=0.95,
-        critic_learning_rate=3e-2,
-    )
+    critic = {"gae_lambda": 0.95, "critic_learning_rate": 3e-2}
+    trainer: PPOLanguageTrainer = tiny_models.grpo_trainer(PPOLanguageTrainer, folder, rows, reward, trl, **critic)
+    return trainer
 
 
 def early(completion_ids: Any, **columns: Any) -> list[float]:

@@ -29,37 +29,16 @@ def length_reward(completions: Any, **columns: Any) -> list[float]:
 
 
 def trainer(cls: Any, folder: Path, count: int = 6, **changes: Any) -> Any:
-    tokenizer = tiny_models.tokenizer()
-    weights = tiny_models.folder(folder / "model", made=tokenizer)
-    from transformers import AutoModelForCausalLM
-
-    config = {
-        "output_dir": str(folder / "out"),
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
+    trl = {
         "num_generations": GROUPS,
         "per_device_train_batch_size": 2 * GROUPS,
         "max_completion_length": 6,
         "max_steps": 1,
         "learning_rate": 1e-2,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "disable_tqdm": True,
-        "report_to": "none",
-        "save_strategy": "no",
-        "dataloader_pin_memory": False,
         **changes,
     }
     rows = [{"prompt": [{"role": "user", "content": text}]} for text in QUESTIONS[:count]]
-    return cls(
-        model=AutoModelForCausalLM.from_pretrained(weights, attn_implementation="eager"),
-        args=GRPOConfig(**config),
-        reward_funcs=[length_reward],
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-    )
+    return tiny_models.grpo_trainer(cls, folder, rows, length_reward, trl, eval_dataset=Dataset.from_list(rows))
 
 
 # the contract with TRL ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Compare decisions from a table with the baselines: the same costs, intervals and verdicts as for trained models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -84,16 +85,12 @@ def evaluate_decisions(
     if not 0 <= seed < 2**32:
         raise RunError(f"seed is {seed}. Give one from 0 to {2**32 - 1}.")
     check_confidence(confidence)
-    try:
+    with _named_settings():
         costs = Costs(commission_bps=commission_bps, slippage_bps=slippage_bps, allow_short=allow_short)
         config = RatingConfig(risk_aversion=risk_aversion, horizons=[horizon])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]).replace("horizons", "horizon")
-        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
     if report is not None:
         _refuse_to_replace(Path(report), decisions, prices)
-    panel = prices if isinstance(prices, Panel) else load_prices(prices, **(price_options or {}))
+    panel = _panel(prices, price_options or {})
     read = read_decisions(decisions, panel)
     seen = _seen_in_training(panel, read, trained_until)
     # Decisions are the test split. Earlier dates whose outcome was known serve to choose the best constant rating.
@@ -119,6 +116,25 @@ def evaluate_decisions(
         write_report(Path(report), comparison, title=f"tradeschool: {name}")
         Path(report).with_suffix(".json").write_text(comparison.to_json(), encoding="utf-8")
     return comparison
+
+
+@contextmanager
+def _named_settings() -> Iterator[None]:
+    """Turn a setting out of range into an error that names it."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]).replace("horizons", "horizon")
+        raise RunError(f"{key} is {first['input']}: {first['msg']}. Give another value.") from error
+
+
+def _panel(prices: Path | str | Panel, options: Mapping[str, Any]) -> Panel:
+    if not isinstance(prices, Panel):
+        return load_prices(prices, **options)
+    if options:
+        raise RunError("price_options are for prices from files, but a panel is given. Remove them.")
+    return prices
 
 
 def _refuse_to_replace(report: Path, *inputs: object) -> None:

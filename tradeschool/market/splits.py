@@ -34,6 +34,12 @@ class Split:
         return int(rows[0]), int(rows[-1])
 
 
+def embargo(split: Split) -> int:
+    """Rows between the training part and the next one."""
+    later = [int(rows[0]) for rows in (split.validation_T, split.test_T) if rows.size]
+    return min(later) - split.ends("train")[1] - 1
+
+
 def split_rows(
     panel: Panel,
     shares: tuple[float, float, float] = (0.6, 0.1, 0.3),

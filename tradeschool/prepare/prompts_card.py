@@ -11,11 +11,6 @@ COUNTED_ROWS = 500
 """Rows that are read at a time."""
 UNKNOWN = "(unknown)"
 """The label of a question whose outcome is not in the data."""
-MADE = {
-    "thesis": " The offline teacher writes a thesis backwards from its rating: it quotes lines of the prompt word by "
-    "word, and every figure in it stands in the prompt."
-}
-"""How the answers of some tasks are made."""
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -48,7 +43,7 @@ def prompts_card(task: Task, made_from: dict[str, Any], tally: Tally) -> str:
     text = json.dumps(made_from["recipe"], indent=1)
     counts = _counts("label", tally.labels) + _counts("section of the prompt", tally.sections)
     seed = made_from["recipe"].get("seed", 0)
-    made = MADE.get(task.name, "")
+    made = f" {task.answers_note}" if task.answers_note else ""
     return CARD.format(task=task, **made_from, table=table, counts=counts, seed=seed, made=made, text=text)
 
 

@@ -149,6 +149,7 @@ class Task(ABC):
         episodic: True where a question begins an episode of several answers that are rewarded together.
         per_ticker: False where questions are about a date only, so that ``Example.n`` is not a ticker.
         known_components: the reward components that do not depend on the outcome, such as a charge for risk.
+        answers_note: how the answers to imitate are made, for the card of a data set of them.
         horizon: days that outcomes look ahead. As an attribute of the class (or as the field ``horizons`` of
             ``config_class``) it also sets the embargo between the parts of the split. Intervals allow for outcomes
             that overlap.
@@ -162,6 +163,7 @@ class Task(ABC):
     episodic: bool = False
     per_ticker: bool = True
     known_components: Sequence[str] = ()
+    answers_note: str = ""
     horizon: int = 1
 
     # the question --------------------------------------------------------------------------------

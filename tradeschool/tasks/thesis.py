@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.errors import ParseError
+from tradeschool.errors import ParseError, RecipeError
 from tradeschool.market.panel import Panel
 from tradeschool.market.snapshot import Snapshot
-from tradeschool.market.splits import Split
+from tradeschool.market.splits import Split, embargo
 from tradeschool.policies.base import Answerer
 from tradeschool.tasks import thesis_teacher
 from tradeschool.tasks.base import Example, Message, Metric, Rewards, SplitName, Task
@@ -30,7 +30,6 @@ from tradeschool.tasks.thesis_rewards import (
 )
 from tradeschool.tasks.thesis_structure import FORMS, Form
 from tradeschool.text.citations import PromptIndex
-from tradeschool.text.describe import Fact
 from tradeschool.text.parse import RATING_NAMES, RATINGS
 from tradeschool.text.thesis import Thesis, body_of, format_thesis, parse_thesis
 
@@ -71,6 +70,10 @@ class ThesisTask(Task):
     action_names = tuple(RATINGS)
     known_components = ("risk", *TEXT)
     config_class = ThesisConfig
+    answers_note = (
+        "The offline teacher writes a thesis backwards from its rating: it quotes lines of the prompt word by word, "
+        "and every figure in it stands in the prompt."
+    )
 
     def __init__(self, config: ThesisConfig, panel: Panel, split: Split) -> None:
         self.config, self.panel, self.split = config, panel, split
@@ -82,7 +85,7 @@ class ThesisTask(Task):
         self.special_tokens = _special_tokens(self.simple)
         self.accounts = RatedAccounts(panel, self.rating.snapshots.values["volatility_20"], config.account)
         self._indexed: tuple[str, PromptIndex] | None = None
-        self._read: tuple[str, Thesis | None, str] = ("", None, "")
+        self._read: tuple[str, Thesis | None, str] | None = None
         self._scored: tuple[str, str, Rewards] = ("", "", {})
 
     def with_weights(self, weights: Mapping[str, float]) -> "ThesisTask":
@@ -90,6 +93,13 @@ class ThesisTask(Task):
         other = super().with_weights(weights)
         other.config = self.config.model_copy(update={"weights": dict(weights)})
         other.weights = trained_weights(weights, self.config.combine)
+        other.horizon = max(self.horizon, other._window())
+        if other.horizon > max(self.horizon, covered := embargo(self.split) - 1):
+            raise RecipeError(
+                f"weights: {', '.join(ACCOUNT)} look {other.horizon} days ahead (task.account.window), but the embargo "
+                f"between the parts of the split covers {covered}. Lower task.account.window, or set "
+                f"split.embargo={other.horizon + 1}."
+            )
         return other
 
     def _window(self) -> int:
@@ -149,7 +159,7 @@ class ThesisTask(Task):
 
     def _thesis(self, completion: str) -> tuple[str, Thesis | None, str]:
         """The text, its thesis, and why it has none; that of the last text is kept, for its rewards."""
-        if (not self._read[2] and self._read[1] is None) or self._read[0] != completion:
+        if self._read is None or self._read[0] != completion:
             try:
                 thesis = parse_thesis(completion)
                 wrong = thesis.simple != self.simple
@@ -202,11 +212,8 @@ class ThesisTask(Task):
         """The teacher's thesis without its decision: for a rating, or with both sides."""
         # From the key, so that a thesis does not depend on which others are written.
         rng = np.random.default_rng([13, *example.key.encode(), 3 if rating is None else rating + 5])
-        facts = self._facts(example)
+        facts = self.rating.stated(example)
         return thesis_teacher.write(self.index(example), facts, self.form, rating, rng, self.simple)
-
-    def _facts(self, example: Example) -> list[Fact]:
-        return self.rating.stated(example)
 
     def reasoning(self, example: Example) -> str:
         """The teacher's thesis with both sides: it is known before the outcome."""

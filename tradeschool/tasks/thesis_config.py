@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tradeschool.config.check import known_names
-from tradeschool.market.labels import LONGEST_LABEL_HORIZON
 from tradeschool.tasks import rating_rewards
 from tradeschool.tasks.base import Weights
 from tradeschool.tasks.rating_config import RatingConfig
 from tradeschool.tasks.thesis_account import AccountConfig
-from tradeschool.tasks.thesis_rewards import ACCOUNT, COMPONENTS, JOINT, MARKET, RATED, Combine
+from tradeschool.tasks.thesis_rewards import COMPONENTS, JOINT, MARKET, RATED, Combine
 from tradeschool.tasks.thesis_structure import FORMS
 from tradeschool.text.describe import FACTS
 from tradeschool.text.sections import SECTIONS
@@ -96,12 +95,6 @@ class ThesisConfig(BaseModel):
                 )
         elif self.weights.get(JOINT):
             raise ValueError("has a weight of joint with combine: sum, where it is not used. Set combine, or remove it")
-        longest = max(LONGEST_LABEL_HORIZON, *self.horizons)
-        if self.account.window > longest and any(self.weights.get(name) for name in ACCOUNT):
-            raise ValueError(
-                f"has account.window {self.account.window}, but the embargo between the splits covers {longest} days. "
-                f"Lower it, or add {self.account.window} to horizons"
-            )
         self.rating()  # its checks
         return self
 
