@@ -17,6 +17,7 @@ from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
 from tradeschool.models.chat_renderer import TemplateVariables
 from tradeschool.models.fingerprint import fingerprint
 from tradeschool.models.load import ModelConfig
+from tradeschool.models.pretrained import located
 from tradeschool.policies.base import Kind, Policy, make_policy
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.train.ppo import ENVS, unusable
@@ -216,7 +217,7 @@ class TextEntry(Entry):
 
 
 class ModelEntry(TextEntry):
-    """A language model: a folder or a Hub name. It reads text, ``batch_size`` episodes at a time.
+    """A language model: a folder, a Hub name or ``smollm2-135m``. It reads text, ``batch_size`` episodes at a time.
 
     ``template`` holds variables of its chat template. A model that thinks first needs ``{enable_thinking: false}``, or
     thousands of ``max_new_tokens``: an answer that is cut off while thinking is unreadable.
@@ -238,8 +239,9 @@ class ModelEntry(TextEntry):
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
         written = self.model_dump(include={"form", "facts", "question", "describe", "instructions"})
         options = written | self.model_dump(include={"max_new_tokens", "temperature"})
-        config = ModelConfig(base=self.source, **loading)
-        return model_agent(self.name, self.source, config, batch=self.batch_size, **options)
+        source = located(self.source)
+        config = ModelConfig(base=source, **loading)
+        return model_agent(self.name, source, config, batch=self.batch_size, **options)
 
 
 class RemoteEntry(TextEntry):
