@@ -51,9 +51,7 @@ def rollout(
         One scored trace for each example, in order. A bad answer becomes a trace with its parse error.
     """
     if shots and isinstance(policy, Policy):
-        prompts = [task.messages(example) for example in examples]
-        heads = [sum(message["role"] == "system" for message in messages) for messages in prompts]
-        prompts = [[*one[:head], *shots, *one[head:]] for one, head in zip(prompts, heads, strict=True)]
+        prompts = [_after_system(task.messages(example), shots) for example in examples]
         completions = [answers[0] for answers in policy.generate(prompts)]
     else:
         prompts, completions = [task.messages(example) for example in examples], policy.answer(task, examples)
@@ -78,6 +76,11 @@ def few_shot(task: Task, count: int, seed: int = 0) -> list[Message]:
         asked = [message for message in task.messages(example) if message["role"] != "system"]
         turns += [*asked, {"role": "assistant", "content": text}]
     return turns
+
+
+def _after_system(messages: Sequence[Message], shots: Sequence[Message]) -> list[Message]:
+    head = sum(message["role"] == "system" for message in messages)
+    return [*messages[:head], *shots, *messages[head:]]
 
 
 def constrain(
@@ -169,6 +172,7 @@ def run_episodes(
     examples: Sequence[Example],
     *,
     seeds: Sequence[int] | None = None,
+    shots: Sequence[Message] = (),
     max_turns: int | None = None,
     on_turn: Callable[[int], None] = lambda count: None,
 ) -> list[Episode]:
@@ -179,6 +183,8 @@ def run_episodes(
         envs: an environment for each conversation.
         examples: what the environments are reset to.
         seeds: of what the policy draws in each conversation.
+        shots: turns with answers that the policy sees at the beginning of every conversation, behind the rules. They
+            are not part of the episodes.
         max_turns: ends every conversation after this many answers.
         on_turn: called with B after every turn.
 
@@ -186,7 +192,7 @@ def run_episodes(
         The episodes, in order. Where the policy has no room left for an answer, the environment is given "".
     """
     episodes = [Episode(example, env, list(env.reset(example))) for env, example in zip(envs, examples, strict=True)]
-    chat.start([episode.messages for episode in episodes], seeds)
+    chat.start([_after_system(episode.messages, shots) for episode in episodes], seeds)
     next_B: list[list[Message]] = [[] for _ in episodes]
     live_B = [True] * len(episodes)
     turn = 0
@@ -207,6 +213,7 @@ def run_episodes(
             if any(episode.turns[-1].result.info.get("restart") for episode in episodes):
                 # A conversation that is over needs messages too; its answers are not asked for.
                 openings = [one or episode.messages[:1] for one, episode in zip(next_B, episodes, strict=True)]
+                openings = [_after_system(one, shots) for one in openings]
                 chat.start(openings, None if seeds is None else [seed + SEEDS_APART * turn for seed in seeds])
             else:
                 chat.add_user_turn(next_B)

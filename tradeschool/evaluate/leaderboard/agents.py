@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 import tradeschool
+from tradeschool.chat import Message
 from tradeschool.config.check import load_class
 from tradeschool.env.render import FACTS, Facts, Form, Question
 from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
@@ -20,6 +21,7 @@ from tradeschool.models.load import ModelConfig
 from tradeschool.models.pretrained import located
 from tradeschool.policies.base import Kind, Policy, make_policy
 from tradeschool.tasks.trade import TradeTask
+from tradeschool.tasks.trade_config import TradeConfig
 from tradeschool.train.ppo import ENVS, unusable
 
 NUMERIC_BATCH = 512
@@ -43,6 +45,7 @@ class AgentSpec:
         batch: episodes played side by side.
         learns: whether ``build`` trains it, on the training dates.
         weights: what identifies its weights; empty where it has none, or they follow from the settings.
+        shots: the answered questions that it sees before its own; None where it sees none.
     """
 
     name: str
@@ -53,6 +56,7 @@ class AgentSpec:
     batch: int = NUMERIC_BATCH
     learns: bool = False
     weights: Callable[[], dict[str, Any]] = dict
+    shots: Callable[[TradeTask], list[Message]] | None = None
 
     def identity(self, task: TradeTask) -> dict[str, Any]:
         """All that identifies the agent: settings, weights, training rows, versions of the code that runs it."""
@@ -220,7 +224,9 @@ class ModelEntry(TextEntry):
     """A language model: a folder, a Hub name or ``smollm2-135m``. It reads text, ``batch_size`` episodes at a time.
 
     ``template`` holds variables of its chat template. A model that thinks first needs ``{enable_thinking: false}``, or
-    thousands of ``max_new_tokens``: an answer that is cut off while thinking is unreadable.
+    thousands of ``max_new_tokens``: an answer that is cut off while thinking is unreadable. A model that was not
+    trained to answer with orders needs ``few_shot`` answered questions of training dates, in each conversation. The
+    rules ``demonstrators`` answer them, and read nothing but ``facts``.
     """
 
     source: str
@@ -234,6 +240,23 @@ class ModelEntry(TextEntry):
     attention: str = "auto"
     load_in_4bit: bool = False
     template: TemplateVariables = {}
+    few_shot: int = Field(default=0, ge=0, le=64)
+    demonstrators: list[str] = Field(default=["rsi+macd", "momentum 5d"], min_length=1)
+
+    @model_validator(mode="after")
+    def _demonstrators_can_answer(self) -> "ModelEntry":
+        if self.few_shot:
+            self._shown_task("Easy")
+        return self
+
+    def _shown_task(self, level: str) -> TradeConfig:
+        shown = self.model_dump(include={"form", "facts", "question", "describe", "instructions", "demonstrators"})
+        return TradeConfig(level=level, answers="one_order", **shown)
+
+    def _shots(self, task: TradeTask) -> list[Message]:
+        shown = TradeTask(self._shown_task(task.config.level), task.panel, task.split)
+        found = shown.demonstrations(self.few_shot, seed=0)[: self.few_shot]
+        return [message for one in found for message in one.messages if message["role"] != "system"]
 
     def spec(self, settings: dict[str, Any]) -> AgentSpec:
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
@@ -241,7 +264,11 @@ class ModelEntry(TextEntry):
         options = written | self.model_dump(include={"max_new_tokens", "temperature"})
         source = located(self.source)
         config = ModelConfig(base=source, **loading)
-        return model_agent(self.name, source, config, batch=self.batch_size, **options)
+        agent = model_agent(self.name, source, config, batch=self.batch_size, **options)
+        if not self.few_shot:
+            return agent
+        shown = self.model_dump(include={"few_shot", "demonstrators"})
+        return dataclasses.replace(agent, settings=agent.settings | shown, shots=self._shots)
 
 
 class RemoteEntry(TextEntry):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from tradeschool.chat import Episode
+from tradeschool.chat import Episode, Message
 from tradeschool.env.config import EnvError
 from tradeschool.env.grading import play, record_conversation
 from tradeschool.env.trading_env import TradingChatEnv, TradingEnv
@@ -84,7 +84,8 @@ class EvalRun:
         env = self.task.env(self.split, spec.observation)
         figures: dict[str, Any] = {}
         if isinstance(agent, Policy):
-            played = play_conversations(agent, env, spec, range(seed, seed + episodes), on_progress)
+            shots = spec.shots(self.task) if spec.shots else []
+            played = play_conversations(agent, env, spec, range(seed, seed + episodes), on_progress, shots)
             records = [
                 record_conversation(spec.name, one.example.payload["seed"], cast(TradingChatEnv, one.env))
                 for one in played
@@ -99,16 +100,21 @@ class EvalRun:
 
 
 def play_conversations(
-    policy: Policy, env: TradingEnv, spec: AgentSpec, seeds: range, on_progress: OnProgress
+    policy: Policy,
+    env: TradingEnv,
+    spec: AgentSpec,
+    seeds: range,
+    on_progress: OnProgress,
+    shots: Sequence[Message] = (),
 ) -> list[Episode]:
-    """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side."""
+    """The episodes of ``seeds`` as conversations, ``spec.batch`` of them side by side, each behind ``shots``."""
     episodes: list[Episode] = []
     written = {key: spec.settings[key] for key in WRITTEN if key in spec.settings}
     for first in range(0, len(seeds), spec.batch):
         batch = seeds[first : first + spec.batch]
         envs = [TradingChatEnv(copy.copy(env), **written) for _ in batch]
         examples = [Example(f"{env.versions['level']}#{seed}", -1, 0, payload={"seed": seed}) for seed in batch]
-        episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, on_turn=on_progress)
+        episodes += run_episodes(policy.chat(), envs, examples, seeds=batch, shots=shots, on_turn=on_progress)
     return episodes
 
 
