@@ -80,13 +80,16 @@ SYNTHETIC = {
     "start": "the first day",
     "fundamentals": "made-up quarterly figures of every company, which have nothing to do with its prices",
 }
-FILES = {
-    "path": "a folder of CSV or of parquet files, or one such file",
-    "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
+CHECKED = {
     "splits": "whether what looks like a split without an Adj Close is an error or a warning",
     "spikes": "whether a bar far from both of its neighbours is an error or is left out",
     "accept": "moves that are accepted although the checks refuse them, by ticker and day: `['ABC 2016-01-04']`",
     **REAL,
+}
+FILES = {
+    "path": "a folder of CSV or of parquet files, or one such file",
+    "adjust": "adjust prices and volumes for splits and dividends where there is an Adj Close column",
+    **CHECKED,
 }
 SPLIT = {
     "train": "share of the dates",
@@ -386,7 +389,7 @@ MARKETS: tuple[Table, ...] = (
         "market",
         "`source: deepstock`",
         DeepStockMarket,
-        {"path": "file of DeepStock rows: prices, news, financials and names", **REAL},
+        {"path": "file of DeepStock rows: prices, news, financials and names", **CHECKED},
     ),
     (
         "market",

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import price_files
 import pytest
+from deepstock_rows import write_rows
+from markets import market
 from typer.testing import CliRunner
 
 from tradeschool.cli.main import app
@@ -97,3 +99,15 @@ def test_a_file_with_texts_is_checked_as_events(tmp_path: Path) -> None:
     code, text = check(path)
     assert code == 2
     assert "column known_at missing" in text
+
+
+def test_a_file_of_deepstock_rows_is_checked_as_prices_and_as_events(tmp_path: Path) -> None:
+    panel = market(tickers=2, days=200)
+    code, text = check(write_rows(tmp_path / "good.jsonl", panel))
+    assert (code, "2 tickers, 200 dates" in text, "fundamentals" in text) == (0, True, True)
+    panel.open_TN[60:, 1] /= 2
+    panel.close_TN[60:, 1] /= 2
+    path, day = write_rows(tmp_path / "split.jsonl", panel), panel.dates_T[60].astype("datetime64[D]")
+    code, text = check(path)
+    assert (code, f"split.jsonl, row 122, {day}" in text) == (2, True)
+    assert check(path, "--accept", f"{panel.tickers[1]} {day}")[0] == 0

@@ -13,7 +13,6 @@ from modalities import closes, known, mixed, noise_after, some_events
 from numpy.typing import NDArray
 
 from tradeschool.market import features
-from tradeschool.market.events.deepstock import read_panel
 from tradeschool.market.events.event import read_names
 from tradeschool.market.events.read import attach, read_events
 from tradeschool.market.load import load_prices, load_sample
@@ -62,8 +61,7 @@ def _ragged() -> Panel:
 def _deepstock(folder: Path) -> Panel:
     """A file of DeepStock rows, its own events, and events of every kind."""
     path = write_rows(folder / "rows.jsonl", _last(market(tickers=12), 260))
-    panel, own = read_panel(path)
-    return _with_every_kind(attach(panel, [own], []))
+    return _with_every_kind(attach(load_prices(path, []), [read_events(path)], []))
 
 
 @cache

@@ -82,6 +82,7 @@ def check(
 
       tradeschool data check tweets.parquet
     """
+    from tradeschool.market.events.deepstock import is_deepstock_file
     from tradeschool.market.events.read import holds_events, read_events
     from tradeschool.market.findings import has_errors
     from tradeschool.market.load import check_prices, load_prices
@@ -90,16 +91,19 @@ def check(
     every = everything or out is not None
     events = read_events(path, every=every) if holds_events(path) else None
     options = price_options(accept, accept_splits, leave_out)
-    findings = check_prices(path, exchange, every=every, **options) if events is None else events.findings
+    has_prices = events is None or is_deepstock_file(path)
+    findings = check_prices(path, exchange, every=every, **options) if has_prices else []
+    if events is not None:  # DeepStock's rows are read twice, and what is wrong with a row is said once
+        findings = list(dict.fromkeys([*findings, *events.findings]))
     print_findings(console, findings, len(findings) if everything else SHOWN_PER_KIND)
     if out is not None:
         _write_findings(out, findings)
         say(console, f"Wrote {out}: every finding, one a row.")
     if has_errors(findings):
         raise typer.Exit(2)
-    if events is None:
+    if has_prices:
         _print_panel(console, load_prices(path, messages=[], **options))
-    else:
+    if events is not None:
         _print_events(console, events.events, path.name)
     warnings = sum(finding.count for finding in findings if finding.severity == "warning")
     console.print(

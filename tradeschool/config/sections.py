@@ -56,18 +56,15 @@ class _RealMarket(BaseModel):
         return find_exchange(name).name
 
 
-class FilesMarket(_RealMarket):
-    """Real prices: a folder of CSV or of parquet files, or one such file.
+class _CheckedMarket(_RealMarket):
+    """Keys of prices from files of the user's own, which are checked.
 
-    ``adjust``: adjust prices and volumes for splits and dividends where there is an Adj Close column.
     ``splits``: refuse what looks like a split without an Adj Close, or accept it as a real move.
     ``spikes``: refuse bars that are far from both of their neighbours, or leave them out.
     ``accept``: ticker and day, like ``ABC 2016-01-04``, of what would be refused although it is real.
     """
 
-    source: Literal["folder", "parquet"]
     path: AbsolutePath
-    adjust: bool = True
     splits: Literal["refuse", "accept"] = "refuse"
     spikes: Literal["refuse", "leave_out"] = "refuse"
     accept: list[str] = []
@@ -81,11 +78,20 @@ class FilesMarket(_RealMarket):
         return entries
 
 
-class DeepStockMarket(_RealMarket):
+class FilesMarket(_CheckedMarket):
+    """Real prices: a folder of CSV or of parquet files, or one such file.
+
+    ``adjust``: adjust prices and volumes for splits and dividends where there is an Adj Close column.
+    """
+
+    source: Literal["folder", "parquet"]
+    adjust: bool = True
+
+
+class DeepStockMarket(_CheckedMarket):
     """Prices, news, financials and names from a file of DeepStock rows (see ``market/events/deepstock.py``)."""
 
     source: Literal["deepstock"]
-    path: AbsolutePath
 
 
 class SampleMarket(_RealMarket):
@@ -229,17 +235,16 @@ def _prices(market: dict[str, Any], messages: list[str]) -> tuple["Panel", list[
 
     if market["source"] == "sample":
         return load_sample(), []
-    if market["source"] == "deepstock":
-        from tradeschool.market.events.deepstock import read_panel
-
-        same_day = market["dated_events"] == "same_day"
-        panel, own = read_panel(market["path"], same_day=same_day, exchange=market["exchange"])
-        return panel, [own]
-    suffixes = (".csv",) if market["source"] == "folder" else (".parquet",)
-    options = Options(market["adjust"], market["splits"], market["spikes"], accepted(market["accept"]))
-    panel, findings = read_prices(market["path"], options, suffixes)
+    options = Options(market.get("adjust", True), market["splits"], market["spikes"], accepted(market["accept"]))
+    panel, findings = read_prices(
+        market["path"], options, (".parquet",) if market["source"] == "parquet" else (".csv",)
+    )
     messages += note(findings, market["path"])
-    return panel, []
+    if market["source"] != "deepstock":
+        return panel, []
+    from tradeschool.market.events.read import read_events
+
+    return panel, [read_events(market["path"], same_day=market["dated_events"] == "same_day")]
 
 
 def _with_events(market: dict[str, Any], messages: list[str]) -> "Panel":

@@ -9,6 +9,8 @@ import numpy as np
 
 from tradeschool.errors import did_you_mean
 from tradeschool.market.calendar import find_exchange
+from tradeschool.market.events.deepstock import extract_prices, is_deepstock_file
+from tradeschool.market.events.event import read_records
 from tradeschool.market.events.read import holds_events
 from tradeschool.market.findings import Finding, Report, join_some, raise_on_errors
 from tradeschool.market.panel import FIELDS, Floats, Panel
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 def load_prices(
     path: str | Path, messages: list[str] | None = None, *, suffixes: Sequence[str] = SUFFIXES, **options: Any
 ) -> Panel:
-    """A panel from a folder of CSV or parquet files, or from one such file.
+    """A panel from a folder of CSV or parquet files, from one such file, or from a file of DeepStock rows.
 
     Columns are Yahoo's (Date, Open, High, Low, Close, Volume, and Adj Close if there is one), in any case. A file holds
     one ticker, several in a Ticker column, several in columns (``Close_AAPL``, yfinance's header of several lines), or
@@ -96,10 +98,14 @@ def load_sample() -> Panel:
 
 
 def _inspect(path: Path, suffixes: Sequence[str], options: Options) -> tuple[list[History], list[Finding]]:
-    """Read every price file and collect all findings, without stopping at the first error."""
+    """Read every price file, or DeepStock's rows, and collect all findings, without stopping at the first error."""
     whole = Report(str(path), most=options.most)
-    files = _price_files(path, suffixes, whole)
-    if fields := field_files(files):
+    reports: list[Report] = []
+    files = [] if is_deepstock_file(path) else _price_files(path, suffixes, whole)
+    if is_deepstock_file(path):
+        table = extract_prices(read_records(path, whole), whole)
+        found = [] if table is None else table_histories(table, "", whole, options)
+    elif fields := field_files(files):
         found, reports = field_histories(path, fields, options)
         if unread := [file.name for file in files if standard_name(file.stem) not in COLUMNS]:
             whole.warning(None, "files beside field tables were not read", ", ".join(unread), "Move them away.")

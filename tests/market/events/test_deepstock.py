@@ -16,7 +16,8 @@ from tradeschool.market.events import deepstock
 from tradeschool.market.events.event import Event, EventFile, Record
 from tradeschool.market.events.read import attach, read_events
 from tradeschool.market.events.timing import TimeParser
-from tradeschool.market.findings import Report
+from tradeschool.market.findings import Finding, Report
+from tradeschool.market.load import check_prices, load_prices
 
 FIGURES = {"Total Revenue": 365e9, "Net Income": 95e9, "Basic EPS": 6.0}
 Row = dict[str, Any]
@@ -252,13 +253,14 @@ def test_files_are_recognized_by_their_column(tmp_path: Path, kind: str) -> None
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_a_market_of_rows_alone(tmp_path: Path, kind: str) -> None:
     rows = [row("2023-01-10"), row("2023-01-17", price={**row("2023-01-17")["company_info"]["price"],
-            "open_previous": 10.0, "close_previous": 11.0}), row("2023-01-11", "MSFT")]  # fmt: skip
-    panel, events = deepstock.read_panel(write(tmp_path, *rows, kind=kind))
+            "open_previous": 10.0, "close_previous": 11.0, "close": 12.0}), row("2023-01-11", "MSFT")]  # fmt: skip
+    path = write(tmp_path, *rows, kind=kind)
+    panel, events = load_prices(path, []), read_events(path)
     assert panel.tickers == ("AAPL", "MSFT")
     assert panel.dates_T.astype(str).tolist() == ["2023-01-03", "2023-01-04", "2023-01-10", "2023-01-11", "2023-01-17"]
     np.testing.assert_array_equal(panel.open_TN[:, 0], [9, np.nan, 10, np.nan, 10])
-    np.testing.assert_array_equal(panel.close_TN[:, 0], [8, np.nan, 11, np.nan, 11])
-    np.testing.assert_array_equal(panel.high_TN[:, 0], [9, np.nan, 11, np.nan, 11])
+    np.testing.assert_array_equal(panel.close_TN[:, 0], [8, np.nan, 11, np.nan, 12])
+    np.testing.assert_array_equal(panel.high_TN[:, 0], [9, np.nan, 11, np.nan, 12])
     np.testing.assert_array_equal(panel.low_TN[:, 0], [8, np.nan, 10, np.nan, 10])
     assert np.isnan(panel.volume_TN).all()
     whole = attach(panel, [events], [])
@@ -267,32 +269,84 @@ def test_a_market_of_rows_alone(tmp_path: Path, kind: str) -> None:
     assert not [finding for finding in events.findings if "different prices" in finding.rule]
 
 
-def bars(*rows: Row) -> tuple[Any, Report]:
-    report = Report("rows.jsonl")
-    return deepstock.extract_bars([Record(i, cells) for i, cells in enumerate(rows, start=1)], report), report
+def checked(folder: Path, *rows: Row) -> list[Finding]:
+    """What is found about the prices, without the infos that other price files have too."""
+    kinds = ("rows without a volume", "begin later or end earlier", "days on which other tickers")
+    return [one for one in check_prices(write(folder, *rows)) if not any(kind in one.rule for kind in kinds)]
 
 
-def test_conflicting_prices_are_a_warning_and_the_dates_own_row_counts() -> None:
-    for rows in ((row("2023-01-10"), row("2023-01-17")), (row("2023-01-17"), row("2023-01-10"))):
-        panel, report = bars(*rows)  # the second row's previous_date is the first one's date: 9, 8 against 10, 11
+def test_conflicting_prices_are_a_warning_and_the_dates_own_row_counts(tmp_path: Path) -> None:
+    later = row("2023-01-17", price={**row("2023-01-17")["company_info"]["price"], "close": 12.0})
+    for rows in ((row("2023-01-10"), later), (later, row("2023-01-10"))):
+        (warning,) = checked(tmp_path, *rows)  # the second row's previous_date is the first one's: 9, 8 against 10, 11
+        panel = load_prices(tmp_path / "deep.jsonl", [])
         assert panel.close_TN[panel.dates_T == np.datetime64("2023-01-10"), 0] == [11]
-        (warning,) = [finding for finding in report.findings if finding.severity == "warning"]
         assert warning.value == "AAPL on 2023-01-10: open 10 and 9, close 11 and 8"
 
 
-def test_rounding_is_not_a_conflict() -> None:
-    price = {**row("2023-01-17")["company_info"]["price"], "open_previous": 10.0 + 1e-7, "close_previous": 11.0 - 1e-7}
-    panel, report = bars(row("2023-01-10"), row("2023-01-17", price=price))
-    assert report.findings == []
-    assert panel.open_TN[1, 0] == 10
+def test_rounding_is_not_a_conflict(tmp_path: Path) -> None:
+    price = {**row("2023-01-17")["company_info"]["price"], "close": 12.0}
+    price |= {"open_previous": 10.0 + 1e-7, "close_previous": 11.0 - 1e-7}
+    assert checked(tmp_path, row("2023-01-10"), row("2023-01-17", price=price)) == []
+    assert load_prices(tmp_path / "deep.jsonl", []).open_TN[1, 0] == 10
 
 
-def test_a_row_without_a_price_makes_no_bar() -> None:
-    panel, report = bars(row(), row("2023-01-11", price=None), {"ticker": "A", "company_info": None})
-    assert panel.shape == (2, 1)
-    assert rules(report) == ["info: rows without a price make no bar"]
+def test_a_row_without_a_price_makes_no_bar(tmp_path: Path) -> None:
+    found = checked(tmp_path, row(), row("2023-01-11", price=None), {"ticker": "A", "company_info": None})
+    assert load_prices(tmp_path / "deep.jsonl", []).shape == (2, 1)
+    assert [one.rule for one in found] == ["rows without a price make no bar"]
     price = {"price_date": "2023-01-10", "open": 1, "close": 2}
-    assert bars(row(price=price))[0].shape == (1, 1)
+    assert load_prices(write(tmp_path, row(price=price)), []).shape == (1, 1)
+
+
+DAYS = np.busday_offset(np.datetime64("2023-01-02"), np.arange(120))
+
+
+def rows_of(ticker: str, close_T: Any, days: Any = DAYS) -> list[Row]:
+    return [
+        row(str(day), ticker, price={"price_date": str(day), "open": float(close), "close": float(close) * 1.001})
+        for day, close in zip(days, close_T, strict=True)
+    ]
+
+
+def walk(seed: int, level: float = 50.0) -> Any:
+    return level * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, len(DAYS))))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("split", "not adjusted for a split"),
+        ("spike", "times the bars before and after it"),
+        ("pence", "another unit or currency"),
+        ("double", "one company twice"),
+        ("weekly", "the frequency of the bars changes"),
+    ],
+)
+def test_prices_pass_the_checks_of_other_price_files(tmp_path: Path, change: str, rule: str) -> None:
+    """Each is refused by ticker and day, and loads where it is accepted (or the row left out)."""
+    close_T, days = walk(1), DAYS
+    if change == "split":
+        close_T[60:] /= 2
+    elif change == "spike":
+        close_T[60] *= 20
+    elif change == "pence":
+        close_T[60:] *= 100
+    elif change == "weekly":
+        days = np.append(DAYS[:60], DAYS[64::5])
+        close_T = close_T[: len(days)]
+    others = rows_of("AAA", walk(1) if change == "double" else walk(2))
+    path = write(tmp_path, *others, *rows_of("BBB", close_T, days))
+    errors = [one for one in check_prices(path) if one.severity == "error"]
+    assert [(one.ticker, rule in one.rule) for one in errors] == [("BBB", True)]
+    first = 0 if change == "double" else 60
+    assert (errors[0].row, errors[0].day) == (120 + first + 1, str(days[first]))
+    with pytest.raises(DataError, match=f"row {errors[0].row}"):
+        load_prices(path, [])
+    if change == "spike":
+        assert np.isnan(load_prices(path, [], spikes="leave_out").close_TN[60, 1])
+    elif change != "weekly":
+        assert load_prices(path, [], accept=[f"BBB {days[first]}"]).shape == (120, 2)
 
 
 @pytest.mark.parametrize(
@@ -309,16 +363,16 @@ def test_a_row_without_a_price_makes_no_bar() -> None:
 )
 def test_a_price_that_breaks_a_rule_is_an_error(tmp_path: Path, change: Row, rule: str) -> None:
     rows = row(), row("2023-01-11", price={**row("2023-01-11")["company_info"]["price"], **change})
-    _, report = bars(*rows)
-    assert [(finding.severity, finding.row, finding.rule) for finding in report.findings] == [("error", 2, rule)]
+    errors = [one for one in checked(tmp_path, *rows) if one.severity == "error"]
+    assert [(finding.row, finding.rule) for finding in errors] == [(2, rule)]
     with pytest.raises(DataError, match=f"row 2: {rule}"):
-        deepstock.read_panel(write(tmp_path, *rows))
+        load_prices(tmp_path / "deep.jsonl", [])
 
 
 def test_a_file_without_prices_is_refused(tmp_path: Path) -> None:
     for path in (write(tmp_path, row(price=None)), tmp_path / "missing.jsonl"):
-        with pytest.raises(DataError, match="there are no prices|cannot be read"):
-            deepstock.read_panel(path)
+        with pytest.raises(DataError, match="there are no prices|no such file"):
+            load_prices(path, [])
 
 
 JSON = st.recursive(
@@ -354,7 +408,7 @@ def test_any_damage_ends_in_findings(tmp_path: Path, changes: list[Any], ticker:
     assert isinstance(found, EventFile)
     assert "Headline before 2023-01-10" in {event.text for event in found.events}
     try:
-        panel, _ = deepstock.read_panel(path)
+        panel = load_prices(path, [])
     except DataError:
         return
     assert "AAPL" in panel.tickers

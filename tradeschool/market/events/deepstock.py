@@ -7,7 +7,8 @@ public code that builds these rows leaks the future, so this module reads them a
 - ``news_date`` is the first day of a span of headlines that ends at ``current_date``, not their publication date.
 - ``financials`` are those of the fiscal year still running: ``year`` is its last day, the figures are JSON text.
 - Descriptions are those at the time of building.
-- ``price`` is the price of ``price_date`` itself, the outcome of the row: it becomes a bar, never an event.
+- ``price`` is the price of ``price_date`` itself, the outcome of the row: it becomes a bar, never an event. Bars are
+  checked as those of other price files, by ``market/load.py``.
 """
 
 import datetime
@@ -19,7 +20,6 @@ import numpy as np
 
 from tradeschool.market.events.event import (
     Event,
-    EventFile,
     Record,
     Value,
     as_mapping,
@@ -27,11 +27,10 @@ from tradeschool.market.events.event import (
     cell_value,
     column_names,
     flatten_fields,
-    read_records,
 )
 from tradeschool.market.events.timing import TimeParser, is_blank, parse_day
-from tradeschool.market.findings import Report, raise_on_errors
-from tradeschool.market.panel import Panel
+from tradeschool.market.findings import Report
+from tradeschool.market.prices.read import REQUIRED_COLUMNS, Table
 
 COLUMN = "company_info"
 HEADLINE_DAYS = np.timedelta64(7, "D")
@@ -43,20 +42,6 @@ PRICE_TOLERANCE = 1e-6
 """Prices that differ by at most this share count as equal: the difference is rounding."""
 CORRECT = "Correct the row."
 _NOT_FIGURES = ("year", "period_end", "filing_date", "financials")
-
-
-def read_panel(path: str | Path, *, same_day: bool = False, exchange: str = "NYSE") -> tuple[Panel, EventFile]:
-    """Prices and events of a file of DeepStock rows; :func:`tradeschool.market.events.read.attach` joins the two."""
-    path = Path(path)
-    report = Report(str(path))
-    rows = read_records(path, report)
-    times = TimeParser(report, same_day)
-    events = extract_events(rows, report, times) if rows else []
-    panel = extract_bars(rows, report, name=path.stem, exchange=exchange)
-    times.report_assumptions()
-    raise_on_errors(report.findings, str(path))
-    assert panel is not None  # without prices there is an error
-    return panel, EventFile(events, report.findings, extract_names(rows))
 
 
 def is_deepstock_file(path: str | Path) -> bool:
@@ -248,10 +233,8 @@ def _fiscal_year_end(part: Mapping[str, Any]) -> np.datetime64 | None:
 # Prices ----------------------------------------------------------------------------------------------
 
 
-def extract_bars(
-    rows: Sequence[Record], report: Report, name: str = "deepstock", exchange: str = "NYSE"
-) -> Panel | None:
-    """A panel of the rows' prices: open and close of ``price_date`` and of ``previous_date``, which is days earlier.
+def extract_prices(rows: Sequence[Record], report: Report) -> Table | None:
+    """A table of the rows' prices: open and close of ``price_date`` and of ``previous_date``, which is days earlier.
 
     High and low are the higher and the lower of the two; volume is NaN. If rows give different prices for a ticker and
     date, the first row whose ``price_date`` it is counts, and a warning is reported. None, after an error, if there is
@@ -273,7 +256,7 @@ def extract_bars(
         if not is_blank(date := price.get("previous_date")):
             previous.append((row, ticker, date, price.get("open_previous"), price.get("close_previous")))
     report.counted(without, "rows without a price make no bar")
-    kept: dict[tuple[datetime.date, str], tuple[float, float]] = {}
+    kept: dict[tuple[datetime.date, str], tuple[float, float, int]] = {}
     times = TimeParser(report, same_day=True)
     for row, ticker, date, *given in (*own, *previous):
         opened, closed = map(cell_value, given)
@@ -283,8 +266,8 @@ def extract_bars(
             report.error(row, "open and close are not both positive numbers", value, "Correct the row, or remove it.")
         elif moment is not None:
             day = moment.date() if isinstance(moment, datetime.datetime) else moment
-            first = kept.setdefault((day, ticker), (opened, closed))
-            if not np.allclose(first, (opened, closed), rtol=PRICE_TOLERANCE, atol=0):
+            first = kept.setdefault((day, ticker), (opened, closed, row))
+            if not np.allclose(first[:2], (opened, closed), rtol=PRICE_TOLERANCE, atol=0):
                 rule = "rows have different prices for the same ticker and date: the first are kept"
                 value = f"{ticker} on {day}: open {first[0]:g} and {opened:g}, close {first[1]:g} and {closed:g}"
                 report.warning(row, rule, value, "Use prices with the same adjustment in all rows.")
@@ -293,9 +276,9 @@ def extract_bars(
         return None
     import pandas as pd
 
-    bars = pd.DataFrame(kept.values(), pd.MultiIndex.from_tuples(kept), ["open", "close"]).unstack()
-    open_TN, close_TN = bars["open"].to_numpy(float), bars["close"].to_numpy(float)
-    high_TN, low_TN = np.maximum(open_TN, close_TN), np.minimum(open_TN, close_TN)
-    prices = open_TN, high_TN, low_TN, close_TN, np.full_like(open_TN, np.nan)
-    dates_T = np.array(bars.index, dtype="datetime64[D]")
-    return Panel(dates_T, tuple(bars["open"].columns), *prices, name=name, exchange=exchange)
+    kept = dict(sorted(kept.items()))
+    open_T, close_T, rows_T = np.array(list(kept.values())).T
+    values = open_T, np.maximum(open_T, close_T), np.minimum(open_T, close_T), close_T, np.full(len(kept), np.nan)
+    dates_T = np.array([day for day, _ in kept], dtype="datetime64[D]")
+    tickers = pd.Categorical(np.array([ticker for _, ticker in kept], dtype=object))
+    return Table(rows_T.astype(np.int64), dates_T, {None: dict(zip(REQUIRED_COLUMNS, values, strict=True))}, tickers)
