@@ -10,7 +10,7 @@ import pytest
 from markets import market
 from pydantic import ValidationError
 
-from tradeschool.chat import Episode
+from tradeschool.chat import Episode, Message
 from tradeschool.env.config import EnvError, env_config
 from tradeschool.env.features import HOLDING, MARKET
 from tradeschool.env.grading import grade
@@ -325,6 +325,28 @@ class Scripted:
 def played(task: TradeTask, answer: Callable[[int, int], str], count: int = 4) -> list[Episode]:
     envs = [task.chat_env("train") for _ in range(count)]
     return run_episodes(Scripted(answer), envs, [task.example(100 + 10 * b) for b in range(count)])
+
+
+class Remembering(Scripted):
+    """Holds every day, and remembers what each conversation begins with."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda day, b: "HOLD")
+        self.begun: list[Any] = []
+
+    def start(self, conversations: Any, seeds: Any = None) -> None:
+        super().start(conversations, seeds)
+        self.begun += [list(one) for one in conversations]
+
+
+def test_every_conversation_begins_with_the_rules_then_the_answered_questions() -> None:
+    task, chat = task_of(question="day", env={"days": 4}), Remembering()
+    shots: list[Message] = [{"role": "user", "content": "asked"}, {"role": "assistant", "content": "BUY 1"}]
+    (episode,) = run_episodes(chat, [task.chat_env("train")], [task.example(100)], shots=shots)
+    assert len(chat.begun) == 4
+    assert all([one["role"] for one in begun] == ["system", "user", "assistant", "user"] for begun in chat.begun)
+    assert all(begun[1:3] == shots for begun in chat.begun)
+    assert not any(message in shots for message in episode.messages)
 
 
 def rewards(task: TradeTask, answer: Callable[[int, int], str]) -> dict[str, Floats]:

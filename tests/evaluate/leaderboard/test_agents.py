@@ -243,6 +243,23 @@ def test_another_package_version_is_another_agent(
     assert len(stored(tmp_path / "out")) == 8
 
 
+def test_a_model_that_sees_answered_questions_is_another_agent(recipe: Any, tmp_path: Path) -> None:
+    folder = tiny_models.folder(tmp_path / "tiny", max_position_embeddings=2048)
+    common = f"source: {folder}, question: day, episodes: 2, max_new_tokens: 2, batch_size: 2"
+    agents = f"[{{model: {{{common}, name: a}}}}, {{model: {{{common}, name: b, few_shot: 3}}}}]"
+    (found,) = played(recipe(f"agents={agents}"), tmp_path / "out")
+    results = found.board.results
+    assert set(results) >= {"a", "b"}
+    assert results["a"].identity != results["b"].identity
+    assert results["b"].identity["few_shot"] == 3
+
+
+def test_answered_questions_need_rules_that_read_the_facts_shown(recipe: Any, tmp_path: Path) -> None:
+    entry = f"{{model: {{source: {tmp_path}, few_shot: 2, facts: [change_5], demonstrators: [macd]}}}}"
+    with pytest.raises(RecipeError, match="macd"):
+        recipe(f"agents=[{entry}]")
+
+
 def test_a_checkpoint_is_the_same_agent_elsewhere_and_another_when_a_byte_changes(
     recipe: Any, tmp_path: Path, plays: list[str]
 ) -> None:
