@@ -248,6 +248,7 @@ def test_a_model_that_sees_answered_questions_is_another_agent(recipe: Any, tmp_
     common = f"source: {folder}, question: day, episodes: 2, max_new_tokens: 2, batch_size: 2"
     agents = f"[{{model: {{{common}, name: a}}}}, {{model: {{{common}, name: b, few_shot: 3}}}}]"
     (found,) = played(recipe(f"agents={agents}"), tmp_path / "out")
+    assert found.board
     results = found.board.results
     assert set(results) >= {"a", "b"}
     assert results["a"].identity != results["b"].identity
