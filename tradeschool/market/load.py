@@ -101,19 +101,22 @@ def _inspect(path: Path, suffixes: Sequence[str], options: Options) -> tuple[lis
     """Read every price file, or DeepStock's rows, and collect all findings, without stopping at the first error."""
     whole = Report(str(path), most=options.most)
     reports: list[Report] = []
-    files = [] if is_deepstock_file(path) else _price_files(path, suffixes, whole)
     if is_deepstock_file(path):
         table = extract_prices(read_records(path, whole), whole)
         found = [] if table is None else table_histories(table, "", whole, options)
-    elif fields := field_files(files):
-        found, reports = field_histories(path, fields, options)
-        if unread := [file.name for file in files if standard_name(file.stem) not in COLUMNS]:
-            whole.warning(None, "files beside field tables were not read", ", ".join(unread), "Move them away.")
     else:
-        found, reports = _read_files(path, files, whole, options)
+        found, reports = _read_prices(path, _price_files(path, suffixes, whole), whole, options)
     for check in MARKET_CHECKS if found else ():
         check(found, whole, options)
     return found, [finding for report in (whole, *reports) for finding in report.findings]
+
+
+def _read_prices(path: Path, files: list[Path], whole: Report, options: Options) -> tuple[list[History], list[Report]]:
+    if not (fields := field_files(files)):
+        return _read_files(path, files, whole, options)
+    if unread := [file.name for file in files if standard_name(file.stem) not in COLUMNS]:
+        whole.warning(None, "files beside field tables were not read", ", ".join(unread), "Move them away.")
+    return field_histories(path, fields, options)
 
 
 def _read_files(path: Path, files: list[Path], whole: Report, options: Options) -> tuple[list[History], list[Report]]:

@@ -18,7 +18,6 @@ from tradeschool.env.strategies import STRATEGIES, Agent, make_strategy
 from tradeschool.models.chat_renderer import TemplateVariables
 from tradeschool.models.fingerprint import fingerprint
 from tradeschool.models.load import ModelConfig
-from tradeschool.models.pretrained import located
 from tradeschool.policies.base import Kind, Policy, make_policy
 from tradeschool.tasks.trade import TradeTask
 from tradeschool.tasks.trade_config import TradeConfig
@@ -262,9 +261,8 @@ class ModelEntry(TextEntry):
         loading = self.model_dump(include={"dtype", "attention", "load_in_4bit", "template"})
         written = self.model_dump(include={"form", "facts", "question", "describe", "instructions"})
         options = written | self.model_dump(include={"max_new_tokens", "temperature"})
-        source = located(self.source)
-        config = ModelConfig(base=source, **loading)
-        agent = model_agent(self.name, source, config, batch=self.batch_size, **options)
+        config = ModelConfig(base=self.source, **loading)
+        agent = model_agent(self.name, config.source, config, batch=self.batch_size, **options)
         if not self.few_shot:
             return agent
         shown = self.model_dump(include={"few_shot", "demonstrators"})
